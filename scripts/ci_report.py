@@ -1,0 +1,34 @@
+"""What changed against another commit, as Markdown: python -m scripts.ci_report BASE
+
+Appends to $GITHUB_STEP_SUMMARY where there is one. DVC's own tables have their rows in another order every time.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+
+def main(base: str) -> int:
+    parts = ["## Metrics", _table("metrics", "diff", base, "--md", "--targets", "metrics/summary.json")]
+    parts += ["## Parameters", _table("params", "diff", base, "--md")]
+    text = "\n\n".join(parts) + "\n"
+    print(text)
+    if summary := os.environ.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(text)
+    return 0
+
+
+def _table(*arguments: str) -> str:
+    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise SystemExit(f"ci_report: dvc {' '.join(arguments)} failed: {done.stderr.strip()}")
+    lines = done.stdout.strip().split("\n")
+    return "\n".join([*lines[:2], *sorted(lines[2:])]) if len(lines) > 2 else "Nothing changed."
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))

@@ -1,0 +1,83 @@
+"""`dvc repro`, made safe to start after anything: what `make repro` runs.
+
+    python -m scripts.repro [JOBS]
+
+1. A lock file of DVC that a killed process left broken is set aside (DVC itself would refuse to run until it is removed
+   by hand), unless a dvc process is alive.
+2. With JOBS above 1, everything before the folds is brought up to date, then that many folds train side by side.
+3. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import psutil
+
+_LOCK = Path(".dvc/tmp/rwlock")
+
+
+def main(jobs: int) -> int:
+    heal_lock(_LOCK)
+    os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(time.time())}")
+    if jobs > 1 and (code := _train_side_by_side(jobs)):
+        return code
+    if code := _dvc("repro"):
+        return code
+    stale = json.loads(subprocess.run([*_DVC, "status", "--json"], capture_output=True, text=True, check=True).stdout or "{}")
+    if stale:
+        print(f"repro: after the run the workspace differs from dvc.lock in {', '.join(stale)}: is the disk full? Make room, run again.")
+        return 1
+    return 0
+
+
+def heal_lock(path: Path) -> bool:
+    """Set DVC's lock file aside if it is not JSON and no dvc process is alive; says so, and returns True, if it did."""
+    try:
+        json.loads(path.read_text(encoding="utf-8") or "broken")
+    except FileNotFoundError:
+        return False
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        if _is_dvc_alive():
+            print(f"repro: {path} is broken and a dvc process is alive; wait for it, or end it, and run again.", file=sys.stderr)
+            raise SystemExit(1) from None
+        aside = path.with_suffix(".broken")
+        path.replace(aside)
+        print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
+        return True
+    return False
+
+
+def _train_side_by_side(jobs: int) -> int:
+    if code := _dvc("repro", "encode"):
+        return code
+    names = subprocess.run([*_DVC, "stage", "list", "--name-only"], capture_output=True, text=True, check=True).stdout.split("\n")
+    folds = [name for name in names if name.startswith("train@")]
+    with ThreadPoolExecutor(jobs) as pool:  # -s: with its upstream stages, dvc would ask for their locks too, and fail
+        return max(pool.map(lambda name: _dvc("repro", "-s", name), folds))
+
+
+_DVC = [sys.executable, "-m", "dvc"]
+
+
+def _dvc(*arguments: str) -> int:
+    return subprocess.run([*_DVC, *arguments], check=False).returncode
+
+
+def _is_dvc_alive() -> bool:
+    own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
+    for process in psutil.process_iter(["cmdline", "cwd"]):
+        command = process.info["cmdline"] or []
+        if process.pid not in own and process.info["cwd"] == str(Path.cwd()) and any(Path(part).name == "dvc" for part in command[:3]):
+            return True
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

@@ -1,0 +1,118 @@
+"""Code and package dependencies of every stage, computed from its imports, against what dvc.yaml declares.
+
+    python -m scripts.stage_deps            say what is missing or superfluous; exit code 1 if anything is
+    python -m scripts.stage_deps --write    write it into dvc.yaml
+
+A stage depends on each first-party module that its script can import, file by file, and on the pinned version
+(packages.yaml) of each package among their imports that can change a result. textmill/tracking.py is left out, with
+what only it imports: it cannot change an output.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+FREE = {Path("src/textmill/tracking.py")}
+PACKAGES = {"sklearn": "scikit-learn"}  # import name -> distribution, where they differ
+HARMLESS = {"dvc", "mlflow", "psutil", "ruamel", "tqdm", "markupsafe"}  # show, schedule or record, and compute nothing
+
+
+def closure(script: Path) -> tuple[set[str], set[str]]:
+    """First-party files and third-party distributions that a script can import."""
+    waiting, files, packages = [script], set(), set()
+    while waiting:
+        path = waiting.pop()
+        if path in files or path in FREE:
+            continue
+        files.add(path)
+        for module in _imports(path):
+            found = list(_files_of(module))
+            waiting += found
+            top = module.partition(".")[0]
+            if not found and top not in sys.stdlib_module_names and top not in HARMLESS and top not in ("textmill", "stages"):
+                packages.add(PACKAGES.get(top, top))
+    return {path.as_posix() for path in files if _has_code(path)}, packages
+
+
+def expected(command: str) -> tuple[set[str], set[str]]:
+    """`closure` of the script that a dvc.yaml command runs; a template that stands beside the code counts as code."""
+    module = re.fullmatch(r"python -m (stages\.\w+)( .*)?", command)
+    if module is None:
+        raise SystemExit(f"dvc.yaml: command {command!r} is not `python -m stages.NAME ...`")
+    files, packages = closure(Path(*module[1].split(".")).with_suffix(".py"))
+    folders = {Path(file).parent for file in files}
+    return files | {path.as_posix() for folder in folders for path in folder.glob("*.jinja")}, packages
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0 and node.module, f"{path}: relative import"
+            yield node.module
+            yield from (name for alias in node.names if list(_files_of(name := f"{node.module}.{alias.name}")))
+
+
+def _files_of(module: str) -> Iterator[Path]:
+    """The file of a first-party module and the __init__ files above it."""
+    parts = module.split(".")
+    for base in (Path("src"), Path()):
+        if not (base / parts[0]).is_dir() or parts[0] not in ("textmill", "stages"):
+            continue
+        for end in range(1, len(parts) + 1):
+            stem = base.joinpath(*parts[:end])
+            if stem.with_suffix(".py").is_file():
+                yield stem.with_suffix(".py")
+            elif (stem / "__init__.py").is_file():
+                yield stem / "__init__.py"
+
+
+def _has_code(path: Path) -> bool:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
+
+
+def _is_code(dependency: str) -> bool:
+    return dependency.endswith((".py", ".jinja")) and dependency.startswith(("src/", "stages/"))
+
+
+def main(write: bool) -> int:
+    yaml = YAML()
+    yaml.width, yaml.indent_sequence = 4096, False
+    path = Path("dvc.yaml")
+    pipeline: Any = yaml.load(path.read_text(encoding="utf-8"))
+    wrong = 0
+    for name, entry in pipeline["stages"].items():
+        stage = entry.get("do", entry)
+        files, packages = expected(stage["cmd"])
+        declared = {dependency for dependency in stage["deps"] if _is_code(dependency)}
+        pinned = {
+            key.removeprefix("packages.") for param in stage.get("params", []) if isinstance(param, dict) for key in param["packages.yaml"]
+        }
+        for kind, want, have in (("code", files, declared), ("packages", packages, pinned)):
+            if want != have:
+                wrong += 1
+                print(f"{name}: {kind}: missing {sorted(want - have)}, superfluous {sorted(have - want)}")
+        stage["deps"] = [dependency for dependency in stage["deps"] if not _is_code(dependency)] + sorted(files)
+        params = [param for param in stage.get("params", []) if not isinstance(param, dict)]
+        if packages:
+            params.append({"packages.yaml": [f"packages.{package}" for package in sorted(packages)]})
+        if params:
+            stage["params"] = params
+    if write:
+        with path.open("w", encoding="utf-8") as file:
+            yaml.dump(pipeline, file)
+        return 0
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(write="--write" in sys.argv[1:]))

@@ -1,0 +1,19 @@
+"""Open the MLflow UI on the embedded store, for this machine only: python -m scripts.ui [PORT]"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from textmill.tracking import prepare_store, store_folder, tracking_uri
+
+
+def main(port: str) -> None:
+    prepare_store()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", tracking_uri()]
+    command += ["--default-artifact-root", (store_folder() / "artifacts").as_uri()]
+    os.execv(sys.executable, command)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "5000")

@@ -1,0 +1,88 @@
+"""Sequence-level knowledge distillation (Kim & Rush 2016): fold models write targets, a student learns them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+from sacrebleu.metrics import CHRF
+
+from textmill.decoding.search import Hypothesis
+from textmill.decoding.torch_engine import TorchEngine
+from textmill.model.transformer import Transformer
+from textmill.settings.inference import DecodeSettings
+from textmill.settings.model import ModelSettings
+from textmill.settings.training import DistillSettings
+from textmill.tokens.shards import EncodedCorpus, encoded_corpus
+from textmill.tokens.tokenizer import Tokenizer
+
+
+def distilled_corpus(
+    corpus: EncodedCorpus,
+    teachers: Sequence[Transformer],
+    tokenizer: Tokenizer,
+    distill: DistillSettings,
+    decode: DecodeSettings,
+    seed: int,
+    device: torch.device,
+) -> tuple[EncodedCorpus, dict[str, float | int]]:
+    """The pairs that the student learns: the originals, and the same sources with the teachers' outputs.
+
+    corpus: all development pairs. teachers: the model of fold i at place i.
+    A taught pair is left out if its output is empty or equals the original target, which is there already.
+    Returns the pairs (fold of the original kept) and counts.
+    """
+    hypotheses = _taught(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
+    chosen = [_nearest(corpus.target(row), candidates, tokenizer) for row, candidates in enumerate(hypotheses)]
+    count = round(distill.original_share * len(corpus))
+    originals = np.sort(np.random.default_rng(seed).permutation(len(corpus))[:count]).tolist()
+    is_original = set(originals)
+    taught = [row for row, tokens in enumerate(chosen) if tokens and not (row in is_original and tokens == corpus.target(row))]
+    equal = sum(tokens == corpus.target(row) for row, tokens in enumerate(chosen))
+    pairs = encoded_corpus(
+        [corpus.source(row) for row in (*originals, *taught)],
+        [corpus.target(row) for row in originals] + [chosen[row] for row in taught],
+        corpus.fold[torch.tensor([*originals, *taught])].tolist(),
+        corpus.vocabulary_size,
+    )
+    return pairs, {
+        "originals": len(originals),
+        "taught": len(taught),
+        "taught_equal_to_reference": equal,
+        "empty_outputs": sum(not tokens for tokens in chosen),
+    }
+
+
+def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSettings:
+    """The student's shape: the teachers', with its own depth and feed-forward width."""
+    return replace(model, encoder_layers=distill.encoder_layers, decoder_layers=distill.decoder_layers, feed_forward=distill.feed_forward)
+
+
+def _taught(
+    corpus: EncodedCorpus, teachers: Sequence[Transformer], distill: DistillSettings, decode: DecodeSettings, device: torch.device
+) -> list[list[Hypothesis]]:
+    """Every source's hypotheses, by the one teacher that never saw it or by all together."""
+    if distill.teaching == "ensemble":
+        engine = TorchEngine(teachers, device)
+        return engine.translate([corpus.source(row) for row in range(len(corpus))], decode, distill.num_hypotheses)
+    hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(corpus))]
+    for fold, teacher in enumerate(teachers):
+        rows = torch.nonzero(corpus.fold == fold).flatten().tolist()
+        found = TorchEngine([teacher], device).translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
+        for row, candidates in zip(rows, found, strict=True):
+            hypotheses[row] = candidates
+    return hypotheses
+
+
+def _nearest(reference: list[int], candidates: list[Hypothesis], tokenizer: Tokenizer) -> list[int]:
+    """Of the hypotheses, the one with the best sentence chrF against the reference (Kim & Rush 2016, section 3.3)."""
+    if len(candidates) == 1:
+        return candidates[0].tokens
+    text = tokenizer.decode(reference)
+    scores = [_CHRF.sentence_score(tokenizer.decode(candidate.tokens), [text]).score for candidate in candidates]
+    return candidates[max(range(len(scores)), key=lambda index: (scores[index], -index))].tokens
+
+
+_CHRF = CHRF()

@@ -1,0 +1,54 @@
+"""Pruning as a whole: measure importance, cut, train again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from textmill.compression.importance import importance
+from textmill.compression.pruning import prune_model
+from textmill.model.device import prepare_device
+from textmill.model.transformer import Transformer, num_parameters
+from textmill.settings.training import PruneSettings
+from textmill.tokens.batching import make_batch, token_budget_batches
+from textmill.tokens.shards import EncodedCorpus
+from textmill.training.checkpoints import CheckpointFile
+from textmill.training.loop import OnMetrics, Trainer, TrainingResult
+
+
+def prune_and_heal(
+    student: Transformer, pairs: EncodedCorpus, prune: PruneSettings, seed: int, checkpoint: CheckpointFile, on_metrics: OnMetrics
+) -> tuple[Transformer, dict[str, Any], TrainingResult]:
+    """Returns the smaller model, its shape beside the student's, and how its training ended.
+
+    pairs: what the student learned; importance is measured on `importance_batches` of it, and it heals on all.
+    """
+    device = prepare_device(prune.heal.device, prune.heal.num_threads, seed)
+    student = student.to(device)
+    rows = np.arange(len(pairs))
+    lengths = pairs.source_lengths().numpy(), pairs.target_lengths().numpy()
+    batches = token_budget_batches(*lengths, rows, prune.heal.batch_tokens, seed, epoch=0)[: prune.importance_batches]
+    importances = importance(student, [make_batch(pairs, batch).to(device) for batch in batches])
+    pruned = prune_model(student, importances, prune)
+    trainer = Trainer(
+        pruned,
+        pairs,
+        training_rows=rows,
+        validation_rows=None,
+        settings=prune.heal,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        on_metrics=on_metrics,
+        description="heal",
+    )
+    result = trainer.run()
+    shape = {
+        "student_parameters": num_parameters(student),
+        "encoder_heads": pruned.shape.encoder_heads,
+        "decoder_heads": pruned.shape.decoder_heads,
+        "encoder_feed_forward": list(pruned.shape.encoder_feed_forward),
+        "decoder_feed_forward": list(pruned.shape.decoder_feed_forward),
+    }
+    return pruned, shape, result

@@ -1,0 +1,77 @@
+"""Distillation as a whole: the teachers write, the student learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from textmill.compression.distillation import distilled_corpus, student_settings
+from textmill.errors import UserError
+from textmill.model.device import prepare_device
+from textmill.model.transformer import Shape, Transformer
+from textmill.settings.inference import DecodeSettings
+from textmill.settings.model import ModelSettings
+from textmill.settings.training import DistillSettings
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import Tokenizer
+from textmill.training.checkpoints import CheckpointFile
+from textmill.training.loop import OnMetrics, Trainer, TrainingResult
+
+
+def copy_teacher(student: Transformer, teacher: Transformer) -> None:
+    """Start `student` from the weights of `teacher`; with fewer layers, from evenly spaced ones, first and last included.
+
+    Raises UserError if the two differ in anything but the number of layers.
+    """
+    weights = teacher.state_dict()
+    counts = {"encoder": (len(student.encoder), len(teacher.encoder)), "decoder": (len(student.decoder), len(teacher.decoder))}
+    chosen = {}
+    for name in student.state_dict():
+        stack, _, rest = name.partition(".")
+        layer, _, inner = rest.partition(".")
+        if stack in counts:
+            own, theirs = counts[stack]
+            place = round(int(layer) * (theirs - 1) / max(own - 1, 1))
+            chosen[name] = weights[f"{stack}.{place}.{inner}"]
+        else:
+            chosen[name] = weights[name]
+    try:
+        student.load_state_dict(chosen)
+    except RuntimeError:
+        raise UserError(
+            "params.yaml: distill.start_from is teacher, but distill.feed_forward is not model.feed_forward."
+            " Make them equal, or start from scratch."
+        ) from None
+
+
+def distill_student(
+    corpus: EncodedCorpus,
+    teachers: Sequence[Transformer],
+    tokenizer: Tokenizer,
+    model: ModelSettings,
+    distill: DistillSettings,
+    decode: DecodeSettings,
+    seed: int,
+    checkpoint: CheckpointFile,
+    on_metrics: OnMetrics,
+) -> tuple[Transformer, EncodedCorpus, dict[str, float | int], TrainingResult]:
+    """Returns the student, the pairs it learned (with counts), and how its training ended. See `distilled_corpus`."""
+    device = prepare_device(distill.train.device, distill.train.num_threads, seed)
+    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, distill, decode, seed, device)
+    student = Transformer(Shape.of(student_settings(model, distill), corpus.vocabulary_size))
+    if distill.start_from == "teacher":
+        copy_teacher(student, teachers[0])
+    trainer = Trainer(
+        student,
+        pairs,
+        training_rows=np.arange(len(pairs)),
+        validation_rows=None,
+        settings=distill.train,
+        seed=seed,
+        device=device,
+        checkpoint=checkpoint,
+        on_metrics=on_metrics,
+        description="train student",
+    )
+    return student, pairs, counts, trainer.run()

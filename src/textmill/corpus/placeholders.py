@@ -1,0 +1,18 @@
+"""Places in a message that a program fills in: %s, %(name)d, %1$s, %1, {}, {0}, {name!r:>10}."""
+
+from __future__ import annotations
+
+import re
+
+_PLACEHOLDER = re.compile(
+    r"%\([A-Za-z_]\w*\)[-+ 0#]*\d*(?:\.\d+)?[diouxXeEfFgGcrsa]"  # %(name)s
+    r"|%\d+\$[-+ 0#]*\d*(?:\.\d+)?[diouxXeEfFgGcrsa]"  # %1$s
+    r"|%[1-9](?![\d%$])"  # %1 (Qt, KDE)
+    r"|%[-+0#]*\d*(?:\.\d+)?[diouxXeEfFgGcrs](?![A-Za-z])"  # %s, but neither `100% sure` nor `%start`
+    r"|\{[A-Za-z_0-9.\[\]]*(?:![rsa])?(?::[^{}]*)?\}"  # {}, {0}, {name!r:>10}
+)
+
+
+def placeholders(text: str) -> list[str]:
+    """All placeholders of `text`, sorted, repeated ones repeated; `%%` is a percent sign."""
+    return sorted(_PLACEHOLDER.findall(text.replace("%%", "")))

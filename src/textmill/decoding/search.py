@@ -1,0 +1,27 @@
+"""What every engine offers: search and scoring over token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from textmill.settings.inference import DecodeSettings
+
+
+class Hypothesis(NamedTuple):
+    """An output without its end symbol. score: log probability over length (end counted) to the length penalty."""
+
+    tokens: list[int]
+    score: float
+
+
+class Engine(Protocol):
+    """A model that can be asked, whatever computes it."""
+
+    def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+        """The best outputs of every source, best first. An empty source has an empty output."""
+        ...
+
+    def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
+        """Natural-log probability of each target token and, at last, of the end: len(target) + 1 numbers."""
+        ...

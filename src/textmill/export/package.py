@@ -1,0 +1,88 @@
+"""The exported model: a folder an engine that runs anywhere with ctranslate2 and sentencepiece alone."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from textmill.decoding.ct2_engine import CTranslate2Engine
+from textmill.decoding.torch_engine import TorchEngine
+from textmill.errors import UserError
+from textmill.export.ct2_spec import QUANTIZATIONS, write_ct2
+from textmill.export.parity import Parity, compare_engines
+from textmill.files import sha256_of, write_bytes, write_json
+from textmill.model.transformer import Transformer, num_parameters
+from textmill.model.weights import load_model
+from textmill.settings.inference import DecodeSettings, ExportSettings
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import Tokenizer
+
+_MODEL_FILES = ("model.bin", "config.json", "shared_vocabulary.json")
+
+
+def export_model(
+    weights: Path, corpus: EncodedCorpus, tokenizer: Tokenizer, folder: Path, export: ExportSettings, decode: DecodeSettings
+) -> dict[str, Any]:
+    """Convert the model in `weights` to float32 and int8, check both, and only then write `folder`/float32 and /int8.
+
+    corpus: the parity is measured on its first pairs. Returns parity and sizes.
+    Raises UserError, with the numbers, if a check of `export` fails; then nothing is written.
+    """
+    model = load_model(weights)
+    with tempfile.TemporaryDirectory(prefix="textmill-export-") as temporary:
+        candidates = {name: Path(temporary) / name for name in QUANTIZATIONS}
+        for name, candidate in candidates.items():
+            candidate.mkdir()
+            write_ct2(model, tokenizer.pieces, candidate, name)
+        parities = _parities(model, candidates, corpus, export, decode)
+        size_ratio = (candidates["int8"] / "model.bin").stat().st_size / weights.stat().st_size
+        _require(parities["float32"], size_ratio, export)
+        for name, candidate in candidates.items():
+            _write_package(candidate, folder / name, tokenizer, decode)
+    return {
+        "parity": {name: asdict(parity) for name, parity in parities.items()},
+        "size_bytes": {name: (folder / name / "model.bin").stat().st_size for name in QUANTIZATIONS},
+        "parameters": num_parameters(model),
+        "torch_size_bytes": weights.stat().st_size,
+        "size_ratio": size_ratio,
+    }
+
+
+def _parities(
+    model: Transformer, candidates: dict[str, Path], corpus: EncodedCorpus, export: ExportSettings, decode: DecodeSettings
+) -> dict[str, Parity]:
+    rows = range(min(export.parity_sentences, len(corpus)))
+    sources, targets = [corpus.source(row) for row in rows], [corpus.target(row) for row in rows]
+    reference = TorchEngine([model])
+    return {
+        name: compare_engines(reference, CTranslate2Engine(candidate), sources, targets, decode) for name, candidate in candidates.items()
+    }
+
+
+def _require(parity: Parity, size_ratio: float, export: ExportSettings) -> None:
+    if parity.max_log_probability_difference > export.max_log_probability_difference:
+        raise UserError(
+            f"export: the float32 export differs from torch by {parity.max_log_probability_difference:.1e} nats in a log probability"
+            f" (export.max_log_probability_difference: {export.max_log_probability_difference:.1e}). Nothing was written."
+        )
+    if parity.identical < export.min_identical:
+        raise UserError(
+            f"export: {parity.identical:.4f} of the float32 export's outputs equal torch's"
+            f" (export.min_identical: {export.min_identical}). Nothing was written."
+        )
+    if size_ratio > export.max_size_ratio:
+        raise UserError(
+            f"export: the int8 model has {size_ratio:.3f} of the size of the torch weights"
+            f" (export.max_size_ratio: {export.max_size_ratio}). Nothing was written."
+        )
+
+
+def _write_package(candidate: Path, folder: Path, tokenizer: Tokenizer, decode: DecodeSettings) -> None:
+    for name in _MODEL_FILES:
+        write_bytes(folder / name, (candidate / name).read_bytes())
+    tokenizer.save(folder / "tokenizer.model")
+    write_json(folder / "generation.json", asdict(decode))
+    names = sorted([*_MODEL_FILES, "tokenizer.model", "generation.json"])
+    write_json(folder / "manifest.json", {"files": {name: sha256_of(folder / name) for name in names}})

@@ -1,0 +1,28 @@
+"""Does the exported model say what the torch model says?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from textmill.decoding.search import Engine
+from textmill.settings.inference import DecodeSettings
+
+
+@dataclass(frozen=True)
+class Parity:
+    """max_log_probability_difference: over all reference tokens, in nats. identical: share of equal best outputs."""
+
+    max_log_probability_difference: float
+    identical: float
+
+
+def compare_engines(
+    first: Engine, second: Engine, sources: Sequence[list[int]], targets: Sequence[list[int]], decode: DecodeSettings
+) -> Parity:
+    """Score the targets and search the best outputs with both engines. sources, targets: token ids, none empty."""
+    scores = zip(first.score(sources, targets), second.score(sources, targets), strict=True)
+    difference = max(abs(a - b) for row in scores for a, b in zip(*row, strict=True))
+    outputs = zip(first.translate(sources, decode), second.translate(sources, decode), strict=True)
+    identical = [a[0].tokens == b[0].tokens for a, b in outputs]
+    return Parity(difference, sum(identical) / len(identical))

@@ -1,0 +1,31 @@
+"""Where and how exactly torch computes."""
+
+from __future__ import annotations
+
+import os
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+
+from textmill.errors import UserError
+
+
+def prepare_device(device: str, num_threads: int, seed: int) -> torch.device:
+    """Choose the device and make torch repeatable: fixed threads, deterministic kernels, seeded generators.
+
+    device: cpu, cuda or auto. Raises UserError if cuda is asked for and there is none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("params.yaml: train.device is cuda, but torch sees no GPU. Use auto or cpu, or install the CUDA build of torch.")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; without it cuBLAS is not repeatable
+    torch.set_num_threads(num_threads)
+    torch.use_deterministic_algorithms(True)
+    torch.manual_seed(seed)
+    is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if is_cuda else "cpu")
+
+
+def autocast(precision: str, device: torch.device) -> AbstractContextManager[object]:
+    """The context that a forward pass runs in. precision: float32, bfloat16, or auto (bfloat16 where a GPU has it)."""
+    is_bfloat16 = precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    return torch.autocast(device.type, dtype=torch.bfloat16) if is_bfloat16 else nullcontext()

@@ -1,0 +1,12 @@
+"""Log probabilities of given tokens. Dimensions: V vocabulary."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def token_log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
+    """Natural-log probability of every target. logits: (..., V), computed in float32. targets: (...). Returns (...)."""
+    log_probabilities = torch.log_softmax(logits.float(), dim=-1)
+    return log_probabilities.gather(-1, targets[..., None]).squeeze(-1)

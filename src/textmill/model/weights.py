@@ -1,0 +1,38 @@
+"""A model's weights and shape in one safetensors file."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+
+from textmill.errors import UserError
+from textmill.model.transformer import Shape, Transformer
+from textmill.tensors import read_tensors, write_tensors
+
+
+def save_model(path: Path, model: Transformer) -> None:
+    """Write weights and shape. Raises UserError if a weight is not a finite number."""
+    state = model.state_dict()
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{path}: not written: {name} holds NaN or infinity. Lower train.learning_rate.")
+    write_tensors(path, state, {"shape": asdict(model.shape)})
+
+
+def load_model(path: Path) -> Transformer:
+    """Read what `save_model` wrote, in evaluation mode on the CPU.
+
+    Raises UserError if the file is missing, damaged, holds other tensors than its shape says, or a number that is not finite.
+    """
+    tensors, metadata = read_tensors(path)
+    try:
+        model = Transformer(Shape.from_json(metadata["shape"]))
+        model.load_state_dict(tensors)
+    except (KeyError, TypeError, RuntimeError) as error:
+        reason = str(error).replace("\n", " ")
+        raise UserError(f"{path}: not a model of this version ({reason}). Remove it and run `dvc repro`.") from None
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise UserError(f"{path}: holds NaN or infinity. Remove it and run `dvc checkout`.")
+    return model.eval()

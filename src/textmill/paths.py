@@ -1,0 +1,79 @@
+"""Where every output of the pipeline lies, relative to the root of the project.
+
+A stage's outputs are in the folder with its name: data/ for tables, models/ for weights.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+PREFLIGHT = Path("data/preflight/settings.json")
+
+COLLECTED = Path("data/collect/pairs.parquet")
+COLLECT_METRICS = Path("data/collect/metrics.json")
+
+CLEAN = Path("data/clean/pairs.parquet")
+REJECTED = Path("data/clean/rejected.parquet")
+CLEAN_METRICS = Path("data/clean/metrics.json")
+
+DEVELOPMENT = Path("data/split/development.parquet")
+TEST = Path("data/split/test.parquet")
+SPLIT_METRICS = Path("data/split/metrics.json")
+
+TOKENIZER = Path("data/tokenizer/tokenizer.model")
+TOKENIZER_METRICS = Path("data/tokenizer/metrics.json")
+
+ENCODED = Path("data/encode/development.safetensors")
+ENCODE_METRICS = Path("data/encode/metrics.json")
+
+STUDENT = Path("models/distill/model.safetensors")
+STUDENT_HISTORY = Path("models/distill/history.csv")
+DISTILLED_CORPUS = Path("models/distill/corpus.safetensors")
+DISTILL_METRICS = Path("models/distill/metrics.json")
+
+PRUNED = Path("models/prune/model.safetensors")
+PRUNE_HISTORY = Path("models/prune/history.csv")
+PRUNE_METRICS = Path("models/prune/metrics.json")
+
+EXPORTED = Path("models/export")
+EXPORTED_INT8 = EXPORTED / "int8"
+EXPORTED_FLOAT32 = EXPORTED / "float32"
+EXPORT_METRICS = EXPORTED / "metrics.json"
+MODEL_CARD = EXPORTED / "README.md"
+
+REPORT = Path("reports/report.html")
+SPEEDS = Path("reports/speed")
+SUMMARY = Path("metrics/summary.json")
+
+CHECKPOINTS = Path(".checkpoints")
+WHEELS = Path("data/wheels")
+
+
+def fold_model(fold: int) -> Path:
+    """The best weights of the model that never saw `fold`."""
+    return Path(f"models/train/{fold}/model.safetensors")
+
+
+def fold_history(fold: int) -> Path:
+    """The learning curve of that model."""
+    return Path(f"models/train/{fold}/history.csv")
+
+
+def fold_metrics(fold: int) -> Path:
+    """Its steps, best validation loss and stop reason."""
+    return Path(f"models/train/{fold}/metrics.json")
+
+
+def system_metrics(system: str) -> Path:
+    """Scores of one system on the test set, with intervals and signatures."""
+    return Path(f"data/evaluate/{system}/metrics.json")
+
+
+def system_predictions(system: str) -> Path:
+    """Its outputs, a row a test example."""
+    return Path(f"data/evaluate/{system}/predictions.parquet")
+
+
+def system_speed(system: str) -> Path:
+    """Its speed on this machine: differs from run to run, so no stage output and not tracked."""
+    return SPEEDS / f"{system}.js"

@@ -1,0 +1,139 @@
+"""All numbers of a rebuild in one place: what the page shows and what stands in metrics/summary.json."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from textmill import paths
+from textmill.errors import UserError
+from textmill.evaluation.metrics import METRICS, resamplings
+from textmill.evaluation.significance import Difference, paired_difference
+from textmill.files import read_json
+from textmill.settings.corpus import LanguageSettings
+from textmill.tables import read_table
+
+BASELINES = ("copy", "memory", "majority")
+_COMPARED_METRICS = ("chrf", "bleu")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """first against second on one metric, by paired bootstrap."""
+
+    first: str
+    second: str
+    metric: str
+    result: Difference
+
+
+@dataclass(frozen=True)
+class Results:
+    """What the stages before have written. histories: learning curves by model, columns of history.csv (None: no value)."""
+
+    corpus: dict[str, Any]
+    rejected: pd.DataFrame
+    training: dict[str, dict[str, Any]]
+    histories: dict[str, list[dict[str, float | None]]]
+    export: dict[str, Any]
+    systems: dict[str, dict[str, Any]]
+    predictions: dict[str, pd.DataFrame]
+    comparisons: list[Comparison]
+
+
+def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int, seed: int) -> Results:
+    """Read the outputs of all stages and compare the systems.
+
+    Raises UserError if a file is missing or the systems were not scored on the same test examples.
+    """
+    names = [*(f"fold-{fold}" for fold in folds), "ensemble", "student", "pruned", "exported", *BASELINES]
+    predictions = {name: read_table(paths.system_predictions(name)) for name in names}
+    for name, table in predictions.items():
+        if table["id"].tolist() != predictions["student"]["id"].tolist():
+            raise UserError(f"{paths.system_predictions(name)}: scored on another test set than the student. Run `dvc repro`.")
+    systems = {name: read_json(paths.system_metrics(name)) for name in names}
+    best_fold = max((f"fold-{fold}" for fold in folds), key=lambda name: float(systems[name]["chrf"]["score"]))
+    pairs = [("student", baseline) for baseline in BASELINES]
+    pairs += [("ensemble", best_fold), ("student", best_fold), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
+    weights = resamplings(len(predictions["student"]), samples, seed)
+    return Results(
+        corpus={
+            "collect": read_json(paths.COLLECT_METRICS),
+            "clean": read_json(paths.CLEAN_METRICS),
+            "split": read_json(paths.SPLIT_METRICS),
+            "tokenizer": read_json(paths.TOKENIZER_METRICS),
+            "encode": read_json(paths.ENCODE_METRICS),
+        },
+        rejected=read_table(paths.REJECTED),
+        training={
+            **{f"fold-{fold}": read_json(paths.fold_metrics(fold)) for fold in folds},
+            "student": read_json(paths.DISTILL_METRICS),
+            "pruned": read_json(paths.PRUNE_METRICS),
+        },
+        histories={
+            **{f"fold-{fold}": _history(paths.fold_history(fold)) for fold in folds},
+            "student": _history(paths.STUDENT_HISTORY),
+            "pruned": _history(paths.PRUNE_HISTORY),
+        },
+        export=read_json(paths.EXPORT_METRICS),
+        systems=systems,
+        predictions=predictions,
+        comparisons=[
+            Comparison(first, second, metric, _compare(metric, languages, predictions[first], predictions[second], weights))
+            for first, second in pairs
+            for metric in _COMPARED_METRICS
+        ],
+    )
+
+
+def summary(results: Results) -> dict[str, Any]:
+    """The few numbers that belong into git: they are read in a review and compared between commits."""
+    kept = ("score", "low", "high")
+    folds = {name: metrics for name, metrics in results.systems.items() if name.startswith("fold-")}
+    clean, split = results.corpus["clean"], results.corpus["split"]
+    return {
+        "corpus": {
+            "collected": clean["rows_in"],
+            "clean": clean["rows_out"],
+            "test": split["test"],
+            "development": sum(split["folds"]),
+        },
+        "cross_validation": {
+            metric: {
+                "mean": float(np.mean([each[metric]["score"] for each in folds.values()])),
+                "standard_deviation": float(np.std([each[metric]["score"] for each in folds.values()], ddof=1)),
+            }
+            for metric in _COMPARED_METRICS
+        },
+        "systems": {
+            name: {metric: {key: metrics[metric][key] for key in kept} for metric in METRICS if metric in metrics}
+            | {key: metrics[key] for key in ("loss", "parameters", "size_bytes") if key in metrics}
+            for name, metrics in results.systems.items()
+        },
+        "comparisons": {
+            f"{first}-{second}": {
+                each.metric: asdict(each.result) for each in results.comparisons if (each.first, each.second) == (first, second)
+            }
+            for first, second in dict.fromkeys((each.first, each.second) for each in results.comparisons)
+        },
+        "export": {"size_ratio": results.export["size_ratio"], "parity": results.export["parity"]},
+    }
+
+
+def _compare(metric: str, languages: LanguageSettings, first: pd.DataFrame, second: pd.DataFrame, weights: np.ndarray) -> Difference:
+    texts = (first["source"].tolist(), first["hypothesis"].tolist(), second["hypothesis"].tolist(), first["reference"].tolist())
+    return paired_difference(METRICS[metric](languages.target_language), *texts, weights)
+
+
+def _history(path: Path) -> list[dict[str, float | None]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [{name: float(value) if value else None for name, value in row.items()} for row in csv.DictReader(file)]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None

@@ -1,0 +1,117 @@
+"""Settings of the corpus room: collect, clean, split."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textmill.settings.schema import require
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """One place that pairs come from: a file in data/raw, or a wheel of a package read as a zip file.
+
+    format: how the file is read (gettext, jsonl, csv, tsv, parquet, lines).
+    path: file under the project, for all formats but gettext out of a wheel. gz files are unpacked on reading.
+    target_path: for format `lines`: the file whose line k is the target of line k of `path`.
+    wheel: `name==version` of a package whose catalogs are read. sha256: its hash, checked before it is opened.
+    source_column, target_column, group_column: names of the columns (jsonl, csv, tsv, parquet).
+    """
+
+    format: Literal["gettext", "jsonl", "csv", "tsv", "parquet", "lines"]
+    path: str | None = None
+    target_path: str | None = None
+    wheel: str | None = None
+    sha256: str | None = None
+    source_column: str = "source"
+    target_column: str = "target"
+    group_column: str | None = None
+
+    def __post_init__(self) -> None:
+        require((self.path is None) != (self.wheel is None), "path: give either path or wheel.")
+        require(self.wheel is None or self.format == "gettext", "wheel: only format gettext is read out of a wheel.")
+        require(self.wheel is None or "==" in self.wheel, "wheel: must be name==version.")
+        require((self.wheel is None) == (self.sha256 is None), "sha256: needed with wheel, and only there.")
+        require((self.format == "lines") == (self.target_path is not None), "target_path: needed with format lines, and only there.")
+
+
+@dataclass(frozen=True)
+class CollectSettings:
+    """What goes into the mill.
+
+    source_language, target_language: two-letter codes (ISO 639-1); zh covers all written Chinese.
+    sources: read in this order; the order decides which of two equal pairs is kept.
+    """
+
+    source_language: str
+    target_language: str
+    sources: list[SourceSettings]
+
+    def __post_init__(self) -> None:
+        require(len(self.sources) > 0, "sources: is empty. Name at least one.")
+        for name in ("source_language", "target_language"):
+            code = getattr(self, name)
+            require(code.isascii() and code.islower() and 2 <= len(code) <= 3, f"{name}: {code!r} is not a language code such as en or zh.")
+
+
+@dataclass(frozen=True)
+class CleanSettings:
+    """Repairs, then filters, in the order of corpus/clean.py.
+
+    max_characters: a longer source or target is rejected.
+    max_length_ratio: longer side over shorter side, in characters, a Han, kana or hangul character counting as
+        `wide_character_weight` others; not asked of sides of at most `min_ratio_characters`.
+    reject_copies: reject a pair whose target equals its source.
+    match_placeholders: reject a pair whose target does not hold the placeholders of its source (%s, {name}, ...).
+    duplicates: `pair` keeps one of equal pairs, `source` one of equal sources, `none` keeps all.
+    """
+
+    max_characters: int
+    max_length_ratio: float
+    min_ratio_characters: int
+    wide_character_weight: float
+    reject_copies: bool
+    match_placeholders: bool
+    duplicates: Literal["pair", "source", "none"]
+
+    def __post_init__(self) -> None:
+        require(self.max_characters > 0, "max_characters: must be above 0.")
+        require(self.max_length_ratio >= 1, "max_length_ratio: must be 1 or more.")
+        require(self.wide_character_weight > 0, "wide_character_weight: must be above 0.")
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """A held-out test set and folds, over groups that are never taken apart.
+
+    folds: the fold numbers 0, 1, ... in order; a list because DVC makes one training stage of each.
+    test_share: share of all pairs in the test set.
+    similarity: sources whose TF-IDF cosine over character n-grams is at least this are one group; 1 joins equal
+        sources only (equal after lower-casing and leaving out everything but letters).
+    """
+
+    folds: list[int]
+    test_share: float
+    similarity: float
+
+    def __post_init__(self) -> None:
+        require(len(self.folds) >= 2, "folds: must name at least two folds.")
+        require(self.folds == list(range(len(self.folds))), "folds: must be 0, 1, 2, ... in order.")
+        require(0 < self.test_share < 1, "test_share: must be between 0 and 1.")
+        require(0 < self.similarity <= 1, "similarity: must be above 0 and at most 1.")
+
+
+@dataclass(frozen=True)
+class FoldsSettings:
+    """The part of `split` that later stages need. folds: the fold numbers."""
+
+    folds: list[int]
+
+
+@dataclass(frozen=True)
+class LanguageSettings:
+    """The part of `collect` that later stages need: two-letter language codes."""
+
+    source_language: str
+    target_language: str

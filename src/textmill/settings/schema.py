@@ -1,0 +1,86 @@
+"""Mappings to frozen dataclasses: unknown keys, missing keys and wrong types are errors that name the full key."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
+
+from textmill.errors import UserError
+
+T = TypeVar("T")
+
+
+def build(section: type[T], values: Any, key: str) -> T:
+    """Make a settings dataclass out of one section of params.yaml.
+
+    section: a frozen dataclass whose fields are bool, int, float, str, Literal, list[...], `X | None` or such dataclasses.
+    values: what stands in the file. key: the section's full key, for messages.
+    Raises UserError for an unknown key (naming the nearest known one), a missing key, a wrong type, or a value that
+    the section's own `__post_init__` refuses.
+    """
+    if not isinstance(values, Mapping):
+        raise UserError(f"params.yaml: {key} must be a mapping, not {_shown(values)}.")
+    fields = {field.name: field for field in dataclasses.fields(section)}  # type: ignore[arg-type]
+    for name in values:
+        if name not in fields:
+            raise UserError(f"params.yaml: unknown key {key}.{name}. {_nearest(str(name), list(fields), key)}")
+    annotations = typing.get_type_hints(section)
+    arguments: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in values:
+            arguments[name] = _convert(values[name], annotations[name], f"{key}.{name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise UserError(f"params.yaml: key {key}.{name} is missing. Add it.")
+    try:
+        return section(**arguments)
+    except ValueError as error:
+        raise UserError(f"params.yaml: {key}.{error}") from None
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise ValueError(message) unless `condition`; `build` puts the section's key before the message."""
+    if not condition:
+        raise ValueError(message)
+
+
+def _convert(value: Any, kind: Any, key: str) -> Any:
+    origin = typing.get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return build(typing.cast(type, kind), value, key)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        (inner,) = (part for part in typing.get_args(kind) if part is not type(None))
+        return _convert(value, inner, key)
+    if origin is Literal:
+        choices = typing.get_args(kind)
+        if value not in choices or isinstance(value, bool):
+            listed = ", ".join(map(str, choices))
+            raise UserError(f"params.yaml: {key} is {_shown(value)}, but must be one of: {listed}.")
+        return value
+    if origin is list:
+        (item,) = typing.get_args(kind)
+        if not isinstance(value, list):
+            raise UserError(f"params.yaml: {key} must be a list, not {_shown(value)}.")
+        return [_convert(entry, item, f"{key}[{position}]") for position, entry in enumerate(value)]
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+        raise UserError(f"params.yaml: {key} must be {_TYPE_NAMES[kind]}, not {_shown(value)}.")
+    return value
+
+
+_TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
+
+def _shown(value: Any) -> str:
+    return f"{value!r} ({type(value).__name__})" if not isinstance(value, Mapping) else "a mapping"
+
+
+def _nearest(name: str, known: list[str], key: str) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"Did you mean {key}.{close[0]}?" if close else f"Known keys: {', '.join(known)}."

@@ -1,0 +1,39 @@
+"""Settings of the tokens room: tokenizer, encode."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textmill.settings.schema import require
+
+
+@dataclass(frozen=True)
+class TokenizerSettings:
+    """One SentencePiece model for both sides.
+
+    vocabulary_size: pieces, the 4 special ones and the 256 bytes of byte fallback included.
+    model_type: unigram (Kudo 2018) or bpe (Sennrich et al. 2016).
+    character_coverage: share of the characters of the text that get a piece of their own; the rest are bytes.
+    num_threads: fixed, because the trained model depends on it.
+    """
+
+    vocabulary_size: int
+    model_type: Literal["unigram", "bpe"]
+    character_coverage: float
+    num_threads: int
+
+    def __post_init__(self) -> None:
+        require(self.vocabulary_size > 260, "vocabulary_size: must be above 260 (4 special pieces and 256 bytes).")
+        require(0.9 <= self.character_coverage <= 1, "character_coverage: must be between 0.9 and 1.")
+        require(self.num_threads >= 1, "num_threads: must be 1 or more.")
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """max_tokens: a training pair with more tokens than this on either side is left out, and counted."""
+
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        require(self.max_tokens >= 8, "max_tokens: must be 8 or more.")

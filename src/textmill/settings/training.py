@@ -1,0 +1,107 @@
+"""Settings of training, and of the two stages that train again: distill and prune."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from textmill.settings.schema import require
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """One training run. Its length is counted in steps, never in seconds, so that it can be repeated.
+
+    batch_tokens: rows times the longest side of a batch, padding included, is at most this.
+    max_steps: optimizer steps. validate_every: steps between validations.
+    patience: validations without a better loss before stopping early; 0 never stops early.
+    optimizer: adam (Kingma & Ba 2015) or adamw (Loshchilov & Hutter 2019). learning_rate: the highest.
+    schedule: inverse_sqrt (linear warm-up, then 1/sqrt(step); Vaswani et al. 2017, section 5.3), step_lr (every
+        `step_size` steps times `gamma`), cosine (warm-up, then a half cosine to 0 at max_steps), constant.
+    label_smoothing: Szegedy et al. 2016. gradient_clip: largest norm of all gradients; 0 does not clip.
+    average_checkpoints: the weights at this many of the last validations are averaged (Vaswani et al. 2017, section 6.1);
+        1 takes the best validation alone.
+    precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU that has it, float32 elsewhere (on a CPU it does not pay).
+    device: cpu, cuda, or auto. num_threads: of the CPU; fixed, because sums depend on it.
+    """
+
+    batch_tokens: int
+    max_steps: int
+    validate_every: int
+    patience: int
+    optimizer: Literal["adam", "adamw"]
+    learning_rate: float
+    weight_decay: float
+    schedule: Literal["inverse_sqrt", "step_lr", "cosine", "constant"]
+    warmup_steps: int
+    step_size: int
+    gamma: float
+    label_smoothing: float
+    gradient_clip: float
+    average_checkpoints: int
+    precision: Literal["auto", "float32", "bfloat16"]
+    device: Literal["auto", "cpu", "cuda"]
+    num_threads: int
+
+    def __post_init__(self) -> None:
+        for name in ("batch_tokens", "max_steps", "validate_every", "step_size", "average_checkpoints", "num_threads"):
+            require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
+        for name in ("patience", "weight_decay", "warmup_steps", "gradient_clip"):
+            require(getattr(self, name) >= 0, f"{name}: must be 0 or more.")
+        require(self.learning_rate > 0, "learning_rate: must be above 0.")
+        require(0 <= self.label_smoothing < 1, "label_smoothing: must be at least 0 and below 1.")
+        require(0 < self.gamma <= 1, "gamma: must be above 0 and at most 1.")
+        require(self.warmup_steps < self.max_steps, "warmup_steps: must be below max_steps.")
+
+
+@dataclass(frozen=True)
+class DistillSettings:
+    """Sequence-level knowledge distillation (Kim & Rush 2016) of the fold models into one student.
+
+    teaching: `out_of_fold`: each example is taught by the model that never saw it; `ensemble`: by all folds together.
+    num_hypotheses: of the teacher's this many best, the one nearest to the reference (sentence chrF) is taught
+        (their sequence-level interpolation); 1 takes the best.
+    start_from: `scratch`, or `teacher`: the weights of the first fold's model, with fewer layers evenly spaced ones
+        (shrink and fine-tune, Shleifer & Rush 2020).
+    original_share: 1 also trains on the original pairs once an epoch, 0 on the teachers' outputs alone.
+    encoder_layers, decoder_layers, feed_forward: the student's, all else as in `model`.
+    train: how it is trained, on all development data, without a validation set, for exactly max_steps.
+    """
+
+    teaching: Literal["out_of_fold", "ensemble"]
+    beam_size: int
+    num_hypotheses: int
+    start_from: Literal["scratch", "teacher"]
+    original_share: float
+    encoder_layers: int
+    decoder_layers: int
+    feed_forward: int
+    train: TrainSettings
+
+    def __post_init__(self) -> None:
+        require(self.beam_size >= 1, "beam_size: must be 1 or more.")
+        require(1 <= self.num_hypotheses <= self.beam_size, "num_hypotheses: must be between 1 and beam_size.")
+        require(0 <= self.original_share <= 1, "original_share: must be between 0 and 1.")
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """Structured pruning by first-order Taylor importance (Michel et al. 2019; Molchanov et al. 2019), then healing.
+
+    encoder_heads, decoder_heads: heads that stay in every layer of a stack (the same number, not the same heads).
+    feed_forward_removed: share of all feed-forward units that goes, by one ranking over all layers.
+    multiple_of: feed-forward widths are rounded to this. importance_batches: batches that the importance is measured on.
+    heal: how the smaller model is trained afterwards.
+    """
+
+    encoder_heads: int
+    decoder_heads: int
+    feed_forward_removed: float
+    multiple_of: int
+    importance_batches: int
+    heal: TrainSettings
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_heads", "decoder_heads", "multiple_of", "importance_batches"):
+            require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
+        require(0 <= self.feed_forward_removed < 1, "feed_forward_removed: must be at least 0 and below 1.")

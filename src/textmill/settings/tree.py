@@ -1,0 +1,56 @@
+"""All sections of params.yaml together: what is checked before any stage starts."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from textmill.errors import UserError
+from textmill.settings.corpus import CleanSettings, CollectSettings, SplitSettings
+from textmill.settings.inference import DecodeSettings, EvaluateSettings, ExportSettings
+from textmill.settings.model import ModelSettings
+from textmill.settings.schema import build
+from textmill.settings.tokens import EncodeSettings, TokenizerSettings
+from textmill.settings.training import DistillSettings, PruneSettings, TrainSettings
+
+SECTIONS: dict[str, type] = {
+    "collect": CollectSettings,
+    "clean": CleanSettings,
+    "split": SplitSettings,
+    "tokenizer": TokenizerSettings,
+    "encode": EncodeSettings,
+    "model": ModelSettings,
+    "train": TrainSettings,
+    "distill": DistillSettings,
+    "prune": PruneSettings,
+    "decode": DecodeSettings,
+    "export": ExportSettings,
+    "evaluate": EvaluateSettings,
+}
+
+
+def check_settings(params: Mapping[str, Any]) -> None:
+    """Raise UserError unless `params`, the whole of params.yaml, can be used: every key known, present and of its type."""
+    known = ["seed", *SECTIONS]
+    for name in params:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
+            hint = f"Did you mean {close[0]}?" if close else f"Known sections: {', '.join(known)}."
+            raise UserError(f"params.yaml: unknown section {name}. {hint}")
+    for name in known:
+        if name not in params:
+            raise UserError(f"params.yaml: section {name} is missing. Add it.")
+    if not isinstance(params["seed"], int) or isinstance(params["seed"], bool) or params["seed"] < 0:
+        raise UserError(f"params.yaml: seed must be a whole number of 0 or more, not {params['seed']!r}.")
+    for name, section in SECTIONS.items():
+        build(section, params[name], name)
+    _check_together(params)
+
+
+def _check_together(params: Mapping[str, Any]) -> None:
+    heads = params["model"]["heads"]
+    for stack in ("encoder", "decoder"):
+        wanted = params["prune"][f"{stack}_heads"]
+        if wanted > heads:
+            raise UserError(f"params.yaml: prune.{stack}_heads is {wanted}, but model.heads is {heads}. Lower it.")

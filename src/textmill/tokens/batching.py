@@ -1,0 +1,68 @@
+"""Token-budget batches, as a pure function of (seed, epoch).
+
+Dimensions: B rows, S source length, T target length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import BEGIN, END, PAD
+
+
+class Batch(NamedTuple):
+    """source: (B, S), padded with PAD. target_input: (B, T) begins with BEGIN. target_output: (B, T) ends with END."""
+
+    source: Tensor
+    target_input: Tensor
+    target_output: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on `device`."""
+        return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+
+def token_budget_batches(
+    source_lengths: np.ndarray, target_lengths: np.ndarray, rows: np.ndarray, batch_tokens: int, seed: int, epoch: int
+) -> list[np.ndarray]:
+    """Divide `rows` into batches of similar length, and shuffle the batches.
+
+    source_lengths, target_lengths: tokens of every pair of the corpus. rows: the pairs to use.
+    Rows times the longest side (begin or end symbol included) is at most `batch_tokens`, but a batch holds at least one row.
+    Rows of equal length change places from epoch to epoch.
+    """
+    generator = np.random.default_rng([seed, epoch])
+    order = rows[generator.permutation(len(rows))]
+    order = order[np.lexsort((source_lengths[order], target_lengths[order]))]
+    longest = np.maximum(source_lengths[order], target_lengths[order] + 1)
+    batches, start, widest = [], 0, 0
+    for position, length in enumerate(longest):
+        widest = max(widest, int(length))
+        if position > start and widest * (position - start + 1) > batch_tokens:
+            batches.append(order[start:position])
+            start, widest = position, int(length)
+    if start < len(order):
+        batches.append(order[start:])
+    return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def make_batch(corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray) -> Batch:
+    """Gather and pad the pairs `rows` of `corpus`."""
+    sources = [corpus.source(int(row)) for row in rows]
+    targets = [corpus.target(int(row)) for row in rows]
+    return Batch(padded(sources), padded([[BEGIN, *target] for target in targets]), padded([[*target, END] for target in targets]))
+
+
+def padded(texts: Sequence[Sequence[int]]) -> Tensor:
+    """(B, longest) int64, filled up with PAD; at least one column."""
+    width = max([1, *map(len, texts)])
+    table = np.full((len(texts), width), PAD, dtype=np.int64)
+    for row, text in enumerate(texts):
+        table[row, : len(text)] = text
+    return torch.from_numpy(table)

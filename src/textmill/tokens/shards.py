@@ -1,0 +1,80 @@
+"""Encoded pairs in one flat, memory-mapped file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textmill.tensors import read_tensors, write_tensors
+
+
+@dataclass(frozen=True)
+class EncodedCorpus:
+    """N pairs as token ids, without begin and end.
+
+    source_tokens, target_tokens: (all tokens,) int32, one text behind the other. source_offsets, target_offsets:
+    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. fold: (N,) int64. vocabulary_size: of the tokenizer.
+    """
+
+    source_tokens: Tensor
+    source_offsets: Tensor
+    target_tokens: Tensor
+    target_offsets: Tensor
+    fold: Tensor
+    vocabulary_size: int
+
+    def __len__(self) -> int:
+        return len(self.fold)
+
+    def source(self, index: int) -> list[int]:
+        """Token ids of source `index`."""
+        ids: list[int] = self.source_tokens[self.source_offsets[index] : self.source_offsets[index + 1]].tolist()
+        return ids
+
+    def target(self, index: int) -> list[int]:
+        """Token ids of target `index`."""
+        ids: list[int] = self.target_tokens[self.target_offsets[index] : self.target_offsets[index + 1]].tolist()
+        return ids
+
+    def source_lengths(self) -> Tensor:
+        """(N,) int64."""
+        return self.source_offsets.diff()
+
+    def target_lengths(self) -> Tensor:
+        """(N,) int64."""
+        return self.target_offsets.diff()
+
+    def save(self, path: Path) -> None:
+        """Write all tensors to one file."""
+        write_tensors(path, {name: getattr(self, name) for name in _TENSORS}, {"vocabulary_size": self.vocabulary_size})
+
+    @classmethod
+    def load(cls, path: Path) -> EncodedCorpus:
+        """Raises UserError if the file is missing or damaged."""
+        tensors, metadata = read_tensors(path)
+        return cls(**tensors, vocabulary_size=metadata["vocabulary_size"])
+
+
+_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "fold")
+
+
+def encoded_corpus(
+    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], folds: Sequence[int], vocabulary_size: int
+) -> EncodedCorpus:
+    """Pack token ids. sources, targets, folds: N each."""
+    source_tokens, source_offsets = _packed(sources)
+    target_tokens, target_offsets = _packed(targets)
+    fold = torch.tensor(list(folds), dtype=torch.int64)
+    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, fold, vocabulary_size)
+
+
+def _packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    tokens = np.fromiter((token for text in texts for token in text), dtype=np.int32, count=int(offsets[-1]))
+    return torch.from_numpy(tokens), torch.from_numpy(offsets)

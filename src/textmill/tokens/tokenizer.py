@@ -1,0 +1,99 @@
+"""One SentencePiece model for source and target (Kudo & Richardson 2018)."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from textmill.errors import UserError
+from textmill.files import write_bytes
+from textmill.settings.tokens import TokenizerSettings
+
+PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
+
+
+class Tokenizer:
+    """Text to token ids and back; nothing is unknown, because characters without a piece become bytes."""
+
+    def __init__(self, model: bytes) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor()
+        self._processor.LoadFromSerializedProto(model)
+        self.model = model
+        self.pieces: list[str] = [self._processor.IdToPiece(index) for index in range(self._processor.GetPieceSize())]
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Raises UserError if the file is missing or is no SentencePiece model."""
+        try:
+            return cls(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
+        except RuntimeError:
+            raise UserError(f"{path}: not a SentencePiece model. Remove it and run `dvc checkout`.") from None
+
+    def save(self, path: Path) -> None:
+        """Write the model, all of it or nothing."""
+        write_bytes(path, self.model)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, without begin and end; the names of special pieces are ordinary text here."""
+        ids: list[int] = self._processor.EncodeAsIds(text)
+        return ids
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts."""
+        return [self.encode(text) for text in texts]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
+        text: str = self._processor.DecodeIds([index for index in ids if index > END])
+        return text
+
+
+def fit_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
+    """Train a tokenizer on `texts`.
+
+    Text is taken as it is (no Unicode folding, spaces kept), so that decoding gives it back. The model is a function
+    of the texts, their order and the settings: it is fed through an iterator, because file names would be stored in it.
+    Raises UserError if the texts do not allow so large a vocabulary.
+    """
+    written = io.BytesIO()
+    try:
+        sentencepiece.SentencePieceTrainer.Train(
+            sentence_iterator=iter(texts),
+            model_writer=written,
+            model_type=settings.model_type,
+            vocab_size=settings.vocabulary_size,
+            character_coverage=settings.character_coverage,
+            num_threads=settings.num_threads,
+            byte_fallback=True,
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            max_sentence_length=1 << 20,
+            pad_id=PAD,
+            unk_id=UNKNOWN,
+            bos_id=BEGIN,
+            eos_id=END,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise UserError(_vocabulary_message(str(error), settings.vocabulary_size)) from None
+    return Tokenizer(written.getvalue())
+
+
+def _vocabulary_message(error: str, wanted: int) -> str:
+    possible = re.search(r"value <= (\d+)", error)
+    if possible:
+        return f"params.yaml: tokenizer.vocabulary_size is {wanted}, but this corpus allows at most {possible[1]}. Lower it."
+    required = re.search(r"required_chars|smaller than required", error)
+    if required:
+        return (
+            f"params.yaml: tokenizer.vocabulary_size is {wanted}, too small for the characters of this corpus."
+            " Raise it, or lower tokenizer.character_coverage."
+        )
+    reason = error.strip().split("\n")[-1]
+    return f"params.yaml: tokenizer: SentencePiece could not be trained on this corpus ({reason})."

@@ -1,0 +1,355 @@
+"""MLflow as a view of what the stages do: never an input, never an output, never fatal.
+
+The only module besides serving/pyfunc_model.py that imports mlflow. Every stage is a child run of one parent run for
+the rebuild (one `dvc repro`); `track` completes the parent. Whatever fails here costs one line on stderr.
+
+Environment: MLFLOW_TRACKING_URI (default: an SQLite store under .mlflow/ in the project), TEXTMILL_TRACKING=off
+switches tracking off, TEXTMILL_REBUILD joins several dvc processes into one rebuild.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import math
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlparse
+
+EXPERIMENT = "textmill"
+_PARAM_CHARACTERS = 6000  # MLflow refuses longer values
+_BATCH_METRICS = 1000  # MLflow's limit for one log_batch
+_SECONDS_BETWEEN_FLUSHES = 10.0
+# Defaults retry for 246 s before a dead server is given up. Set before mlflow is imported, which reads some at import.
+_ENVIRONMENT = {
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "GIT_PYTHON_REFRESH": "quiet",
+}
+
+
+class Connection:
+    """An open store: MlflowClient with the ids of the experiment and of this rebuild's parent run.
+
+    Only the client with explicit ids is used: the fluent API has a state of its own, and MLFLOW_RUN_ID in the
+    environment would turn a child into that run.
+    """
+
+    def __init__(self, client: Any, experiment_id: str, parent_id: str) -> None:
+        self.client, self.experiment_id, self.parent_id = client, experiment_id, parent_id
+
+
+class RunLog:
+    """The run of one stage. Every method does nothing once something has failed, and never raises because of MLflow."""
+
+    def __init__(self, connection: Connection | None, run_id: str = "") -> None:
+        self._connection, self._run_id = connection, run_id
+        self._waiting: list[tuple[str, float, int, int]] = []
+        self._last_flush = time.monotonic()
+
+    def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
+        """Log numbers; mappings inside are flattened to a.b, and what is no finite number is left out."""
+        now = int(time.time() * 1000)
+        self._waiting += [(metric_name(name), value, now, step) for name, value in flat_numbers(values)]
+        if len(self._waiting) >= _BATCH_METRICS or time.monotonic() - self._last_flush > _SECONDS_BETWEEN_FLUSHES:
+            self.flush()
+
+    def artifact(self, path: Path, folder: str = "") -> None:
+        """Keep a copy of a file with the run."""
+        self._try(lambda c: c.client.log_artifact(self._run_id, str(path), folder or None))
+
+    def dataset(self, path: Path, name: str, rows: int) -> None:
+        """Say which data the stage read. Its digest is the file's MD5: the hash that dvc.lock has."""
+        self._try(lambda c: _log_dataset(c, self._run_id, path, name, rows))
+
+    def tag(self, name: str, value: str) -> None:
+        """Set a tag of the run."""
+        self._try(lambda c: c.client.set_tag(self._run_id, name, value))
+
+    def flush(self) -> None:
+        """Send the metrics that wait, in as few requests as MLflow allows."""
+        waiting, self._waiting = self._waiting, []
+        self._last_flush = time.monotonic()
+        for start in range(0, len(waiting), _BATCH_METRICS):
+            batch = waiting[start : start + _BATCH_METRICS]
+            self._try(lambda c, batch=batch: _log_metrics(c, self._run_id, batch))  # type: ignore[misc]
+
+    def end(self, status: str) -> None:
+        """Send the rest and close the run as FINISHED, FAILED or KILLED."""
+        self.flush()
+        self._try(lambda c: c.client.set_terminated(self._run_id, status))
+
+    def _try(self, action: Callable[[Connection], object]) -> None:
+        if self._connection is None:
+            return
+        try:
+            action(self._connection)
+        except Exception as error:
+            self._connection = None
+            _say_lost(error)
+
+
+@contextmanager
+def stage_run(stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str) -> Iterator[RunLog]:
+    """Open the run of a stage, as a child of this rebuild's run, for the body of a with statement.
+
+    params: as in params.yaml, nested. input_files: MD5 of the files that the stage depends on, by path.
+    inputs_key: hash of all that determines the result; `track` finds runs by it.
+    An exception in the body closes the run as FAILED (KILLED for SystemExit, KeyboardInterrupt and the like) and goes on.
+    """
+    log = _open_stage(stage, params, input_files, inputs_key)
+    try:
+        yield log
+    except Exception:
+        log.end("FAILED")
+        raise
+    except BaseException:
+        log.end("KILLED")
+        raise
+    log.end("FINISHED")
+
+
+def connect() -> Connection | None:
+    """Open the store and this rebuild's parent run, creating both if need be; None, after one line, if that fails."""
+    if os.environ.get("TEXTMILL_TRACKING") == "off":
+        return None
+    try:
+        if not _is_reachable(tracking_uri()):
+            raise ConnectionError("no answer")
+        with _locked_store():
+            return _connect()
+    except Exception as error:
+        _say_lost(error)
+        return None
+
+
+def tracking_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the SQLite store of this project with its absolute path."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store_folder() / 'mlflow.db'}"
+
+
+def store_folder() -> Path:
+    """Where the embedded store lies: in the real project, also when DVC runs an experiment in a temporary copy."""
+    return (Path(os.environ.get("DVC_ROOT", ".")) / ".mlflow").resolve()
+
+
+def prepare_store() -> None:
+    """Create or migrate the store under the lock: done at once by several processes, it destroys an SQLite file."""
+    with _locked_store():
+        _experiment_id(_client())
+
+
+def flat_numbers(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, float]]:
+    """All finite numbers of nested mappings as ("a.b", number); lists and texts are left out."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat_numbers(value, f"{prefix}{name}.")
+        elif isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+            yield f"{prefix}{name}", float(value)
+
+
+def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Nested params as {"train.max_steps": "2400"}; lists as JSON; cut where MLflow would refuse them."""
+    flat: dict[str, str] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flat_params(value, f"{prefix}{name}.")
+        else:
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            flat[f"{prefix}{name}"] = text[:_PARAM_CHARACTERS]
+    return flat
+
+
+def metric_name(name: str) -> str:
+    """`name` with everything that MLflow does not accept in a metric's name replaced by an underscore."""
+    return re.sub(r"[^A-Za-z0-9_\-. /]", "_", name)
+
+
+def rebuild_key() -> str:
+    """What the stages of one rebuild have in common: TEXTMILL_REBUILD, or the dvc process above this one."""
+    if given := os.environ.get("TEXTMILL_REBUILD"):
+        return given
+    import psutil
+
+    for process in psutil.Process().parents():
+        with suppress(psutil.Error):
+            if any(Path(part).name == "dvc" for part in process.cmdline()[:3]):
+                return f"{process.pid}-{int(process.create_time())}"
+    return f"alone-{os.getpid()}-{int(time.time())}"
+
+
+def git_state() -> dict[str, str]:
+    """Commit and dirty flag as tags; no remote address, which may hold a password."""
+    commit = _git("rev-parse", "HEAD")
+    return {"git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain"))).lower()} if commit else {}
+
+
+def log_metrics_batch(connection: Connection, run_id: str, metrics: list[tuple[str, float, int, int]]) -> None:
+    """Log (name, value, milliseconds, step) in as few requests as MLflow allows."""
+    for start in range(0, len(metrics), _BATCH_METRICS):
+        _log_metrics(connection, run_id, metrics[start : start + _BATCH_METRICS])
+
+
+def _open_stage(stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str) -> RunLog:
+    connection = connect()
+    if connection is None:
+        return RunLog(None)
+    try:
+        from mlflow.entities import Param, RunTag
+
+        tags = {
+            "mlflow.parentRunId": connection.parent_id,
+            "textmill.role": "stage",
+            "dvc.stage": stage,
+            "dvc.inputs_key": inputs_key,
+            "dvc.inputs": json.dumps(dict(input_files), sort_keys=True)[:5000],
+            "textmill.process": _this_process(),
+            **git_state(),
+        }
+        run = connection.client.create_run(connection.experiment_id, run_name=stage, tags=tags)
+        flat = flat_params(params)
+        connection.client.log_batch(
+            run.info.run_id, params=[Param(name, value) for name, value in flat.items()], tags=[RunTag("textmill", "1")]
+        )
+        return RunLog(connection, run.info.run_id)
+    except Exception as error:
+        _say_lost(error)
+        return RunLog(None)
+
+
+def _client() -> Any:
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    for name in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        os.environ.pop(name, None)
+    import logging
+
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    import mlflow
+
+    mlflow.set_tracking_uri(tracking_uri())
+    return mlflow.MlflowClient(tracking_uri())
+
+
+def _connect() -> Connection:
+    client = _client()
+    experiment = _experiment_id(client)
+    key = rebuild_key()
+    found = client.search_runs([experiment], f"tags.`textmill.rebuild` = '{key}' and tags.`textmill.role` = 'rebuild'", max_results=1)
+    if found:
+        return Connection(client, experiment, found[0].info.run_id)
+    _close_orphans(client, experiment)
+    tags = {"textmill.role": "rebuild", "textmill.rebuild": key, "textmill.process": _this_process(), **git_state()}
+    name = time.strftime("rebuild %Y-%m-%d %H:%M:%S")
+    run = client.create_run(experiment, run_name=name, tags=tags)
+    return Connection(client, experiment, run.info.run_id)
+
+
+def _experiment_id(client: Any) -> str:
+    experiment = client.get_experiment_by_name(EXPERIMENT)
+    if experiment is not None:
+        return str(experiment.experiment_id)
+    is_embedded = not tracking_uri().startswith("http")
+    location = (store_folder() / "artifacts").as_uri() if is_embedded else None
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+
+
+def _close_orphans(client: Any, experiment: str) -> None:
+    """Close runs whose process on this machine is gone: MLflow leaves the runs of killed processes RUNNING for ever."""
+    import psutil
+
+    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=500):
+        host, _, rest = run.data.tags.get("textmill.process", "").partition(" ")
+        pid, _, started = rest.partition(" ")
+        if host != socket.gethostname() or not pid.isdigit():
+            continue
+        is_rebuild = run.data.tags.get("textmill.role") == "rebuild"
+        is_alive = False
+        with suppress(psutil.Error, ValueError):
+            is_alive = abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
+        if is_rebuild:  # outlives the stage that opened it: alive as long as its dvc is
+            owner = run.data.tags.get("textmill.rebuild", "").partition("-")[0]
+            is_alive = is_alive or (owner.isdigit() and psutil.pid_exists(int(owner)))
+        if not is_alive:
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _this_process() -> str:
+    import psutil
+
+    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
+
+
+@contextmanager
+def _locked_store() -> Iterator[None]:
+    folder = store_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _is_reachable(uri: str) -> bool:
+    """Does a server answer within a second? Stores that are files always do."""
+    address = urlparse(uri)
+    if address.scheme not in ("http", "https"):
+        return True
+    port = address.port or (443 if address.scheme == "https" else 80)
+    with suppress(OSError), socket.create_connection((address.hostname or "", port), timeout=1.0):
+        return True
+    return False
+
+
+def _log_metrics(connection: Connection, run_id: str, batch: list[tuple[str, float, int, int]]) -> None:
+    from mlflow.entities import Metric
+
+    connection.client.log_batch(run_id, metrics=[Metric(name, value, when, step) for name, value, when, step in batch])
+
+
+def _log_dataset(connection: Connection, run_id: str, path: Path, name: str, rows: int) -> None:
+    import hashlib
+
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "md5").hexdigest()
+    dataset = Dataset(
+        name=name,
+        digest=digest,
+        source_type="local",
+        source=json.dumps({"uri": str(path)}),
+        profile=json.dumps({"num_rows": rows}),
+    )
+    tags = [InputTag("mlflow.data.context", os.environ.get("DVC_STAGE", "stage"))]
+    connection.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+
+
+def _say_lost(error: Exception) -> None:
+    address = urlparse(tracking_uri())
+    shown = f"{address.scheme}://{address.hostname}:{address.port}" if address.hostname else "the MLflow store"
+    reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+    print(
+        f"tracking: {shown} failed ({reason}); going on without. Publish later with `dvc repro -f -s track`.", file=sys.stderr, flush=True
+    )
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def mlflow_module() -> Any:
+    """mlflow, imported late (2 s) and pointed at this project's store."""
+    _client()
+    import mlflow
+
+    return mlflow

@@ -1,0 +1,46 @@
+"""Score one torch model, or several as an ensemble, on the test set.
+
+in   ${item}                                     weights; evaluate-ensemble has those of every fold
+     data/split/test.parquet
+     data/tokenizer/tokenizer.model
+out  data/evaluate/${key}/predictions.parquet    id, source, reference, hypothesis, sentence chrF
+     data/evaluate/${key}/metrics.json           scores with intervals and signatures, loss, parameters, size
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stages.runner import run_stage
+from textmill import paths
+from textmill.decoding.torch_engine import TorchEngine
+from textmill.evaluation.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
+from textmill.files import total_size, write_json, write_text
+from textmill.settings.corpus import LanguageSettings
+from textmill.settings.inference import DecodeSettings, EvaluateSettings
+from textmill.tables import read_table, write_table
+from textmill.tokens.tokenizer import Tokenizer
+from textmill.tracking import RunLog
+
+
+def main(
+    system: str, *models: str, evaluate: EvaluateSettings, decode: DecodeSettings, collect: LanguageSettings, seed: int, log: RunLog
+) -> None:
+    test, tokenizer = read_table(paths.TEST), Tokenizer.load(paths.TOKENIZER)
+    log.dataset(paths.TEST, "test", len(test))
+    files = list(map(Path, models))
+    engine = TorchEngine.load(files)
+    metrics, predictions = evaluate_engine(
+        system, engine, tokenizer, test, decode, collect.target_language, evaluate.bootstrap_samples, seed
+    )
+    metrics |= {"parameters": engine.num_parameters, "size_bytes": total_size(files)}
+    write_table(paths.system_predictions(system), predictions, PREDICTION_SCHEMA)
+    write_json(paths.system_metrics(system), metrics)
+    speed = engine_speed(engine, tokenizer, test["source"].tolist(), decode)
+    write_text(paths.system_speed(system), speed_script(system, speed))
+    log.metrics({**metrics, "speed": speed})
+    log.artifact(paths.system_predictions(system))
+
+
+if __name__ == "__main__":
+    run_stage(main)

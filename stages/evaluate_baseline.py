@@ -1,0 +1,34 @@
+"""Score a system that learns nothing on the test set.
+
+in   data/split/development.parquet                          what it may look things up in
+     data/split/test.parquet
+out  data/evaluate/${item.baseline}/predictions.parquet      id, source, reference, hypothesis, sentence chrF
+     data/evaluate/${item.baseline}/metrics.json             scores with intervals and signatures
+"""
+
+from __future__ import annotations
+
+from stages.runner import run_stage
+from textmill import paths
+from textmill.evaluation.baselines import BASELINES
+from textmill.evaluation.systems import PREDICTION_SCHEMA, score_outputs
+from textmill.files import write_json
+from textmill.settings.corpus import LanguageSettings
+from textmill.settings.inference import EvaluateSettings
+from textmill.tables import read_table, write_table
+from textmill.tracking import RunLog
+
+
+def main(baseline: str, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
+    test = read_table(paths.TEST)
+    log.dataset(paths.TEST, "test", len(test))
+    outputs = BASELINES[baseline](read_table(paths.DEVELOPMENT), test["source"].tolist())
+    metrics, predictions = score_outputs(baseline, test, outputs, collect.target_language, evaluate.bootstrap_samples, seed)
+    write_table(paths.system_predictions(baseline), predictions, PREDICTION_SCHEMA)
+    write_json(paths.system_metrics(baseline), metrics)
+    log.metrics(metrics)
+    log.artifact(paths.system_predictions(baseline))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,43 @@
+"""Score the exported int8 model on the test set, with the engine and the files that users get.
+
+in   models/export/int8/model.bin
+     models/export/int8/config.json
+     models/export/int8/shared_vocabulary.json
+     models/export/int8/tokenizer.model
+     models/export/int8/generation.json
+     models/export/int8/manifest.json
+     data/split/test.parquet
+out  data/evaluate/exported/predictions.parquet    id, source, reference, hypothesis, sentence chrF
+     data/evaluate/exported/metrics.json           scores with intervals and signatures, loss, size
+"""
+
+from __future__ import annotations
+
+from stages.runner import run_stage
+from textmill import paths
+from textmill.evaluation.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
+from textmill.files import total_size, write_json, write_text
+from textmill.serving.translator import Translator
+from textmill.settings.corpus import LanguageSettings
+from textmill.settings.inference import EvaluateSettings
+from textmill.tables import read_table, write_table
+from textmill.tracking import RunLog
+
+
+def main(evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
+    test, model = read_table(paths.TEST), Translator.load(paths.EXPORTED_INT8)
+    log.dataset(paths.TEST, "test", len(test))
+    metrics, predictions = evaluate_engine(
+        "exported", model.engine, model.tokenizer, test, model.decode, collect.target_language, evaluate.bootstrap_samples, seed
+    )
+    metrics |= {"size_bytes": total_size([paths.EXPORTED_INT8 / "model.bin"])}
+    write_table(paths.system_predictions("exported"), predictions, PREDICTION_SCHEMA)
+    write_json(paths.system_metrics("exported"), metrics)
+    speed = engine_speed(model.engine, model.tokenizer, test["source"].tolist(), model.decode)
+    write_text(paths.system_speed("exported"), speed_script("exported", speed))
+    log.metrics({**metrics, "speed": speed})
+    log.artifact(paths.system_predictions("exported"))
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,30 @@
+"""Check params.yaml as a whole, and that dvc.yaml names every fold, before anything else runs.
+
+in   params.yaml                        every section, also those of stages that would run hours later
+out  data/preflight/settings.json       the names of the sections: the same for all right settings, so nothing reruns
+
+dvc.yaml is read too: DVC does not allow it as a dependency, but a change of split.folds in params.yaml leads here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dvc.api
+
+from stages.fold_lists import check_fold_lists
+from stages.runner import run_stage
+from textmill import paths
+from textmill.files import write_json
+from textmill.settings.tree import SECTIONS, check_settings
+
+
+def main() -> None:
+    params = dvc.api.params_show("params.yaml")
+    check_settings(params)
+    check_fold_lists(Path("dvc.yaml").read_text(encoding="utf-8"), len(params["split"]["folds"]))
+    write_json(paths.PREFLIGHT, sorted(SECTIONS))
+
+
+if __name__ == "__main__":
+    run_stage(main)

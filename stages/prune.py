@@ -1,0 +1,40 @@
+"""Remove the least important heads and feed-forward units of the student, then heal it.
+
+in   models/distill/model.safetensors     the student
+     models/distill/corpus.safetensors    what it learned, to measure importance on and to heal with
+out  models/prune/model.safetensors       the smaller model
+     models/prune/history.csv             learning curve of the healing
+     models/prune/metrics.json            shape, loss before and after, parameters
+"""
+
+from __future__ import annotations
+
+from stages.runner import run_stage
+from textmill import paths
+from textmill.compression.healing import prune_and_heal
+from textmill.files import write_json
+from textmill.model.weights import load_model, save_model
+from textmill.settings.training import PruneSettings
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tracking import RunLog
+from textmill.training.checkpoints import CheckpointFile
+from textmill.training.history import training_metrics, write_history
+
+
+def main(prune: PruneSettings, seed: int, fingerprint: str, log: RunLog) -> None:
+    student = load_model(paths.STUDENT)
+    pairs = EncodedCorpus.load(paths.DISTILLED_CORPUS)
+    log.dataset(paths.DISTILLED_CORPUS, "distilled", len(pairs))
+    checkpoint = CheckpointFile(paths.CHECKPOINTS / "prune", fingerprint)
+    pruned, shape, result = prune_and_heal(student, pairs, prune, seed, checkpoint, log.metrics)
+    save_model(paths.PRUNED, pruned)
+    write_history(paths.PRUNE_HISTORY, result.history)
+    metrics = training_metrics(pruned, result, paths.PRUNED) | shape
+    write_json(paths.PRUNE_METRICS, metrics)
+    log.metrics(metrics, result.steps)
+    log.artifact(paths.PRUNE_HISTORY)
+    checkpoint.discard()
+
+
+if __name__ == "__main__":
+    run_stage(main)

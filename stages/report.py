@@ -1,0 +1,43 @@
+"""One page that a person reads instead of thirty JSON files, and the few numbers that belong into git.
+
+in   data/collect/metrics.json
+     data/clean/metrics.json
+     data/clean/rejected.parquet
+     data/split/metrics.json
+     data/tokenizer/metrics.json
+     data/encode/metrics.json
+     models/train/*/history.csv                learning curves; dvc.yaml names each fold's
+     models/train/*/metrics.json
+     models/distill/history.csv
+     models/distill/metrics.json
+     models/prune/history.csv
+     models/prune/metrics.json
+     models/export/metrics.json
+     data/evaluate/*/metrics.json              dvc.yaml names each system's
+     data/evaluate/*/predictions.parquet
+out  reports/report.html                       opens without a network
+     metrics/summary.json                      scores, intervals, comparisons, sizes
+"""
+
+from __future__ import annotations
+
+from stages.runner import run_stage
+from textmill import paths
+from textmill.files import write_json, write_text
+from textmill.report.page import render_page
+from textmill.report.results import read_results, summary
+from textmill.settings.corpus import FoldsSettings, LanguageSettings
+from textmill.settings.inference import EvaluateSettings
+from textmill.tracking import RunLog
+
+
+def main(split: FoldsSettings, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
+    results = read_results(split.folds, collect, evaluate.bootstrap_samples, seed)
+    write_text(paths.REPORT, render_page(results, collect))
+    write_json(paths.SUMMARY, summary(results))
+    log.metrics(summary(results))
+    log.artifact(paths.REPORT)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,32 @@
+"""Fit one SentencePiece model for source and target on the development text.
+
+in   data/split/development.parquet     the only text that it sees: the test set is not among it
+out  data/tokenizer/tokenizer.model     SentencePiece model with byte fallback
+     data/tokenizer/metrics.json        vocabulary size; tokens a text and a character on both sides
+"""
+
+from __future__ import annotations
+
+from stages.runner import run_stage
+from textmill import paths
+from textmill.files import write_json
+from textmill.settings.tokens import TokenizerSettings
+from textmill.tables import read_table
+from textmill.tokens.statistics import tokenizer_metrics
+from textmill.tokens.tokenizer import fit_tokenizer
+from textmill.tracking import RunLog
+
+
+def main(tokenizer: TokenizerSettings, log: RunLog) -> None:
+    pairs = read_table(paths.DEVELOPMENT)
+    sources, targets = pairs["source"].tolist(), pairs["target"].tolist()
+    log.dataset(paths.DEVELOPMENT, "development", len(pairs))
+    fitted = fit_tokenizer([*sources, *targets], tokenizer)
+    metrics = tokenizer_metrics(fitted, sources, targets)
+    fitted.save(paths.TOKENIZER)
+    write_json(paths.TOKENIZER_METRICS, metrics)
+    log.metrics(metrics)
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,39 @@
+"""Train the model of one fold on the other folds.
+
+in   data/encode/development.safetensors             all development pairs as token ids
+out  models/train/${item.fold}/model.safetensors     weights and shape
+     models/train/${item.fold}/history.csv           the learning curve, a row a validation
+     models/train/${item.fold}/metrics.json          steps, epochs, validation loss, parameters
+"""
+
+from __future__ import annotations
+
+from stages.runner import run_stage
+from textmill import paths
+from textmill.files import write_json
+from textmill.model.weights import save_model
+from textmill.settings.model import ModelSettings
+from textmill.settings.training import TrainSettings
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tracking import RunLog
+from textmill.training.checkpoints import CheckpointFile
+from textmill.training.folds import train_fold
+from textmill.training.history import training_metrics, write_history
+
+
+def main(fold: str, model: ModelSettings, train: TrainSettings, seed: int, fingerprint: str, log: RunLog) -> None:
+    corpus = EncodedCorpus.load(paths.ENCODED)
+    log.dataset(paths.ENCODED, "development", len(corpus))
+    checkpoint = CheckpointFile(paths.CHECKPOINTS / "train" / fold, fingerprint)
+    network, result = train_fold(corpus, int(fold), model, train, seed, checkpoint, log.metrics)
+    save_model(paths.fold_model(int(fold)), network)
+    write_history(paths.fold_history(int(fold)), result.history)
+    metrics = training_metrics(network, result, paths.fold_model(int(fold)))
+    write_json(paths.fold_metrics(int(fold)), metrics)
+    log.metrics(metrics, result.steps)
+    log.artifact(paths.fold_history(int(fold)))
+    checkpoint.discard()
+
+
+if __name__ == "__main__":
+    run_stage(main)

@@ -1,0 +1,145 @@
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from toy import DECODE, MODEL, TRAIN
+
+from textmill.compression.distillation import distilled_corpus
+from textmill.compression.healing import prune_and_heal
+from textmill.compression.importance import importance
+from textmill.compression.pruning import prune_model
+from textmill.compression.student import copy_teacher
+from textmill.errors import UserError
+from textmill.model.layers import Attention, FeedForward
+from textmill.model.transformer import Shape, Transformer, num_parameters
+from textmill.settings.training import DistillSettings, PruneSettings
+from textmill.tokens.batching import make_batch, padded
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import BEGIN, Tokenizer
+from textmill.training.checkpoints import CheckpointFile
+
+PRUNE = PruneSettings(encoder_heads=1, decoder_heads=1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, heal=TRAIN)
+DISTILL = DistillSettings(
+    teaching="out_of_fold",
+    beam_size=3,
+    num_hypotheses=2,
+    start_from="scratch",
+    original_share=1.0,
+    encoder_layers=1,
+    decoder_layers=1,
+    feed_forward=32,
+    train=TRAIN,
+)
+
+
+def test_a_sliced_model_computes_what_a_masked_one_computes(model: Transformer, corpus: EncodedCorpus) -> None:
+    importances = importance(model, [make_batch(corpus, range(start, start + 10)) for start in (0, 10, 20)])
+    pruned = prune_model(model, importances, PRUNE)
+    masked = copy.deepcopy(model)
+    with torch.no_grad():
+        for (name, module), (_, small) in zip(
+            [item for item in masked.named_modules() if isinstance(item[1], (Attention, FeedForward))],
+            [item for item in pruned.named_modules() if isinstance(item[1], (Attention, FeedForward))],
+            strict=True,
+        ):
+            if isinstance(module, Attention):
+                gone = importances[name].argmin()
+                module.output.weight.view(16, 2, 8)[:, gone] = 0
+            else:
+                count = small.down.in_features
+                keep = importances[name].sort(descending=True, stable=True).indices[:count]
+                drop = torch.ones(32, dtype=torch.bool)
+                drop[keep] = False
+                module.down.weight[:, drop] = 0
+        source, target = padded([[5, 6, 7], [8, 9]]), padded([[BEGIN, 11, 12], [BEGIN, 14, 15]])
+        torch.testing.assert_close(pruned(source, target), masked(source, target), atol=1e-5, rtol=1e-5)
+    assert num_parameters(pruned) < num_parameters(model)
+    widths = [*pruned.shape.encoder_feed_forward, *pruned.shape.decoder_feed_forward]
+    assert all(width % 4 == 0 for width in widths)
+    assert sum(widths) == pytest.approx(0.5 * 32 * 3, abs=2 * 3)
+
+
+def test_importance_is_the_derivative_of_the_loss_in_a_gate(model: Transformer, corpus: EncodedCorpus) -> None:
+    """By finite differences: the output projection's columns of one head or unit, scaled by 1 + e."""
+    batch = make_batch(corpus, range(6))
+    found = importance(model, [batch])
+
+    def loss() -> float:
+        with torch.no_grad():
+            is_token = batch.target_output != 0
+            logits = model.logits(model(batch.source, batch.target_input)[is_token])
+            return float(torch.nn.functional.cross_entropy(logits.double(), batch.target_output[is_token]))
+
+    checked = {"decoder.0.cross_attention": ("output", slice(8, 16), 1), "encoder.0.feed_forward": ("down", slice(3, 4), 3)}
+    for name, (linear, columns, place) in checked.items():
+        weight = getattr(model.get_submodule(name), linear).weight
+        values = []
+        for scale in (1 + 1e-2, 1 - 1e-2):
+            with torch.no_grad():
+                old = weight[:, columns].clone()
+                weight[:, columns] = old * scale
+                values.append(loss())
+                weight[:, columns] = old
+        assert float(found[name][place]) == pytest.approx(abs(values[0] - values[1]) / 2e-2, rel=0.05, abs=1e-5)
+
+
+def test_more_heads_than_there_are_is_an_error(model: Transformer, corpus: EncodedCorpus) -> None:
+    importances = importance(model, [make_batch(corpus, range(4))])
+    with pytest.raises(UserError, match=r"prune\.encoder_heads is 3, but the student has 2"):
+        prune_model(model, importances, PruneSettings(3, 1, 0.5, 4, 1, TRAIN))
+
+
+def test_pruning_and_healing_ends_smaller_and_better(model: Transformer, corpus: EncodedCorpus, tmp_path: object) -> None:
+    from pathlib import Path
+
+    losses: list[float] = []
+    checkpoint = CheckpointFile(Path(str(tmp_path)), "f")
+    pruned, shape, result = prune_and_heal(model, corpus, PRUNE, 1, checkpoint, lambda numbers, step: losses.append(numbers["train_loss"]))
+    assert num_parameters(pruned) < shape["student_parameters"]
+    assert result.steps == TRAIN.max_steps and losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("teaching", ["out_of_fold", "ensemble"])
+def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer: Tokenizer, teaching: str) -> None:
+    torch.manual_seed(1)
+    teachers = [Transformer(Shape.of(MODEL, corpus.vocabulary_size)).eval() for _ in range(3)]
+    for fold, teacher in enumerate(teachers):  # teacher of fold i always writes piece 10 + i, twice
+        with torch.no_grad():
+            teacher.output_bias.fill_(-50.0)
+            teacher.output_bias[10 + fold] = 0.0
+    settings = DistillSettings(**{**DISTILL.__dict__, "teaching": teaching, "num_hypotheses": 1})
+    decode = type(DECODE)(beam_size=3, length_penalty=1.0, max_tokens=2, batch_size=64)
+    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
+    assert counts["originals"] == len(corpus) and counts["taught"] == len(corpus)
+    taught = range(len(corpus), len(pairs))
+    written = [(int(pairs.fold[row]), set(pairs.target(row))) for row in taught]
+    if teaching == "out_of_fold":
+        assert all(tokens == {10 + fold} for fold, tokens in written)
+    else:
+        assert len({frozenset(tokens) for _, tokens in written}) < 3 or any(tokens != {10 + fold} for fold, tokens in written)
+    assert [pairs.source(row) for row in taught] == [corpus.source(row) for row in range(len(corpus))]
+
+
+def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model: Transformer) -> None:
+    teacher = Transformer(replace(model.shape, decoder_feed_forward=(32, 32, 32)))
+    student = Transformer(replace(model.shape, decoder_feed_forward=(32, 32)))
+    copy_teacher(student, teacher)
+    for own, theirs in ((0, 0), (1, 2)):
+        expected = teacher.decoder[theirs].state_dict()
+        assert all(torch.equal(value, expected[name]) for name, value in student.decoder[own].state_dict().items())
+    copy_teacher(same := Transformer(model.shape), model)
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in same.state_dict().items())
+    with pytest.raises(UserError, match=r"distill\.feed_forward is not model\.feed_forward"):
+        copy_teacher(Transformer(replace(model.shape, encoder_feed_forward=(16,))), model)
+
+
+def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Transformer) -> None:
+    settings = DistillSettings(**{**DISTILL.__dict__, "original_share": 0.0})
+    pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, DECODE, 1, torch.device("cpu"))
+    assert counts["originals"] == 0
+    assert len(pairs) == counts["taught"] == len(corpus) - counts["empty_outputs"]
+    assert np.isin(pairs.fold.numpy(), [0, 1, 2]).all()

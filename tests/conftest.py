@@ -1,0 +1,34 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from toy import MODEL, PAIRS, TOKENIZER
+
+from textmill.model.transformer import Shape, Transformer
+from textmill.tokens.shards import EncodedCorpus, encoded_corpus
+from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Tokenizer:
+    return fit_tokenizer([text for pair in PAIRS for text in pair], TOKENIZER)
+
+
+@pytest.fixture(scope="session")
+def corpus(tokenizer: Tokenizer) -> EncodedCorpus:
+    sources = tokenizer.encode_batch([source for source, _ in PAIRS])
+    targets = tokenizer.encode_batch([target for _, target in PAIRS])
+    return encoded_corpus(sources, targets, np.arange(len(PAIRS)) % 3, len(tokenizer.pieces))
+
+
+@pytest.fixture
+def model(tokenizer: Tokenizer) -> Transformer:
+    """A model with random weights large enough that its outputs are not all alike."""
+    torch.manual_seed(3)
+    network = Transformer(Shape.of(MODEL, len(tokenizer.pieces)))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.2 * torch.randn_like(parameter))
+        network.output_bias[3] += 2.0
+    return network.eval()

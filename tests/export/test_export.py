@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from toy import DECODE, MODEL
+
+from textmill.decoding.ct2_engine import CTranslate2Engine
+from textmill.decoding.torch_engine import TorchEngine
+from textmill.errors import UserError
+from textmill.export.ct2_spec import write_ct2
+from textmill.export.package import export_model
+from textmill.export.parity import compare_engines
+from textmill.files import read_json
+from textmill.model.transformer import Shape, Transformer
+from textmill.model.weights import save_model
+from textmill.serving.translator import Translator
+from textmill.settings.inference import ExportSettings
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import Tokenizer
+
+EXPORT = ExportSettings("toy", 30, 1e-4, 0.99, 0.5)
+
+
+@pytest.mark.parametrize("norm_position", ["pre", "post"])
+@pytest.mark.parametrize("activation", ["relu", "gelu"])
+@pytest.mark.parametrize("is_pruned", [False, True])
+def test_ctranslate2_says_what_torch_says(
+    corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, norm_position: str, activation: str, is_pruned: bool
+) -> None:
+    torch.manual_seed(2)
+    shape = Shape.of(replace(MODEL, width=32, heads=4, norm_position=norm_position, activation=activation), len(tokenizer.pieces))  # type: ignore[arg-type]
+    if is_pruned:
+        shape = replace(shape, encoder_heads=3, decoder_heads=1, encoder_feed_forward=(12,), decoder_feed_forward=(4, 20))
+    model = Transformer(shape).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.15 * torch.randn_like(parameter))
+        model.output_bias[3] += 2
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    sources, targets = [corpus.source(row) for row in range(40)], [corpus.target(row) for row in range(40)]
+    for quantization, allowed in (("float32", 1e-4), ("int8", 2.0)):
+        folder = tmp_path / quantization
+        folder.mkdir()
+        write_ct2(model, tokenizer.pieces, folder, quantization)
+        for beam_size in (1, 4):
+            decode = replace(DECODE, beam_size=beam_size)
+            parity = compare_engines(TorchEngine([model]), CTranslate2Engine(folder), sources, targets, decode)
+            assert parity.max_log_probability_difference < allowed
+            assert parity.identical == 1.0 or quantization == "int8"
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items()), "export changed the live model"
+    assert (tmp_path / "int8" / "model.bin").stat().st_size < 0.5 * (tmp_path / "float32" / "model.bin").stat().st_size
+
+
+def exported(folder: Path, model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, settings: ExportSettings = EXPORT) -> Path:
+    save_model(folder / "model.safetensors", model)
+    export_model(folder / "model.safetensors", corpus, tokenizer, folder / "export", settings, DECODE)
+    return folder / "export" / "int8"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (replace(EXPORT, max_size_ratio=0.01), "of the size of the torch weights"),
+        (replace(EXPORT, max_log_probability_difference=0.0), "nats in a log probability"),
+    ],
+)
+def test_a_failed_check_writes_nothing(
+    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, settings: ExportSettings, message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        exported(tmp_path, model, corpus, tokenizer, settings)
+    assert not (tmp_path / "export").exists()
+
+
+def test_an_export_is_the_same_bytes_twice(model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    manifests = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        manifests.append(read_json(exported(tmp_path / name, model, corpus, tokenizer) / "manifest.json"))
+    assert manifests[0] == manifests[1]
+
+
+def test_it_translates_where_torch_cannot_be_imported(
+    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    folder = exported(tmp_path, model, corpus, tokenizer)
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from textmill.serving.translator import Translator\n"
+        "print(len(Translator.load(sys.argv[1]).translate(['Open the file', ''])))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False)
+    assert done.stdout == "2\n", done.stderr
+
+
+def test_a_changed_or_missing_file_is_refused_by_name(
+    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    folder = exported(tmp_path, model, corpus, tokenizer)
+    Translator.load(folder)
+    content = bytearray((folder / "model.bin").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "model.bin").write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.bin: differs from manifest\.json"):
+        Translator.load(folder)
+    (folder / "model.bin").unlink()
+    with pytest.raises(UserError, match=r"model\.bin: no such file"):
+        Translator.load(folder)

@@ -1,0 +1,69 @@
+"""A headless Chromium on the MLflow UI of a store."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+)
+
+
+@contextmanager
+def mlflow_ui(clone: Path) -> Iterator[str]:
+    """Address of the UI that `make ui` opens, while the body runs."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    settings = {**os.environ, "PYTHONPATH": f"{clone}:{clone / 'src'}", "DVC_ROOT": str(clone)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scripts.ui", str(port)],
+        cwd=clone,
+        env=settings,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        for _ in range(120):
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(timeout=30)
+
+
+def look_at_runs(address: str, experiment: str, runs: dict[str, str], metric: str, folder: Path) -> tuple[str, str]:
+    """Text of the list of runs and of the comparison of `runs` (name by id); leaves a screenshot of each in `folder`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS.split())
+        page = browser.new_page(viewport={"width": 1500, "height": 1000})
+        texts = []
+        compared = f"runs={quote(json.dumps(list(runs)))}&experiments={quote(json.dumps([experiment]))}"
+        for name, path in (("list", f"/#/experiments/{experiment}/runs"), ("compare", f"/#/compare-runs?{compared}")):
+            page.goto(address + path)
+            page.wait_for_function(
+                "wanted => wanted.every(text => document.body.innerText.includes(text))",
+                arg=[*runs.values(), *([metric] if name == "compare" else [])],
+                timeout=60_000,
+            )
+            page.screenshot(path=folder / f"{name}.png")
+            texts.append(page.inner_text("body"))
+        browser.close()
+    return texts[0], texts[1]

@@ -1,0 +1,273 @@
+"""The whole graph, by real `dvc repro` in fresh clones on toy data.
+
+Seams covered: raw file to report; two clones in paths of different length give the same dvc.lock, one of them with its
+MLflow server down; a second run runs nothing; what a changed setting or module reruns; users' mistakes; the embedded
+store with ran, cached and restored stages; the registered model, which loads without torch.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import CHROMIUM, look_at_runs, mlflow_ui
+from ruamel.yaml import YAML
+from toy import PAIRS
+
+pytestmark = pytest.mark.pipeline
+DVC = [sys.executable, "-m", "dvc"]
+Clone = Path
+_COMPARED = "comparisons.exported-pruned.chrf.difference"  # the table shows the first few dozen metrics only
+
+
+def run(clone: Clone, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
+    path = f"{Path(sys.executable).parent}:{settings['PATH']}"
+    settings |= {"PATH": path, "PYTHONPATH": f"{clone}:{clone / 'src'}", "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1", **environment}
+    return subprocess.run(command, cwd=clone, env=settings, capture_output=True, text=True, check=False, timeout=600)
+
+
+def change(clone: Clone, edit: Callable[[dict[str, Any]], object]) -> None:
+    yaml, path = YAML(), clone / "params.yaml"
+    params = yaml.load(path.read_text(encoding="utf-8"))
+    edit(params)
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(params, file)
+
+
+def toy_settings(params: dict[str, Any]) -> None:
+    params["collect"]["sources"] = [{"format": "tsv", "path": "data/raw/toy.tsv"}]
+    params["split"] |= {"similarity": 0.99, "test_share": 0.2}
+    params["tokenizer"] |= {"vocabulary_size": 340, "num_threads": 1}
+    params["model"] |= {"width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
+    for section in (params["train"], params["distill"]["train"], params["prune"]["heal"]):
+        section |= {"max_steps": 30, "validate_every": 10, "warmup_steps": 5, "num_threads": 1, "batch_tokens": 300}
+    params["distill"] |= {"encoder_layers": 1, "decoder_layers": 1, "feed_forward": 64}
+    params["prune"] |= {"encoder_heads": 1, "decoder_heads": 1}
+    params["decode"] |= {"max_tokens": 20, "beam_size": 2}
+    params["distill"] |= {"beam_size": 2, "num_hypotheses": 2}
+    params["export"] |= {"parity_sentences": 20, "max_size_ratio": 0.6}  # scales and norms weigh more in a tiny model
+    params["evaluate"]["bootstrap_samples"] = 100
+
+
+def make_clone(folder: Path) -> Clone:
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, text=True, check=True).stdout
+    for name in filter(None, files.split("\0")):
+        if Path(name).is_file() and not name.startswith(("tests/", "metrics/")) and name != "dvc.lock":
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(name, folder / name)
+    rows = "".join(f"{source}\t{target}\n" for source, target in PAIRS)
+    (folder / "data/raw/toy.tsv").write_text("source\ttarget\n" + rows, encoding="utf-8")
+    change(folder, toy_settings)
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    added = run(folder, *DVC, "add", "data/raw/toy.tsv")
+    assert added.returncode == 0, added.stderr
+    for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "toy"]):
+        subprocess.run(["git", *command], cwd=folder, check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone after its first `dvc repro`, with the embedded MLflow store."""
+    folder = make_clone(tmp_path_factory.mktemp("first"))
+    done = run(folder, *DVC, "repro")
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "tracking:" not in done.stdout + done.stderr
+    return folder
+
+
+def store(clone: Clone):  # type: ignore[no-untyped-def]
+    import mlflow
+
+    uri = f"sqlite:///{clone.resolve()}/.mlflow/mlflow.db"
+    mlflow.set_tracking_uri(uri)
+    return mlflow.MlflowClient(uri)
+
+
+def rebuilds(clone: Clone) -> list[Any]:
+    client = store(clone)
+    found = client.search_runs([client.get_experiment_by_name("textmill").experiment_id], "tags.`textmill.role` = 'rebuild'")
+    return sorted(found, key=lambda each: each.info.start_time)
+
+
+def status(clone: Clone) -> set[str]:
+    return set(json.loads(run(clone, *DVC, "status", "--json").stdout))
+
+
+def test_every_output_is_there_and_a_second_run_runs_nothing(clone: Clone) -> None:
+    for path in ("reports/report.html", "metrics/summary.json", "models/export/int8/model.bin", "models/export/README.md"):
+        assert (clone / path).is_file(), path
+    lock = (clone / "dvc.lock").read_bytes()
+    done = run(clone, *DVC, "repro")
+    assert done.returncode == 0 and "Data and pipelines are up to date." in done.stdout
+    assert "Running stage" not in done.stdout
+    assert (clone / "dvc.lock").read_bytes() == lock
+    assert not list((clone / ".checkpoints").rglob("*.safetensors")), "checkpoints of finished trainings are removed"
+
+
+def test_a_second_clone_with_its_server_down_gives_the_same_lock(clone: Clone, tmp_path: Path) -> None:
+    other = make_clone(tmp_path / "a-path-of-another-length")
+    done = run(other, *DVC, "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9", PYTHONHASHSEED="7")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "dvc repro -f -s track" in done.stdout + done.stderr
+    assert (other / "dvc.lock").read_text() == (clone / "dvc.lock").read_text()
+    published = run(other, *DVC, "repro", "-f", "-s", "track")
+    assert published.returncode == 0 and "'ran': 0" in published.stdout, published.stdout + published.stderr
+    (parent,) = rebuilds(other)
+    client = store(other)
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    replayed = next(each for each in children if each.data.tags.get("dvc.stage") == "train@1" and "textmill.origin" in each.data.tags)
+    assert replayed.data.tags["textmill.origin"] == "restored"
+    assert [point.step for point in client.get_metric_history(replayed.info.run_id, "validation_loss")] == [10, 20, 30]
+
+
+def test_the_parent_run_says_what_ran_and_holds_the_headline_numbers(clone: Clone) -> None:
+    parent = rebuilds(clone)[0]
+    summary = json.loads((clone / "metrics/summary.json").read_text(encoding="utf-8"))
+    assert parent.info.status == "FINISHED"
+    assert (parent.data.tags["stages.cached"], parent.data.tags["stages.restored"]) == ("0", "0")
+    assert int(parent.data.tags["stages.ran"]) == 23
+    assert parent.data.metrics["systems.student.chrf.score"] == pytest.approx(summary["systems"]["student"]["chrf"]["score"])
+    assert len(parent.data.tags["git.commit"]) == 40
+
+
+def test_the_registered_model_predicts_without_torch_and_honours_its_params(clone: Clone) -> None:
+    (version,) = store(clone).search_model_versions("name = 'textmill-en-zh'")
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import mlflow, pandas as pd\n"
+        "mlflow.set_tracking_uri(sys.argv[1])\n"
+        "model = mlflow.pyfunc.load_model('models:/textmill-en-zh@newest')\n"
+        "table = pd.DataFrame({'source': ['Open the file', 'Save the page']})\n"
+        "print(len(model.predict(table)['target']), len(model.predict(table, params={'beam_size': 1})))\n"
+        "inner = model.unwrap_python_model().translator\n"
+        "seen = []; inner.translate = lambda texts, beam_size=None: (seen.append(beam_size), ['x'] * len(texts))[1]\n"
+        "model.predict(table, params={'beam_size': 3}); print(seen)\n"
+    )
+    done = run(clone, sys.executable, "-c", program, f"sqlite:///{clone.resolve()}/.mlflow/mlflow.db")
+    assert done.stdout == "2 2\n[3]\n", done.stderr[-2000:]
+    assert version.tags["dvc.md5"] in (clone / "dvc.lock").read_text()
+    assert not [path for path in (clone / ".mlflow").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+
+
+def test_a_changed_module_reruns_only_the_stages_that_import_it(clone: Clone) -> None:
+    cases = {
+        "src/textmill/export/parity.py": {"export"},
+        "src/textmill/compression/pruning.py": {"prune"},
+        "src/textmill/corpus/groups.py": {"split"},
+        "src/textmill/report/plots.py": {"report"},
+        "src/textmill/evaluation/baselines.py": {"evaluate-baseline@copy", "evaluate-baseline@memory", "evaluate-baseline@majority"},
+        "src/textmill/training/schedules.py": {"train@0", "train@1", "train@2", "distill", "prune"},
+        "src/textmill/tracking.py": set(),
+        "src/textmill/publication.py": {"track"},
+    }
+    for name, stages in cases.items():
+        content = (clone / name).read_bytes()
+        (clone / name).write_bytes(content + b"# touched\n")
+        assert status(clone) == stages, name
+        (clone / name).write_bytes(content)
+    assert status(clone) == set()
+
+
+def test_a_changed_export_reruns_export_and_what_follows_and_the_rest_is_linked_as_cached(clone: Clone) -> None:
+    change(clone, lambda params: params["export"].update(parity_sentences=10))
+    assert status(clone) == {"export", "preflight"}
+    done = run(clone, *DVC, "repro")
+    assert done.returncode == 0, done.stderr[-3000:]
+    ran = {line.split("'")[1] for line in done.stdout.split("\n") if line.startswith("Running stage")}
+    assert "export" in ran and ran <= {"preflight", "export", "evaluate-exported", "report", "track"}
+    parent = rebuilds(clone)[-1]
+    assert int(parent.data.tags["stages.cached"]) >= 17 and parent.data.tags["stages.restored"] == "0"
+    client = store(clone)
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    cached = next(each for each in children if each.data.tags.get("dvc.stage") == "train@0")
+    source = client.get_run(cached.data.tags["dvc.source_run"])
+    assert source.data.tags["dvc.stage"] == "train@0" and source.info.status == "FINISHED"
+
+
+@pytest.mark.parametrize(
+    ("edit", "stage", "message"),
+    [
+        (lambda p: p["train"].update(learning_rat=1), "preflight", "unknown key train.learning_rat. Did you mean train.learning_rate?"),
+        (lambda p: p["collect"]["sources"][0].update(path="data/raw/gone.tsv"), "collect", "data/raw/gone.tsv: no such file"),
+        (lambda p: p["clean"].update(max_characters=1), "clean", "no pair of"),
+        (lambda p: p["split"].update(similarity=0.01), "split", "too few for 3 folds and a test set"),
+        (lambda p: p["split"].update(folds=[0, 1, 2, 3]), "preflight", "is listed for folds [0, 1, 2], but split.folds"),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_lost(
+    clone: Clone, edit: Callable[[dict[str, Any]], object], stage: str, message: str
+) -> None:
+    params, lock = (clone / "params.yaml").read_bytes(), (clone / "dvc.lock").read_bytes()
+    change(clone, edit)
+    try:
+        done = run(clone, *DVC, "repro", TEXTMILL_TRACKING="off")
+    finally:
+        (clone / "params.yaml").write_bytes(params)
+        (clone / "dvc.lock").write_bytes(lock)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    (line,) = [line for line in done.stderr.split("\n") if message in line]
+    assert line.startswith(f"{stage}: ")
+    assert run(clone, *DVC, "checkout").returncode == 0
+    assert status(clone) == set()
+
+
+def test_a_package_of_another_version_than_pinned_is_refused(clone: Clone) -> None:
+    pins = (clone / "packages.yaml").read_text(encoding="utf-8")
+    (clone / "packages.yaml").write_text(pins.replace('sentencepiece: "', 'sentencepiece: "9'), encoding="utf-8")
+    try:
+        done = run(clone, *DVC, "repro", "-s", "tokenizer", TEXTMILL_TRACKING="off")
+    finally:
+        (clone / "packages.yaml").write_text(pins, encoding="utf-8")
+    assert done.returncode != 0 and "packages.yaml: sentencepiece is pinned to 9" in done.stderr
+
+
+def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clone: Clone, tmp_path: Path) -> None:
+    remote, cold = tmp_path / "remote", tmp_path / "cold"
+    for command in (
+        [*DVC, "remote", "add", "-d", "store", str(remote)],
+        [*DVC, "config", "remote.store.verify", "true"],
+        ["git", "add", "-A"],
+        ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "reproduced"],
+    ):
+        assert run(clone, *command).returncode == 0, command
+    gate = (sys.executable, "-m", "scripts.gate")
+    unpushed = run(clone, *gate)
+    assert unpushed.returncode == 1 and "in the remote; run `make push`" in unpushed.stdout
+    assert run(clone, *DVC, "push", "--run-cache").returncode == 0
+    warm = run(clone, *gate)
+    assert warm.returncode == 0, warm.stdout + warm.stderr
+    subprocess.run(["git", "clone", "-q", str(clone), str(cold)], check=True)
+    passed = run(cold, *gate)
+    assert passed.returncode == 0, passed.stdout + passed.stderr
+    change(cold, lambda params: params["evaluate"].update(bootstrap_samples=120))
+    failed = run(cold, *gate)
+    assert failed.returncode == 1 and "evaluate" in failed.stdout
+    change(cold, lambda params: params["evaluate"].update(bootstrap_samples=100))
+    pulled = run(cold, *DVC, "repro", "--pull", "--allow-missing", TEXTMILL_TRACKING="off")
+    assert pulled.returncode == 0, pulled.stderr[-2000:]
+    assert "Running stage 'train" not in pulled.stdout
+    report = run(cold, sys.executable, "-m", "scripts.ci_report", "HEAD", GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+    assert report.returncode == 0 and "## Metrics" in (tmp_path / "summary.md").read_text()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_the_ui_lists_two_rebuilds_and_shows_them_side_by_side(clone: Clone, tmp_path: Path) -> None:
+    assert run(clone, *DVC, "repro", "-f", "-s", "track").returncode == 0
+    first, second = rebuilds(clone)[0], rebuilds(clone)[-1]
+    names = {each.info.run_id: each.info.run_name for each in (first, second)}
+    with mlflow_ui(clone) as address:
+        listed, compared = look_at_runs(address, first.info.experiment_id, names, _COMPARED, tmp_path)
+    assert all(name in listed for name in names.values())
+    assert all(run_id in compared for run_id in names)
+    assert _COMPARED in compared

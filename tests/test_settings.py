@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from textmill.errors import UserError
+from textmill.settings.tree import check_settings
+
+PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
+
+
+def test_the_default_settings_are_right() -> None:
+    check_settings(PARAMS)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("train", "learning_rat", 0.1, "unknown key train.learning_rat. Did you mean train.learning_rate?"),
+        ("train", "learning_rate", "1e-3", "train.learning_rate must be a number, not '1e-3' (str)"),
+        ("train", "max_steps", True, "train.max_steps must be a whole number, not True (bool)"),
+        ("train", "max_steps", 1.5, "train.max_steps must be a whole number, not 1.5 (float)"),
+        ("train", "schedule", "linear", "train.schedule is 'linear' (str), but must be one of: inverse_sqrt"),
+        ("train", "warmup_steps", 10**6, "train.warmup_steps: must be below max_steps"),
+        ("model", "heads", 7, "model.heads: 7 does not divide width 160"),
+        ("model", "width", None, "model.width must be a whole number"),
+        ("split", "folds", [0, 2], "split.folds: must be 0, 1, 2"),
+        ("split", "folds", -1, "split.folds must be a list"),
+        ("split", "folds", [0], "split.folds: must name at least two"),
+        ("collect", "sources", [], "collect.sources: is empty"),
+        ("collect", "sources", [{"format": "jsonl"}], "collect.sources[0].path: give either path or wheel"),
+        ("prune", "encoder_heads", 9, "prune.encoder_heads is 9, but model.heads is 4"),
+        ("export", "name", "$(touch x)", "export.name: may hold ASCII letters"),
+    ],
+)
+def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value: object, message: str) -> None:
+    params = copy.deepcopy(PARAMS)
+    params[section][key] = value
+    with pytest.raises(UserError) as error:
+        check_settings(params)
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:
+    for change, message in (
+        (lambda p: p["decode"].pop("beam_size"), "key decode.beam_size is missing"),
+        (lambda p: p.update(trian={}), "unknown section trian. Did you mean train?"),
+        (lambda p: p.pop("encode"), "section encode is missing"),
+        (lambda p: p.update(seed="1"), "seed must be a whole number"),
+        (lambda p: p.update(train=[1]), "train must be a mapping"),
+    ):
+        params = copy.deepcopy(PARAMS)
+        change(params)
+        with pytest.raises(UserError, match=message.replace("?", r"\?")):
+            check_settings(params)

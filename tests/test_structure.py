@@ -1,0 +1,147 @@
+"""Rules of the house, as tests."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from scripts.stage_deps import main as stage_deps
+from stages.fold_lists import check_fold_lists
+from textmill.errors import UserError
+
+SOURCES = sorted(Path("src").rglob("*.py"))
+STAGES = sorted(Path("stages").glob("*.py"))
+PIPELINE = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))
+SHARED = {"__init__", "runner", "inputs", "locked", "fold_lists"}
+ROOMS = ["settings", "corpus", "tokens", "model", "training", "decoding", "evaluation", "compression", "export", "serving", "report"]
+# who may know whom; errors, files, tables, tensors, paths, progress and settings may be known by all
+KNOWS = {
+    "corpus": set(),
+    "tokens": set(),
+    "model": {"tokens"},
+    "training": {"tokens", "model"},
+    "decoding": {"tokens", "model"},
+    "evaluation": {"tokens", "decoding", "corpus"},
+    "compression": {"tokens", "model", "training", "decoding"},
+    "export": {"tokens", "model", "decoding"},
+    "serving": {"tokens", "decoding"},
+    "report": {"evaluation", "corpus"},
+    "settings": set(),
+}
+
+
+def imports(path: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_declared_dependencies_are_the_import_closure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert stage_deps(write=False) == 0, capsys.readouterr().out
+
+
+def test_only_tracking_and_the_served_model_import_mlflow_and_nothing_in_src_knows_dvc() -> None:
+    for path in SOURCES:
+        tops = {name.split(".")[0] for name in imports(path)}
+        assert "dvc" not in tops, path
+        assert "mlflow" not in tops or path.name in ("tracking.py", "pyfunc_model.py"), path
+
+
+def test_rooms_know_only_whom_they_may_know() -> None:
+    for room, allowed in KNOWS.items():
+        for path in Path(f"src/textmill/{room}").glob("*.py"):
+            known = {name.split(".")[1] for name in imports(path) if name.startswith("textmill.") and name.split(".")[1] in ROOMS}
+            assert known <= allowed | {room, "settings"}, f"{path}: {known - allowed - {room, 'settings'}}"
+
+
+def test_a_stage_defines_main_and_nothing_else() -> None:
+    for path in STAGES:
+        if path.stem in SHARED:
+            continue
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        assert [node.name for node in body if isinstance(node, (ast.FunctionDef, ast.ClassDef))] == ["main"], path
+        assert not [node for node in ast.walk(body[-2]) if isinstance(node, (ast.For, ast.While)) or _is_arithmetic(node)], path
+
+
+def _is_arithmetic(node: ast.AST) -> bool:
+    """Neither a union of mappings (|) nor a path below another (/)."""
+    return isinstance(node, ast.BinOp) and not isinstance(node.op, (ast.BitOr, ast.Div))
+
+
+def test_the_contract_of_a_stage_names_what_dvc_yaml_declares() -> None:
+    for name, entry in PIPELINE["stages"].items():
+        stage = entry.get("do", entry)
+        script = Path("stages", stage["cmd"].split()[2].removeprefix("stages.") + ".py")
+        if name == "evaluate-ensemble":
+            continue  # same script as evaluate, whose contract has the template's words
+        contract = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+        data = [path for path in stage["deps"] if not path.endswith((".py", ".jinja"))]
+        outputs = [path if isinstance(path, str) else next(iter(path)) for path in [*stage.get("outs", []), *stage.get("metrics", [])]]
+        for path in [*data, *outputs]:
+            shown = (
+                re.sub(r"models/train/\$\{split\.folds\[\d\]\}|data/evaluate/[\w${}.\[\]-]+(?=/)", _starred, path)
+                if name == "report"
+                else path
+            )
+            assert re.search(rf"(^|\s){re.escape(shown)}(\s|$)", contract), f"{script}: {shown} is not in the contract"
+
+
+def _starred(match: re.Match[str]) -> str:
+    return "models/train/*" if match[0].startswith("models") else "data/evaluate/*"
+
+
+def test_a_command_is_one_simple_command_with_nothing_pasted_in_but_checked_names() -> None:
+    for entry in PIPELINE["stages"].values():
+        command = entry.get("do", entry)["cmd"]
+        assert not re.search(r"[;&|<>`\n]|\$\(", command)
+        assert set(re.findall(r"\$\{([\w.]+)", command)) <= {"item", "item.fold", "item.baseline", "key", "split.folds"}
+
+
+def test_lists_of_folds_are_checked_and_right() -> None:
+    text = Path("dvc.yaml").read_text(encoding="utf-8")
+    check_fold_lists(text, 3)
+    for changed, folds in (
+        (text, 4),
+        (text.replace("    - models/train/${split.folds[1]}/history.csv\n", "", 1), 3),
+        (text.replace("      fold-2: models/train/2/model.safetensors\n", ""), 3),
+        (re.sub(r"(stages\.evaluate ensemble .*?\[1\]\}/model\.safetensors) \S+", r"\1", text), 3),
+    ):
+        with pytest.raises(UserError, match=r"is listed for folds"):
+            check_fold_lists(changed, folds)
+
+
+def test_pins_of_packages_agree_with_the_constraints() -> None:
+    pins = YAML(typ="safe").load(Path("packages.yaml").read_text(encoding="utf-8"))["packages"]
+    lines = Path("constraints.txt").read_text(encoding="utf-8").lower().split("\n")
+    for name, version in pins.items():
+        assert f"{name}=={version}" in lines
+    assert not [line for line in lines if line and not re.fullmatch(r"[a-z0-9_.-]+==[a-z0-9.!+-]+", line)], "a line with a path or a host"
+    assert not [line for line in lines if "+" in line], "a local build"
+
+
+def test_no_pickle_and_no_unsafe_loading() -> None:
+    for path in [*SOURCES, *STAGES]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(
+            r"^\s*(import|from) (pickle|joblib|dill|cloudpickle)|torch\.(load|save)\(|allow_pickle=True|\bsplitlines\(", text, re.MULTILINE
+        ), path
+
+
+def test_the_choices_of_the_settings_are_the_tables_of_the_rooms() -> None:
+    import typing
+
+    from textmill.corpus.sources import READERS
+    from textmill.model.layers import ACTIVATIONS
+    from textmill.settings.corpus import SourceSettings
+    from textmill.settings.model import ModelSettings
+
+    for settings, field, table in ((SourceSettings, "format", READERS), (ModelSettings, "activation", ACTIVATIONS)):
+        assert set(typing.get_args(typing.get_type_hints(settings)[field])) == set(table)

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+RUN = """
+import sys, time
+from textmill import tracking
+with tracking.stage_run(sys.argv[1], {"train": {"steps": 3, "long": "x" * 9000, "list": [1, 2]}}, {"a.py": "0" * 32}, "key-" + sys.argv[1]) as log:
+    for step in range(5):
+        log.metrics({"loss": 1.0 / (step + 1), "nested": {"mean@1": 2}, "text": "no", "bad": float("nan")}, step)
+    exec(sys.argv[2] if len(sys.argv) > 2 else "")
+print("done")
+"""
+
+
+def start(folder: Path, stage: str, *more: str, **environment: str) -> subprocess.Popen[str]:
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
+    settings |= {"DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "one", **environment}
+    command = [sys.executable, "-c", RUN, stage, *more]
+    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+
+
+def client(folder: Path):  # type: ignore[no-untyped-def]
+    import mlflow
+
+    return mlflow.MlflowClient(f"sqlite:///{folder}/.mlflow/mlflow.db")
+
+
+def runs(folder: Path):  # type: ignore[no-untyped-def]
+    store = client(folder)
+    return store.search_runs([experiment.experiment_id for experiment in store.search_experiments()])
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four processes at once against a store that does not exist yet: without a lock they destroy it."""
+    folder = tmp_path_factory.mktemp("store")
+    processes = [start(folder, f"train@{number}", MLFLOW_RUN_ID="f" * 32) for number in range(4)]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert (process.returncode, out) == (0, "done\n"), err
+        assert "tracking:" not in err
+    return folder
+
+
+def test_parallel_first_contact_gives_one_parent_with_all_children_finished(store: Path) -> None:
+    found = runs(store)
+    parents = [run for run in found if run.data.tags["textmill.role"] == "rebuild"]
+    children = [run for run in found if run.data.tags["textmill.role"] == "stage"]
+    assert len(parents) == 1
+    assert sorted(run.data.tags["dvc.stage"] for run in children) == [f"train@{number}" for number in range(4)]
+    assert {run.data.tags["mlflow.parentRunId"] for run in children} == {parents[0].info.run_id}
+    assert {run.info.status for run in children} == {"FINISHED"}
+    assert {run.info.experiment_id for run in found} != {"0"}
+
+
+def test_params_metrics_and_curves_arrive(store: Path) -> None:
+    child = next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "train@2")
+    assert child.data.params["train.steps"] == "3" and child.data.params["train.list"] == "[1, 2]"
+    assert len(child.data.params["train.long"]) == 6000
+    assert set(child.data.metrics) == {"loss", "nested.mean_1"}
+    history = client(store).get_metric_history(child.info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(step, 1 / (step + 1)) for step in range(5)]
+
+
+def test_a_failing_and_a_terminated_stage_are_closed_as_such(store: Path) -> None:
+    start(store, "fails", "raise ValueError").communicate(timeout=60)
+    terminated = start(
+        store,
+        "ends",
+        "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); print('ready', flush=True); time.sleep(60)",
+    )
+    assert terminated.stdout is not None and terminated.stdout.readline() == "ready\n"
+    terminated.send_signal(signal.SIGTERM)
+    terminated.communicate(timeout=60)
+    status = {run.data.tags.get("dvc.stage"): run.info.status for run in runs(store)}
+    assert (status["fails"], status["ends"]) == ("FAILED", "KILLED")
+
+
+def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) -> None:
+    killed = start(store, "killed", "print('ready', flush=True); time.sleep(60)")
+    assert killed.stdout is not None and killed.stdout.readline() == "ready\n"
+    killed.kill()
+    killed.communicate()
+    assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "RUNNING"
+    start(store, "next", TEXTMILL_REBUILD="two").communicate(timeout=60)
+    assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "KILLED"
+
+
+def test_a_server_that_refuses_costs_one_line_and_no_time(tmp_path: Path) -> None:
+    started = time.monotonic()
+    process = start(tmp_path, "train@0", MLFLOW_TRACKING_URI="http://user:secret@127.0.0.1:9")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.count("tracking:") == 1 and "dvc repro -f -s track" in err
+    assert "secret" not in err
+    assert time.monotonic() - started < 10
+
+
+def test_a_server_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        process = start(tmp_path, "train@0", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}", MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+        out, err = process.communicate(timeout=90)
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.count("tracking:") == 1
+
+
+def test_it_can_be_switched_off(tmp_path: Path) -> None:
+    out, err = start(tmp_path, "train@0", TEXTMILL_TRACKING="off").communicate(timeout=60)
+    assert (out, "tracking" in err) == ("done\n", False)
+    assert not (tmp_path / ".mlflow").exists()

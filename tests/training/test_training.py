@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toy import MODEL, TRAIN
+
+from textmill.errors import UserError
+from textmill.model.device import prepare_device
+from textmill.model.transformer import Shape, Transformer
+from textmill.settings.training import TrainSettings
+from textmill.tokens.shards import EncodedCorpus
+from textmill.training.checkpoints import CheckpointFile
+from textmill.training.folds import train_fold
+from textmill.training.loop import Trainer
+from textmill.training.objective import label_smoothed_nll
+from textmill.training.schedules import SCHEDULES
+
+
+def trainer(corpus: EncodedCorpus, settings: TrainSettings = TRAIN, seed: int = 1, checkpoint: CheckpointFile | None = None) -> Trainer:
+    device = prepare_device("cpu", 1, seed)
+    model = Transformer(Shape.of(MODEL, corpus.vocabulary_size))
+    folds = corpus.fold.numpy()
+    return Trainer(model, corpus, np.flatnonzero(folds != 0), np.flatnonzero(folds == 0), settings, 1, device, checkpoint)
+
+
+def test_training_learns(corpus: EncodedCorpus) -> None:
+    run = trainer(corpus, replace(TRAIN, max_steps=240, validate_every=60))
+    before = run.validation_loss()
+    result = run.run()
+    assert result.best_validation_loss is not None
+    assert result.best_validation_loss < 0.6 * before
+    assert [row.step for row in result.history] == [60, 120, 180, 240]
+
+
+@pytest.mark.parametrize("kills", [[1], [7], [13, 20]])
+def test_a_killed_training_ends_with_the_same_bytes_as_an_undisturbed_one(corpus: EncodedCorpus, tmp_path: Path, kills: list[int]) -> None:
+    """Killed with SIGKILL behind a step, resumed in a process with another seed: a forgotten random state would show."""
+    corpus.save(tmp_path / "corpus.safetensors")
+    program = """
+import os, signal, sys
+sys.path.insert(0, "tests")
+from pathlib import Path
+from textmill.tokens.shards import EncodedCorpus
+from textmill.training.checkpoints import CheckpointFile
+from textmill.model.weights import save_model
+sys.path.insert(0, "tests/training")
+from test_training import trainer
+folder, kill_at, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+run = trainer(EncodedCorpus.load(folder / "corpus.safetensors"), seed=seed, checkpoint=CheckpointFile(folder / sys.argv[4], "f"))
+step = run._step
+def killing(batch):
+    if run.position.step == kill_at: os.kill(os.getpid(), signal.SIGKILL)
+    return step(batch)
+run._step = killing
+run.run()
+save_model(folder / sys.argv[5], run.model)
+"""
+
+    def start(kill_at: int, seed: int, checkpoints: str, out: str) -> int:
+        arguments = [str(tmp_path), str(kill_at), str(seed), checkpoints, out]
+        return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=False).returncode
+
+    assert start(-1, 1, "undisturbed", "undisturbed.safetensors") == 0
+    for kill_at in kills:
+        assert start(kill_at, 1 if kill_at == kills[0] else 98, "killed", "killed.safetensors") == -signal.SIGKILL
+    # without a checkpoint (killed before the first) nothing can be resumed: then the same seed starts anew
+    assert start(-1, 99 if max(kills) >= TRAIN.validate_every else 1, "killed", "killed.safetensors") == 0
+    assert (tmp_path / "killed.safetensors").read_bytes() == (tmp_path / "undisturbed.safetensors").read_bytes()
+
+
+def test_a_checkpoint_of_other_settings_is_not_resumed_and_is_removed(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    first = CheckpointFile(tmp_path, "a")
+    trainer(corpus, checkpoint=first).run()
+    second = CheckpointFile(tmp_path, "b")
+    assert second.load() is None
+    run = trainer(corpus, checkpoint=second)
+    result = run.run()
+    assert result.history[0].step == TRAIN.validate_every
+    assert [path.name for path in tmp_path.iterdir()] == ["b.safetensors"]
+    second.path.write_bytes(second.path.read_bytes()[:100])
+    assert second.load() is None, "half a checkpoint is none"
+    second.discard()
+    assert not list(tmp_path.iterdir())
+
+
+def test_early_stopping_keeps_the_best_weights(corpus: EncodedCorpus) -> None:
+    settings = replace(TRAIN, max_steps=400, validate_every=4, patience=3, learning_rate=0.3, schedule="constant", average_checkpoints=1)
+    run = trainer(corpus, settings)
+    result = run.run()
+    losses = [row.validation_loss for row in result.history if row.validation_loss is not None]
+    assert result.stopped_early and result.steps < 400
+    assert len(losses) - 1 - int(np.argmin(losses)) == 3
+    assert result.best_validation_loss == pytest.approx(min(losses), rel=1e-5)
+
+
+def test_a_loss_that_is_not_finite_ends_the_training_within_ten_steps(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    checkpoint = CheckpointFile(tmp_path, "f")
+    run = trainer(corpus, replace(TRAIN, max_steps=100), checkpoint=checkpoint)
+    step = run._step
+    run._step = lambda batch: step(batch) * (float("nan") if run.position.step >= 21 else 1.0)  # type: ignore[method-assign]
+    with pytest.raises(UserError, match="not a finite number any more at step"):
+        run.run()
+    assert run.position.step <= 31
+    assert checkpoint.load() is not None
+
+
+def test_a_fold_that_no_pair_is_in_is_named(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no development pair is in fold 7"):
+        train_fold(corpus, 7, MODEL, TRAIN, 1, CheckpointFile(tmp_path, "f"), lambda numbers, step: None)
+
+
+def test_step_lr_is_that_of_torch() -> None:
+    settings = replace(TRAIN, schedule="step_lr", learning_rate=0.1, step_size=7, gamma=0.3)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    peer = torch.optim.lr_scheduler.StepLR(optimizer, step_size=7, gamma=0.3)
+    for step in range(1, 40):
+        assert SCHEDULES["step_lr"](step, settings) == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        peer.step()
+
+
+@pytest.mark.parametrize("name", ["inverse_sqrt", "cosine", "constant"])
+def test_schedules_warm_up_to_the_highest_rate_and_never_exceed_it(name: str) -> None:
+    settings = replace(TRAIN, max_steps=100, warmup_steps=10, learning_rate=0.5)
+    rates = [SCHEDULES[name](step, settings) for step in range(1, 101)]
+    assert rates[:10] == pytest.approx([0.05 * step for step in range(1, 11)])
+    assert max(rates) == pytest.approx(0.5)
+    assert all(first >= second for first, second in itertools.pairwise(rates[9:]))
+
+
+def test_every_schedule_of_the_settings_is_listed_and_the_reverse() -> None:
+    import typing
+
+    assert set(typing.get_args(typing.get_type_hints(TrainSettings)["schedule"])) == set(SCHEDULES)
+
+
+def test_label_smoothing_is_the_formula() -> None:
+    torch.manual_seed(0)
+    logits, targets = torch.randn(6, 11), torch.randint(0, 11, (6,))
+    log = torch.log_softmax(logits.double(), -1)
+    expected = -(0.9 * log[torch.arange(6), targets] + 0.1 * log.mean(-1)).mean()
+    assert float(label_smoothed_nll(logits, targets, 0.1)) == pytest.approx(float(expected), abs=1e-6)
