@@ -1,6 +1,6 @@
 """Repair, filter and deduplicate the collected pairs.
 
-in   data/collect/pairs.parquet      one row a pair: id, source, target, group, origin, line
+in   data/collect/pairs.parquet      one row a pair: id, source, target, group, origin, line, ...
 out  data/clean/pairs.parquet        rows that passed, repaired
      data/clean/rejected.parquet     every other row, as it came, with the reason it was rejected for
      data/clean/metrics.json         the funnel: rows in, repaired, rejected by reason, out; histograms of lengths

