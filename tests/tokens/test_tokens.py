@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,16 +17,27 @@ from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import BEGIN, END, PAD, Tokenizer, fit_tokenizer
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00")))
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufdd0")))
 def test_decoding_gives_the_text_back_and_no_text_is_a_special_piece(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert min(ids, default=END + 1) > END
-    assert tokenizer.decode(ids) == text.replace("\u2581", " ")  # SentencePiece's own sign for a space
+    assert tokenizer.decode(ids) == text
 
 
-@pytest.mark.parametrize("text", ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "a  b", " x ", "，。"])
+@pytest.mark.parametrize("text", ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "▁", "a▁b ▁ c", "a  b", " x ", "，。"])
 def test_special_names_spaces_and_wide_punctuation_are_ordinary_text(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+def test_special_names_in_the_training_text_stay_text_and_leave_no_special_id_in_the_encoded_corpus() -> None:
+    names = ["<s>", "</s>", "<unk>", "<pad>", "▁", "<0x41>", "<0x41> ▁▁ </s>"]
+    texts = [f"{text} {name}" for (text, _), name in zip(PAIRS, names * 40, strict=True)]
+    fitted = fit_tokenizer(texts, replace(TOKENIZER, vocabulary_size=300))
+    frame = pd.DataFrame({"source": texts, "target": texts[::-1], "fold": 0, "task": "<s>", "weight": 1.0})
+    corpus, _ = encode_corpus(frame, fitted, EncodeSettings(200))
+    assert int(min(corpus.source_tokens.min(), corpus.target_tokens.min())) > END
+    assert [fitted.decode(corpus.source(row)) for row in range(len(corpus))] == [f"<s>: {text}" for text in texts]
+    assert [fitted.decode(corpus.target(row)) for row in range(len(corpus))] == texts[::-1]
 
 
 def test_a_tokenizer_is_the_same_bytes_for_the_same_texts() -> None:

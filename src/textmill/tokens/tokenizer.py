@@ -14,6 +14,9 @@ from textmill.files import write_bytes
 from textmill.settings.tokens import TokenizerSettings
 
 PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
+# SentencePiece writes a space as U+2581, so that character of a text would come back as a space. A code point that Unicode
+# keeps free of characters stands for it.
+_SPACE_SIGN, _STAND_IN = "\u2581", "\ufdd0"
 
 
 class Tokenizer:
@@ -41,7 +44,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids, without begin and end; the names of special pieces are ordinary text here."""
-        ids: list[int] = self._processor.EncodeAsIds(text)
+        ids: list[int] = self._processor.EncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN))
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -51,7 +54,7 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
         text: str = self._processor.DecodeIds([index for index in ids if index > END])
-        return text
+        return text.replace(_STAND_IN, _SPACE_SIGN)
 
 
 def fit_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
@@ -64,7 +67,7 @@ def fit_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenize
     written = io.BytesIO()
     try:
         sentencepiece.SentencePieceTrainer.Train(
-            sentence_iterator=iter(texts),
+            sentence_iterator=(text.replace(_SPACE_SIGN, _STAND_IN) for text in texts),
             model_writer=written,
             model_type=settings.model_type,
             vocab_size=settings.vocabulary_size,
