@@ -19,6 +19,7 @@ from textmill.files import total_size, write_json, write_text
 from textmill.settings.corpus import LanguageSettings
 from textmill.settings.inference import DecodeSettings, EvaluateSettings
 from textmill.tables import read_table, write_table
+from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.tracking import RunLog
 
@@ -36,7 +37,7 @@ def main(
     metrics |= {"parameters": engine.num_parameters, "size_bytes": total_size(files)}
     write_table(paths.system_predictions(system), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics(system), metrics)
-    speed = engine_speed(engine, tokenizer, test["source"].tolist(), decode)
+    speed = engine_speed(engine, tokenizer, with_tasks(test["source"], test["task"]), decode)
     write_text(paths.system_speed(system), speed_script(system, speed))
     log.metrics({**metrics, "speed": speed})
     log.artifact(paths.system_predictions(system))

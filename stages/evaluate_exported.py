@@ -21,6 +21,7 @@ from textmill.serving.translator import Translator
 from textmill.settings.corpus import LanguageSettings
 from textmill.settings.inference import EvaluateSettings
 from textmill.tables import read_table, write_table
+from textmill.tokens.tasks import with_tasks
 from textmill.tracking import RunLog
 
 
@@ -33,7 +34,7 @@ def main(evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: 
     metrics |= {"size_bytes": total_size([paths.EXPORTED_INT8 / "model.bin"])}
     write_table(paths.system_predictions("exported"), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics("exported"), metrics)
-    speed = engine_speed(model.engine, model.tokenizer, test["source"].tolist(), model.decode)
+    speed = engine_speed(model.engine, model.tokenizer, with_tasks(test["source"], test["task"]), model.decode)
     write_text(paths.system_speed("exported"), speed_script("exported", speed))
     log.metrics({**metrics, "speed": speed})
     log.artifact(paths.system_predictions("exported"))

@@ -13,13 +13,14 @@ from textmill.files import write_json
 from textmill.settings.tokens import TokenizerSettings
 from textmill.tables import read_table
 from textmill.tokens.statistics import tokenizer_metrics
+from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import fit_tokenizer
 from textmill.tracking import RunLog
 
 
 def main(tokenizer: TokenizerSettings, log: RunLog) -> None:
     pairs = read_table(paths.DEVELOPMENT)
-    sources, targets = pairs["source"].tolist(), pairs["target"].tolist()
+    sources, targets = with_tasks(pairs["source"], pairs["task"]), pairs["target"].tolist()
     log.dataset(paths.DEVELOPMENT, "development", len(pairs))
     fitted = fit_tokenizer(sources, targets, tokenizer)
     metrics = tokenizer_metrics(fitted, sources, targets)

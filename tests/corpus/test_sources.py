@@ -1,128 +1,95 @@
+"""Many sources into one corpus: order, ids, wheels, and what is counted."""
+
 from __future__ import annotations
 
-import gzip
 import hashlib
-import json
+import itertools
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
+from collecting import collected, counts, pairs
 
-from textmill.corpus.sources import READERS, read_sources
 from textmill.errors import UserError
-from textmill.settings.corpus import CollectSettings, SourceSettings
+from textmill.settings.corpus import SourceSettings
 
-PO = """msgid ""
-msgstr "Content-Type: text/plain; charset=UTF-8\\n"
-
-msgid "Open"
-msgstr "打开"
-
-#, fuzzy
-msgid "Close"
-msgstr "错"
-
-#~ msgid "Old"
-#~ msgstr "旧"
-
-msgid "One %d file"
-msgid_plural "%d files"
-msgstr[0] "%d 个文件"
-"""
+PO = 'msgid "Open"\nmsgstr "打开"\n\nmsgid "%d file"\nmsgid_plural "%d files"\nmsgstr[0] "%d 个文件"\n'
 
 
-def collect(*sources: SourceSettings) -> CollectSettings:
-    return CollectSettings("en", "zh", list(sources))
+def tsv(path: Path, *rows: str, **settings: Any) -> SourceSettings:
+    path.write_text("source\ttarget\n" + "".join(f"{row}\tx{row}\n" for row in rows), encoding="utf-8")
+    return SourceSettings("tsv", path=str(path), **settings)
 
 
-def pairs_of(tmp_path: Path, source: SourceSettings) -> list[tuple[str, str]]:
-    frame, metrics = read_sources(collect(source), tmp_path / "wheels")
-    assert metrics["rows"] == len(frame) and frame["id"].is_unique
-    return list(zip(frame["source"], frame["target"], strict=True))
+def test_ids_and_order_depend_neither_on_the_order_of_sources_nor_on_that_of_files(tmp_path: Path) -> None:
+    sources = [
+        tsv(tmp_path / "b.tsv", "1", "2", task="b", weight=2.0),
+        tsv(tmp_path / "a.tsv", "3", official_split="test"),
+        SourceSettings("tsv", path=str(tmp_path / "c-*.tsv")),
+    ]
+    for name in ("c-2.tsv", "c-1.tsv"):
+        tsv(tmp_path / name, name)
+    frames = [collected(tmp_path, *order) for order in itertools.permutations(sources)]
+    assert all(frame.equals(frames[0]) for frame in frames)
+    assert frames[0]["source"].tolist() == ["3", "1", "2", "c-1.tsv", "c-2.tsv"]
+    assert frames[0]["task"].tolist() == ["", "b", "b", "", ""]
+    assert frames[0]["weight"].tolist() == [1.0, 2.0, 2.0, 1.0, 1.0]
+    assert frames[0]["official_split"].tolist() == ["test", "", "", "", ""]
+    assert [Path(origin).name for origin in frames[0]["origin"]] == ["a.tsv", "b.tsv", "b.tsv", "c-1.tsv", "c-2.tsv"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "content"),
-    [
-        ("jsonl", '{"source": "a\\u2028b", "target": "x"}\r\n{"source": "c", "target": "y\\u0085\\u000b"}\n'),
-        ("csv", 'source,target\n"a\u2028b",x\nc,"y\u0085\x0b"\n'),
-        ("tsv", "source\ttarget\r\na\u2028b\tx\r\nc\ty\u0085\x0b\n"),
-    ],
-)
-@pytest.mark.parametrize("is_packed", [False, True])
-def test_formats_give_the_same_pairs_and_split_on_newlines_only(tmp_path: Path, kind: str, content: str, is_packed: bool) -> None:
-    path = tmp_path / f"file.{kind}"
-    data = ("\ufeff" + content).encode()
-    path.write_bytes(gzip.compress(data) if is_packed else data)
-    assert pairs_of(tmp_path, SourceSettings(kind, path=str(path))) == [("a\u2028b", "x"), ("c", "y\u0085\x0b")]  # type: ignore[arg-type]
+def test_an_id_stays_when_other_sources_come_or_other_lines_change(tmp_path: Path) -> None:
+    before = collected(tmp_path, tsv(tmp_path / "m.tsv", "1", "2"))
+    after = collected(tmp_path, tsv(tmp_path / "a.tsv", "0"), tsv(tmp_path / "m.tsv", "changed", "2", "3"))
+    ids = dict(zip(after["source"], after["id"], strict=True))
+    assert ids["2"] == before["id"][1]
 
 
-def test_a_lone_quote_in_a_tsv_is_a_character(tmp_path: Path) -> None:
-    path = tmp_path / "file.tsv"
-    path.write_text('source\ttarget\n"a\tx\nb\ty\n', encoding="utf-8")
-    assert pairs_of(tmp_path, SourceSettings("tsv", path=str(path))) == [('"a', "x"), ("b", "y")]
+def test_one_file_for_two_tasks_has_ids_of_its_own_and_for_one_task_is_an_error(tmp_path: Path) -> None:
+    there = tsv(tmp_path / "m.tsv", "1", task="there")
+    back = SourceSettings("tsv", path=there.path, source_column="target", target_column="source", task="back")
+    assert pairs(collected(tmp_path, there, back)) == [("x1", "1"), ("1", "x1")]
+    with pytest.raises(UserError, match=r"m\.tsv: two of collect\.sources read it under task 'there'"):
+        collected(tmp_path, there, SourceSettings("tsv", path=str(tmp_path / "*.tsv"), task="there"))
 
 
-def test_aligned_lines_stay_aligned_over_odd_line_ends(tmp_path: Path) -> None:
-    texts = [f"{number} a\u2028b\x85c\x1cd\re" for number in range(50)]
-    (tmp_path / "s").write_bytes("\n".join(texts).encode() + b"\n")
-    (tmp_path / "t").write_bytes("\n".join(f"{number}" for number in range(50)).encode())
-    pairs = pairs_of(tmp_path, SourceSettings("lines", path=str(tmp_path / "s"), target_path=str(tmp_path / "t")))
-    assert [source.split(" ")[0] for source, _ in pairs] == [target for _, target in pairs]
-    assert len(pairs) == 50
+def test_several_pairs_of_one_line_have_ids_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "x").write_text('["a", "b", "c", "d"]\n["e", "f"]\n')
+    frame = collected(tmp_path, SourceSettings("conversations", path=str(tmp_path / "x")))
+    assert [identity.split("-")[1] for identity in frame["id"]] == ["1", "1.2", "1.3", "2"]
 
 
-def test_a_catalog_gives_translated_entries_and_the_plural_of_a_language_with_one_form(tmp_path: Path) -> None:
-    path = tmp_path / "x.po"
-    path.write_text(PO, encoding="utf-8")
-    assert pairs_of(tmp_path, SourceSettings("gettext", path=str(path))) == [("Open", "打开"), ("%d files", "%d 个文件")]
+def test_what_was_found_is_in_rows_or_counted_with_its_first_place(tmp_path: Path) -> None:
+    lines = ['{"source": "a", "target": "b"}', "", '{"source": 1, "target": "b"}', '{"source": "\\ud800", "target": "b"}', '{"sour']
+    (tmp_path / "x").write_text("\n".join(lines))
+    frame = collected(tmp_path, SourceSettings("jsonl", path=str(tmp_path / "x")), max_bad_share=0.6)
+    assert len(frame) == 1 and counts(frame) == {"blank": 1, "not_text": 1, "lone_surrogate": 1, "not_json": 1}
+    bad = frame.attrs["sources"][0]["bad"]
+    assert bad["not_text"]["first"] == f"{tmp_path}/x:3: its source is int, not text. Mend or remove the row."
 
 
-def test_rows_that_cannot_be_stored_are_counted(tmp_path: Path) -> None:
-    path = tmp_path / "x.jsonl"
-    rows = [{"source": "a", "target": "b"}, {"source": 1, "target": "b"}, {"source": None, "target": "b"}]
-    path.write_text("\n".join(map(json.dumps, rows)) + '\n{"source": "\\ud800", "target": "b"}\n', encoding="utf-8")
-    frame, metrics = read_sources(collect(SourceSettings("jsonl", path=str(path))), tmp_path)
-    assert len(frame) == 1
-    assert metrics["sources"][0]["skipped"] == {"not_text": 2, "lone_surrogate": 1}
+def test_more_bad_rows_than_allowed_are_an_error_that_shows_the_first_and_counts_all(tmp_path: Path) -> None:
+    rows = [b"source\ttarget", *[b"%d\tx" % number for number in range(98)], b"\xff\tx", b"\xfe\tx"]
+    (tmp_path / "x").write_bytes(b"\n".join(rows))
+    source = SourceSettings("tsv", path=str(tmp_path / "x"))
+    assert counts(collected(tmp_path, source, max_bad_share=0.02)) == {"not_utf8": 2}
+    with pytest.raises(
+        UserError, match=r"x:100: byte 0xff is not UTF-8.*\(2 of 100 rows are bad: not_utf8 2; collect\.max_bad_share is 0\.01\)"
+    ):
+        collected(tmp_path, source)
 
 
-@pytest.mark.parametrize(
-    ("kind", "content", "message"),
-    [
-        ("jsonl", b"", "is empty"),
-        ("jsonl", b'{"source": "a"}\n', r":1: field 'target' is missing \(fields: source\)"),
-        ("jsonl", b'{"source": "a", "target": "b"}\n{"sour', ":2: not JSON"),
-        ("jsonl", b"[1]\n", ":1: must be a JSON object"),
-        ("jsonl", b'{"source": "a", "target": "b"}\n\xff\n', ":2: byte 0xff is not UTF-8"),
-        ("jsonl", "a".encode("utf-16"), "is UTF-16"),
-        ("jsonl", gzip.compress(b'{"source": "a", "target": "b"}\n' * 99)[:-12], "damaged or cut gzip"),
-        ("csv", b'source,target\n"a,b\n', "not CSV"),
-        ("csv", b"source,target\na\n", ":2: has 1 columns, but the header has 2"),
-        ("tsv", b"source\tzh\na\tb\n", ":2: field 'target' is missing"),
-        ("tsv", b"source\ttarget\n", "holds no pair"),
-        ("parquet", b"PAR1xxxx", "not a readable Parquet file"),
-        ("gettext", b'msgid "a\nmsgstr', "not a gettext catalog|damaged gettext"),
-    ],
-)
-def test_a_bad_file_is_one_line_with_file_and_reason(tmp_path: Path, kind: str, content: bytes, message: str) -> None:
-    path = tmp_path / "bad file.x"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=message) as error:
-        read_sources(collect(SourceSettings(kind, path=str(path))), tmp_path)  # type: ignore[arg-type]
-    assert "bad file.x" in str(error.value) and "\n" not in str(error.value)
+def test_an_error_leaves_the_earlier_corpus(tmp_path: Path) -> None:
+    good = tsv(tmp_path / "a.tsv", *map(str, range(3000)))
+    before = collected(tmp_path, good)
+    (tmp_path / "z.tsv").write_bytes(b"source\ttarget\n\xff\tx\n")
+    with pytest.raises(UserError):
+        collected(tmp_path, good, SourceSettings("tsv", path=str(tmp_path / "z.tsv")))
+    from textmill.tables import read_table
 
-
-def test_missing_files_and_unequal_line_counts_are_named(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("1\n2\n3\n")
-    (tmp_path / "b").write_text("1\n2\n")
-    for kind in READERS:
-        extra = {"target_path": str(tmp_path / "b")} if kind == "lines" else {}
-        with pytest.raises(UserError, match="gone: no such file"):
-            read_sources(collect(SourceSettings(kind, path=str(tmp_path / "gone"), **extra)), tmp_path)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"a has 3 lines, but .*b has 2"):
-        read_sources(collect(SourceSettings("lines", path=str(tmp_path / "a"), target_path=str(tmp_path / "b"))), tmp_path)
+    assert read_table(tmp_path / "out/pairs.parquet").equals(before)
 
 
 def wheel(path: Path, files: dict[str, str]) -> str:
@@ -141,26 +108,25 @@ def test_a_wheel_is_read_as_a_zip_file_once_its_hash_is_right(tmp_path: Path) ->
         fetched.append(wheels)
         (folder / made.name).write_bytes(made.read_bytes())
 
-    settings = collect(SourceSettings("gettext", wheel="my-app==1.0", sha256=sha256))
-    frame, _ = read_sources(settings, tmp_path / "wheels", download)
+    source = SourceSettings("gettext", wheel="my-app==1.0", sha256=sha256)
+    frame = collected(tmp_path, source, download=download)
     assert frame["source"].tolist() == ["Open", "%d files"]
     assert frame["origin"].unique().tolist() == ["my-app-1.0/app/locale/zh_Hans/LC_MESSAGES/django.po"]
-    read_sources(settings, tmp_path / "wheels", download)
+    collected(tmp_path, source, download=download)
     assert fetched == [["my-app==1.0"]], "a wheel that is there is not fetched again"
     (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(b"damaged")
-    read_sources(settings, tmp_path / "wheels", download)
+    collected(tmp_path, source, download=download)
     assert len(fetched) == 2, "a damaged one is"
-    wrong = collect(SourceSettings("gettext", wheel="my-app==1.0", sha256="0" * 64))
+    wrong = SourceSettings("gettext", wheel="my-app==1.0", sha256="0" * 64)
     with pytest.raises(UserError, match=f"wheel my-app==1.0 has sha256 {sha256}, not 000"):
-        read_sources(wrong, tmp_path / "wheels", download)
+        collected(tmp_path, wrong, download=download)
 
 
 def test_a_corrupted_wheel_with_a_right_hash_and_one_without_catalogs_are_named(tmp_path: Path) -> None:
-    (tmp_path / "x").write_bytes(b"PK\x03\x04 no zip")
+    (tmp_path / "wheels").mkdir()
     for content, message in ((b"PK\x03\x04 no zip", "damaged wheel"), (None, "holds no catalog for language zh")):
         path = tmp_path / "w"
         sha256 = wheel(path, {"a.py": ""}) if content is None else hashlib.sha256(content).hexdigest()
-        kept = tmp_path / f"{sha256}.whl"
-        kept.write_bytes(path.read_bytes() if content is None else content)
+        (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(path.read_bytes() if content is None else content)
         with pytest.raises(UserError, match=message):
-            read_sources(collect(SourceSettings("gettext", wheel="app==1", sha256=sha256)), tmp_path)
+            collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))

@@ -98,6 +98,25 @@ def test_it_translates_where_torch_cannot_be_imported(
     assert done.stdout == "2\n", done.stderr
 
 
+def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
+    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    folders = {}
+    for name, tasks in {"none": [""], "one": ["ui"], "two": ["qa", "ui"]}.items():
+        (tmp_path / name).mkdir()
+        folders[name] = exported(tmp_path / name, model, replace(corpus, tasks=tasks), tokenizer)
+    models = {name: Translator.load(folder) for name, folder in folders.items()}
+    plain = models["none"].translate(["Open the file", "ui: Open the file"])
+    assert models["one"].translate(["Open the file"]) == models["two"].translate(["Open the file"], task="ui") == plain[1:]
+    for name, task, message in (
+        ("two", "", "task '' is not known to this model. Known: 'qa', 'ui'."),
+        ("two", "translate", "task 'translate' is not known to this model. Known: 'qa', 'ui'."),
+        ("none", "qa", "Known: none: it was trained without names of tasks."),
+    ):
+        with pytest.raises(UserError, match=message):
+            models[name].translate(["x"], task=task)
+
+
 def test_a_changed_or_missing_file_is_refused_by_name(
     model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:

@@ -149,11 +149,11 @@ def test_the_registered_model_predicts_without_torch_and_honours_its_params(clon
         "table = pd.DataFrame({'source': ['Open the file', 'Save the page']})\n"
         "print(len(model.predict(table)['target']), len(model.predict(table, params={'beam_size': 1})))\n"
         "inner = model.unwrap_python_model().translator\n"
-        "seen = []; inner.translate = lambda texts, beam_size=None: (seen.append(beam_size), ['x'] * len(texts))[1]\n"
-        "model.predict(table, params={'beam_size': 3}); print(seen)\n"
+        "seen = []; inner.translate = lambda texts, task, beam_size=None: (seen.append((task, beam_size)), ['x'] * len(texts))[1]\n"
+        "model.predict(table, params={'beam_size': 3, 'task': 'qa'}); print(seen)\n"
     )
     done = run(clone, sys.executable, "-c", program, f"sqlite:///{clone.resolve()}/.mlflow/mlflow.db")
-    assert done.stdout == "2 2\n[3]\n", done.stderr[-2000:]
+    assert done.stdout == "2 2\n[('qa', 3)]\n", done.stderr[-2000:]
     assert version.tags["dvc.md5"] in (clone / "dvc.lock").read_text()
     assert not [path for path in (clone / ".mlflow").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
 

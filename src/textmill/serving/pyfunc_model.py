@@ -17,13 +17,14 @@ class TextToText(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         self.translator = Translator.load(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Translate. params: `beam_size`; MLflow itself refuses or reports other names by the signature."""
-        unknown = set(params or {}) - {"beam_size"}
+        """Translate. params: `beam_size`, `task`; MLflow itself refuses or reports other names by the signature."""
+        unknown = set(params or {}) - {"beam_size", "task"}
         if unknown:
-            raise ValueError(f"unknown params: {', '.join(sorted(unknown))}; known: beam_size")
-        beam_size = (params or {}).get("beam_size")
+            raise ValueError(f"unknown params: {', '.join(sorted(unknown))}; known: beam_size, task")
+        beam_size, task = (params or {}).get("beam_size"), (params or {}).get("task") or ""
         texts = model_input["source"].tolist() if isinstance(model_input, pd.DataFrame) else list(model_input)
-        return pd.DataFrame({"target": self.translator.translate(texts, beam_size=int(beam_size) if beam_size else None)})
+        outputs = self.translator.translate(texts, task=str(task), beam_size=int(beam_size) if beam_size else None)
+        return pd.DataFrame({"target": outputs})
 
 
 mlflow.models.set_model(TextToText())

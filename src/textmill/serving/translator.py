@@ -12,14 +12,15 @@ from textmill.errors import UserError
 from textmill.files import read_json, sha256_of
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.schema import build
+from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer
 
 
 class Translator:
-    """A model folder with its tokenizer and search settings."""
+    """A model folder with its tokenizer and search settings. tasks: that it was trained for; [""] if it knows one only."""
 
-    def __init__(self, engine: CTranslate2Engine, tokenizer: Tokenizer, decode: DecodeSettings) -> None:
-        self.engine, self.tokenizer, self.decode = engine, tokenizer, decode
+    def __init__(self, engine: CTranslate2Engine, tokenizer: Tokenizer, decode: DecodeSettings, tasks: Sequence[str] = ("",)) -> None:
+        self.engine, self.tokenizer, self.decode, self.tasks = engine, tokenizer, decode, list(tasks)
 
     @classmethod
     def load(cls, folder: Path | str, num_threads: int = 1) -> Translator:
@@ -31,10 +32,25 @@ class Translator:
                 raise UserError(f"{path}: no such file. Run `dvc repro export` or `dvc checkout`.")
             if sha256_of(path) != sha256:
                 raise UserError(f"{path}: differs from manifest.json: it is damaged or was changed. Remove it and run `dvc checkout`.")
-        decode = build(DecodeSettings, read_json(folder / "generation.json"), "generation")
-        return cls(CTranslate2Engine(folder, num_threads=num_threads), Tokenizer.load(folder / "tokenizer.model"), decode)
+        generation = read_json(folder / "generation.json")
+        tasks = generation.pop("tasks")
+        decode = build(DecodeSettings, generation, "generation")
+        return cls(CTranslate2Engine(folder, num_threads=num_threads), Tokenizer.load(folder / "tokenizer.model"), decode, tasks)
 
-    def translate(self, texts: Sequence[str], beam_size: int | None = None) -> list[str]:
-        """The best output of every text, in order. beam_size: another than the exported one."""
+    def translate(self, texts: Sequence[str], task: str = "", beam_size: int | None = None) -> list[str]:
+        """The best output of every text, in order.
+
+        task: one of `tasks`; may be left out where there is one only. beam_size: another than the exported one.
+        Raises UserError for a task that the model was not trained for.
+        """
         decode = self.decode if beam_size is None else replace(self.decode, beam_size=beam_size)
-        return translate(texts, self.tokenizer, self.engine, decode)
+        sources = with_tasks(texts, [self._known(task)] * len(texts))
+        return translate(sources, self.tokenizer, self.engine, decode)
+
+    def _known(self, task: str) -> str:
+        if task in self.tasks:
+            return task
+        if not task and len(self.tasks) == 1:
+            return self.tasks[0]
+        known = ", ".join(f"'{each}'" for each in self.tasks if each) or "none: it was trained without names of tasks"
+        raise UserError(f"task '{task}' is not known to this model. Known: {known}.")

@@ -52,6 +52,20 @@ def token_budget_batches(
     return [batches[index] for index in generator.permutation(len(batches))]
 
 
+def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """`rows`, each as often as its weight says for this epoch; weights of 1 give `rows` itself.
+
+    weights: (N,) of the whole corpus. The whole part is certain, the fraction is a draw that depends on (seed, epoch, row)
+    alone: other rows, or their number, change nothing.
+    """
+    chosen = weights[rows]
+    if (chosen == 1).all():
+        return rows
+    # Draw i of a generator does not depend on how many follow it; the third number keeps them apart from the shuffling's.
+    draws = np.random.default_rng([seed, epoch, 1]).random(int(rows.max(initial=0)) + 1)[rows]
+    return np.repeat(rows, (np.floor(chosen) + (draws < chosen % 1)).astype(np.int64))
+
+
 def make_batch(corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray) -> Batch:
     """Gather and pad the pairs `rows` of `corpus`."""
     sources = [corpus.source(int(row)) for row in rows]

@@ -7,16 +7,17 @@ import pandas as pd
 from textmill.errors import UserError
 from textmill.settings.tokens import EncodeSettings
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
+from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer
 
 
 def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSettings) -> tuple[EncodedCorpus, dict[str, int]]:
-    """Encode every pair (columns source, target, fold), in order.
+    """Encode every pair (columns source, target, task, weight, fold), in order; the task goes in front of its source.
 
     Pairs with more than `max_tokens` on a side are left out and counted.
     Returns the corpus and {"pairs", "too_long", "source_tokens", "target_tokens"}. Raises UserError if none is left.
     """
-    sources, targets = tokenizer.encode_pairs(pairs["source"].tolist(), pairs["target"].tolist())
+    sources, targets = tokenizer.encode_pairs(with_tasks(pairs["source"], pairs["task"]), pairs["target"].tolist())
     kept = [
         index
         for index, (source, target) in enumerate(zip(sources, targets, strict=True))
@@ -24,8 +25,15 @@ def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSet
     ]
     if not kept:
         raise UserError(f"params.yaml: encode.max_tokens is {settings.max_tokens}, and every pair is longer. Raise it.")
-    folds = pairs["fold"].tolist()
-    corpus = encoded_corpus([sources[i] for i in kept], [targets[i] for i in kept], [folds[i] for i in kept], len(tokenizer.pieces))
+    rows = pairs.iloc[kept]
+    corpus = encoded_corpus(
+        [sources[i] for i in kept],
+        [targets[i] for i in kept],
+        rows["fold"].tolist(),
+        len(tokenizer.pieces),
+        weights=rows["weight"].tolist(),
+        tasks=sorted(set(rows["task"])),
+    )
     return corpus, {
         "pairs": len(kept),
         "too_long": len(pairs) - len(kept),

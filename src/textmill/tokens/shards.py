@@ -18,7 +18,8 @@ class EncodedCorpus:
     """N pairs as token ids, without begin and end.
 
     source_tokens, target_tokens: (all tokens,) int32, one text behind the other. source_offsets, target_offsets:
-    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. fold: (N,) int64. vocabulary_size: of the tokenizer.
+    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. fold: (N,) int64. weight: (N,) float64, how often a pair is
+    seen in an epoch. vocabulary_size: of the tokenizer. tasks: names that stand in front of sources, sorted; empty: none does.
     """
 
     source_tokens: Tensor
@@ -26,7 +27,9 @@ class EncodedCorpus:
     target_tokens: Tensor
     target_offsets: Tensor
     fold: Tensor
+    weight: Tensor
     vocabulary_size: int
+    tasks: list[str]
 
     def __len__(self) -> int:
         return len(self.fold)
@@ -51,26 +54,34 @@ class EncodedCorpus:
 
     def save(self, path: Path) -> None:
         """Write all tensors to one file."""
-        write_tensors(path, {name: getattr(self, name) for name in _TENSORS}, {"vocabulary_size": self.vocabulary_size})
+        write_tensors(
+            path, {name: getattr(self, name) for name in _TENSORS}, {"vocabulary_size": self.vocabulary_size, "tasks": self.tasks}
+        )
 
     @classmethod
     def load(cls, path: Path) -> EncodedCorpus:
         """Raises UserError if the file is missing or damaged."""
         tensors, metadata = read_tensors(path)
-        return cls(**tensors, vocabulary_size=metadata["vocabulary_size"])
+        return cls(**tensors, vocabulary_size=metadata["vocabulary_size"], tasks=metadata["tasks"])
 
 
-_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "fold")
+_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "fold", "weight")
 
 
 def encoded_corpus(
-    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], folds: Sequence[int], vocabulary_size: int
+    sources: Sequence[Sequence[int]],
+    targets: Sequence[Sequence[int]],
+    folds: Sequence[int],
+    vocabulary_size: int,
+    weights: Sequence[float] | None = None,
+    tasks: Sequence[str] = ("",),
 ) -> EncodedCorpus:
-    """Pack token ids. sources, targets, folds: N each."""
+    """Pack token ids. sources, targets, folds, weights (all 1 if None): N each."""
     source_tokens, source_offsets = _packed(sources)
     target_tokens, target_offsets = _packed(targets)
     fold = torch.tensor(list(folds), dtype=torch.int64)
-    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, fold, vocabulary_size)
+    weight = torch.ones(len(fold), dtype=torch.float64) if weights is None else torch.tensor(list(weights), dtype=torch.float64)
+    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, fold, weight, vocabulary_size, list(tasks))
 
 
 def _packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

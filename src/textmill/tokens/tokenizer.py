@@ -15,6 +15,10 @@ from textmill.settings.tokens import TokenizerSettings
 from textmill.tokens.protection import SLOTS, Protected, protect, protect_target
 from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
 
+# SentencePiece writes a space as U+2581, so that character of a text would come back as a space. A code point that Unicode
+# keeps free of characters stands for it.
+_SPACE_SIGN, _STAND_IN = "\u2581", "\ufdd0"
+
 
 class Tokenizer:
     """Text to token ids and back; nothing is unknown, because characters without a piece become bytes."""
@@ -42,7 +46,7 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids, without begin and end; the names of special pieces are ordinary text here."""
-        ids: list[int] = self._processor.EncodeAsIds(text)
+        ids: list[int] = self._processor.EncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN))
         return ids
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
@@ -64,7 +68,7 @@ class Tokenizer:
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
         text: str = self._processor.DecodeIds([index for index in ids if index > END])
-        return text
+        return text.replace(_STAND_IN, _SPACE_SIGN)
 
 
 def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: TokenizerSettings) -> Tokenizer:
@@ -81,7 +85,7 @@ def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: Toke
         targets = [protect_target(target, source.spans) for source, target in zip(protected, targets, strict=True)]
     try:
         sentencepiece.SentencePieceTrainer.Train(
-            sentence_iterator=iter([*sources, *targets]),
+            sentence_iterator=(text.replace(_SPACE_SIGN, _STAND_IN) for text in (*sources, *targets)),
             model_writer=written,
             model_type=settings.model_type,
             vocab_size=settings.vocabulary_size,

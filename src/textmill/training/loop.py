@@ -21,7 +21,7 @@ from textmill.model.probabilities import token_log_probabilities
 from textmill.model.transformer import Transformer
 from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import Batch, make_batch, token_budget_batches
+from textmill.tokens.batching import Batch, epoch_rows, make_batch, token_budget_batches
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.special import PAD
 from textmill.training.averaging import averaged
@@ -103,6 +103,7 @@ class Trainer:
         self.schedule = SCHEDULES[settings.schedule]
         self.source_lengths = corpus.source_lengths().numpy()
         self.target_lengths = corpus.target_lengths().numpy()
+        self.weights = corpus.weight.numpy()
         self.position = _Position()
         self.history: list[HistoryRow] = []
         self.snapshots: list[dict[str, Tensor]] = []  # of the last validations; with average_checkpoints 1, of the best
@@ -170,7 +171,8 @@ class Trainer:
 
     def _batches(self, epoch: int) -> list[np.ndarray]:
         budget = self.settings.batch_tokens
-        return token_budget_batches(self.source_lengths, self.target_lengths, self.training_rows, budget, self.seed, epoch)
+        rows = epoch_rows(self.training_rows, self.weights, self.seed, epoch)
+        return token_budget_batches(self.source_lengths, self.target_lengths, rows, budget, self.seed, epoch)
 
     def _endless_batches(self) -> Iterator[Batch]:
         position = self.position

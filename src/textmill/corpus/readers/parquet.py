@@ -1,0 +1,64 @@
+"""Parquet tables, a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from textmill.corpus.readers.columns import named_row, require_columns
+from textmill.corpus.readers.files import shown
+from textmill.corpus.readers.row import Bad, Found, Reading
+from textmill.errors import UserError
+
+_BATCH_ROWS = 128
+# A dictionary makes gigabytes of a few hundred bytes: the metadata tell the size before it is unpacked, the rows after.
+_MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 300, 256 << 20
+
+
+def read_parquet(reading: Reading) -> Iterator[Found]:
+    """A row of the table each, its number as the line. Raises UserError if what it unpacks to is out of all proportion."""
+    path, name = reading.file.path, reading.file.name
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20) as file:
+            require_columns(reading, name, file.schema_arrow.names)
+            source = reading.source
+            columns = [source.source_column, source.target_column, *([source.group_column] if source.group_column else [])]
+            limit = max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * path.stat().st_size)
+            _require_size(name, _declared_bytes(file.metadata), limit)
+            number, unpacked = 0, 0
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+                unpacked += batch.nbytes
+                _require_size(name, unpacked, limit)
+                for values in _rows(batch):
+                    number += 1
+                    problem = "holds bytes that are not UTF-8. Write the table with text columns."
+                    yield named_row(reading, number, values) if values is not None else Bad(number, "not_utf8", problem)
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file. Correct collect.sources in params.yaml, or put the file there.") from None
+    except (pa.ArrowException, OSError) as error:
+        raise UserError(f"{name}: not a readable Parquet file ({shown(str(error).split(chr(10))[0])}). Fetch it again.") from None
+
+
+def _declared_bytes(metadata: Any) -> int:
+    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
+    return max((group.column(index).total_uncompressed_size for group in groups for index in range(group.num_columns)), default=0)
+
+
+def _require_size(name: str, size: int, limit: int) -> None:
+    if size > limit:
+        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text; remove it.")
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Values by column; None in place of a row that is no text."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for index in range(len(batch)):
+            try:
+                yield batch.slice(index, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None

@@ -1,0 +1,34 @@
+"""Sources as tests write them: content in, collected rows out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from textmill.corpus.sources import collect_sources
+from textmill.settings.corpus import CollectSettings, SourceSettings
+from textmill.tables import read_table
+
+
+def collected(
+    folder: Path, *sources: SourceSettings, max_row_bytes: int = 1_000_000, max_bad_share: float = 0.01, **more: Any
+) -> pd.DataFrame:
+    """The rows of `sources`; the metrics are in `.attrs`."""
+    settings = CollectSettings("en", "zh", max_row_bytes, max_bad_share, list(sources))
+    metrics = collect_sources(settings, folder / "wheels", folder / "out" / "pairs.parquet", **more)
+    frame = read_table(folder / "out" / "pairs.parquet")
+    assert frame["id"].is_unique and metrics["rows"] == len(frame) == sum(source["rows"] for source in metrics["sources"])
+    frame.attrs = metrics
+    return frame
+
+
+def pairs(frame: pd.DataFrame) -> list[tuple[str, str]]:
+    return list(zip(frame["source"], frame["target"], strict=True))
+
+
+def counts(frame: pd.DataFrame, index: int = 0) -> dict[str, int]:
+    """What was skipped or bad in a source, by reason."""
+    report = frame.attrs["sources"][index]
+    return report["skipped"] | {reason: each["rows"] for reason, each in report["bad"].items()}
