@@ -35,7 +35,7 @@ def test_special_names_spaces_and_wide_punctuation_are_ordinary_text(tokenizer: 
 def test_special_names_in_the_training_text_stay_text_and_leave_no_special_id_in_the_encoded_corpus(protect_spans: bool) -> None:
     names = ["<s>", "</s>", "<unk>", "<pad>", "▁", "<0x41>", "<0x41> ▁▁ </s>"]
     texts = [f"{text} {name}" for (text, _), name in zip(PAIRS, names * 40, strict=True)]
-    fitted = fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=300 + 16 * protect_spans, protect_spans=protect_spans))
+    fitted = fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=298 + 12 * protect_spans, protect_spans=protect_spans))
     frame = pd.DataFrame({"source": texts, "target": texts[::-1], "fold": 0, "task": "<s>", "weight": 1.0})
     corpus, _ = encode_corpus(frame, fitted, EncodeSettings(200))
     spans = [fitted.protect(f"<s>: {text}").spans for text in texts]
