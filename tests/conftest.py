@@ -19,7 +19,7 @@ def tokenizer() -> Tokenizer:
 def corpus(tokenizer: Tokenizer) -> EncodedCorpus:
     sources = tokenizer.encode_batch([source for source, _ in PAIRS])
     targets = tokenizer.encode_batch([target for _, target in PAIRS])
-    return encoded_corpus(sources, targets, np.arange(len(PAIRS)) % 3, len(tokenizer.pieces))
+    return encoded_corpus(sources, targets, np.arange(len(PAIRS))[:, None] % 3, len(tokenizer.pieces))
 
 
 @pytest.fixture

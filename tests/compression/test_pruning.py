@@ -116,7 +116,7 @@ def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer
     pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
     assert counts["originals"] == len(corpus) and counts["taught"] == len(corpus)
     taught = range(len(corpus), len(pairs))
-    written = [(int(pairs.fold[row]), set(pairs.target(row))) for row in taught]
+    written = [(int(pairs.folds[row, 0]), set(pairs.target(row))) for row in taught]
     if teaching == "out_of_fold":
         assert all(tokens == {10 + fold} for fold, tokens in written)
     else:
@@ -142,4 +142,4 @@ def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, to
     pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert counts["originals"] == 0
     assert len(pairs) == counts["taught"] == len(corpus) - counts["empty_outputs"]
-    assert np.isin(pairs.fold.numpy(), [0, 1, 2]).all()
+    assert np.isin(pairs.folds.numpy(), [0, 1, 2]).all()

@@ -41,14 +41,16 @@ def test_a_vocabulary_that_the_corpus_does_not_allow_is_named_with_what_is_possi
 def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokenizer: Tokenizer, tmp_path: object) -> None:
     from pathlib import Path
 
-    frame = pd.DataFrame({"source": ["Open the file", "x" * 200, "Close"], "target": ["打开文件", "长", "关闭"], "fold": [0, 1, 2]})
+    frame = pd.DataFrame(
+        {"source": ["Open the file", "x" * 200, "Close"], "target": ["打开文件", "长", "关闭"], "folds": [[0, 3], [1, 4], [2, 3]]}
+    )
     corpus, metrics = encode_corpus(frame, tokenizer, EncodeSettings(20))
     assert metrics["too_long"] == 1 and metrics["pairs"] == 2
     path = Path(str(tmp_path)) / "c.safetensors"
     corpus.save(path)
     loaded = EncodedCorpus.load(path)
     assert [tokenizer.decode(loaded.source(row)) for row in range(2)] == ["Open the file", "Close"]
-    assert loaded.fold.tolist() == [0, 2] and loaded.vocabulary_size == len(tokenizer.pieces)
+    assert loaded.folds.tolist() == [[0, 3], [2, 3]] and loaded.vocabulary_size == len(tokenizer.pieces)
     with pytest.raises(UserError, match="every pair is longer"):
         encode_corpus(frame.iloc[1:2], tokenizer, EncodeSettings(20))
 

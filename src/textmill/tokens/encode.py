@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from textmill.errors import UserError
@@ -11,7 +12,7 @@ from textmill.tokens.tokenizer import Tokenizer
 
 
 def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSettings) -> tuple[EncodedCorpus, dict[str, int]]:
-    """Encode every pair (columns source, target, fold), in order.
+    """Encode every pair (columns source, target, folds), in order.
 
     Pairs with more than `max_tokens` on a side are left out and counted.
     Returns the corpus and {"pairs", "too_long", "source_tokens", "target_tokens"}. Raises UserError if none is left.
@@ -25,8 +26,8 @@ def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSet
     ]
     if not kept:
         raise UserError(f"params.yaml: encode.max_tokens is {settings.max_tokens}, and every pair is longer. Raise it.")
-    folds = pairs["fold"].tolist()
-    corpus = encoded_corpus([sources[i] for i in kept], [targets[i] for i in kept], [folds[i] for i in kept], len(tokenizer.pieces))
+    folds = np.stack(pairs["folds"].to_list())[kept]  # (N, R)
+    corpus = encoded_corpus([sources[i] for i in kept], [targets[i] for i in kept], folds, len(tokenizer.pieces))
     return corpus, {
         "pairs": len(kept),
         "too_long": len(pairs) - len(kept),

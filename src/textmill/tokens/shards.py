@@ -18,18 +18,19 @@ class EncodedCorpus:
     """N pairs as token ids, without begin and end.
 
     source_tokens, target_tokens: (all tokens,) int32, one text behind the other. source_offsets, target_offsets:
-    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. fold: (N,) int64. vocabulary_size: of the tokenizer.
+    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. folds: (N, R) int64, the pair's fold in each of R repeats.
+    vocabulary_size: of the tokenizer.
     """
 
     source_tokens: Tensor
     source_offsets: Tensor
     target_tokens: Tensor
     target_offsets: Tensor
-    fold: Tensor
+    folds: Tensor
     vocabulary_size: int
 
     def __len__(self) -> int:
-        return len(self.fold)
+        return len(self.folds)
 
     def source(self, index: int) -> list[int]:
         """Token ids of source `index`."""
@@ -49,6 +50,10 @@ class EncodedCorpus:
         """(N,) int64."""
         return self.target_offsets.diff()
 
+    def left_out(self, fold: int) -> Tensor:
+        """Which pairs the model of `fold` never sees, (N,) bool."""
+        return (self.folds == fold).any(dim=1)
+
     def save(self, path: Path) -> None:
         """Write all tensors to one file."""
         write_tensors(path, {name: getattr(self, name) for name in _TENSORS}, {"vocabulary_size": self.vocabulary_size})
@@ -60,17 +65,17 @@ class EncodedCorpus:
         return cls(**tensors, vocabulary_size=metadata["vocabulary_size"])
 
 
-_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "fold")
+_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds")
 
 
 def encoded_corpus(
-    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], folds: Sequence[int], vocabulary_size: int
+    sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]], folds: np.ndarray, vocabulary_size: int
 ) -> EncodedCorpus:
-    """Pack token ids. sources, targets, folds: N each."""
+    """Pack token ids. sources, targets: N each. folds: (N, R) int."""
     source_tokens, source_offsets = _packed(sources)
     target_tokens, target_offsets = _packed(targets)
-    fold = torch.tensor(list(folds), dtype=torch.int64)
-    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, fold, vocabulary_size)
+    packed_folds = torch.from_numpy(folds.astype(np.int64))  # (N, R)
+    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, packed_folds, vocabulary_size)
 
 
 def _packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
