@@ -62,14 +62,14 @@ def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings) ->
             f"split: of {len(pairs)} pairs, {len(test)} are an official test set, and the other {len(training)} are none or know it:"
             " nothing is left to train on. Add a source with official_split: train."
         )
-    grouping = group_pairs(development, split, len(development) / split.num_folds)
+    grouping = group_pairs(development, split, max(len(development) / split.num_folds, 1))
     test_groups = group_pairs(test, split, np.inf).numbers + grouping.numbers.max() + 1
     return _Parts(development.assign(group=grouping.numbers.astype(str)), test.assign(group=test_groups.astype(str)), removed, grouping)
 
 
 def _cut(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> _Parts:
     """A test set of whole groups; where a group had to be taken apart, what resembles the test set is removed."""
-    grouping = group_pairs(pairs, split, (1 - split.test_share) * len(pairs) / split.num_folds)
+    grouping = group_pairs(pairs, split, max((1 - split.test_share) * len(pairs) / split.num_folds, 1))
     is_test = test_rows(grouping.numbers, strata(pairs, grouping.metrics["label_tasks"]), split.test_share, seed)
     training, apart = _rows(pairs, ~is_test), grouping.is_apart[~is_test]
     near = near_sources(training[apart], pairs[is_test & grouping.is_apart], split.similarity)
