@@ -2,7 +2,8 @@
 
 FILE: JSON lines with `source` and `target`, packed or not; each is measured by itself, without its `group`. For each, a test
 set of whole groups and one cut at random are answered by a translation memory, which learns nothing: what it scores more on
-the second is a leak. Prints a table and, last, one JSON line.
+the second is a leak. With `--test TEST.jsonl.gz`, that is an official test set for every FILE: it is answered from training
+data without what knows it, and from all of them as published. Prints a table and, last, one JSON line.
 """
 
 from __future__ import annotations
@@ -32,12 +33,16 @@ def read(path: Path, rows: int) -> pd.DataFrame:
     return table.assign(id=ids, group="", origin=path.name, line=chosen + 1, task="", weight=1.0, official_split="")
 
 
-def measure(path: Path, rows: int, similarity: float) -> dict[str, Any]:
+def measure(path: Path, test: Path | None, rows: int, similarity: float) -> dict[str, Any]:
     """The numbers of one line of the table."""
     split = SplitSettings([0, 1, 2, 3, 4], 5, 1, 0.1, similarity, "auto", 13)
-    result = split_corpus(read(path, rows), split, seed=1)
+    pairs = read(path, rows)
+    if test is not None:
+        official = read(test, rows)
+        pairs = pd.concat([pairs, official.assign(id="1" + official["id"], official_split="test")], ignore_index=True)
+    result = split_corpus(pairs, split, seed=1)
     metrics = result.metrics
-    kept = ("groups", "largest_group", "test", "rows_by_similarity")
+    kept = ("groups", "largest_group", "test", "removed", "rows_by_similarity")
     return {
         "file": f"{path.parent.name}/{path.name}",
         "pairs": metrics["rows"],
@@ -49,15 +54,16 @@ def measure(path: Path, rows: int, similarity: float) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="+", type=Path)
+    parser.add_argument("--test", type=Path)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--similarity", type=float, default=0.5)
     arguments = parser.parse_args()
     results = []
-    print("| file | pairs | groups | largest | metric | whole groups | cut at random | invented |\n|---|---|---|---|---|---|---|---|")
+    print("| file | pairs | groups | largest | removed | metric | protected | naive | invented |\n|---|---|---|---|---|---|---|---|---|")
     for path in arguments.files:
-        results.append(each := measure(path, arguments.rows, arguments.similarity))
+        results.append(each := measure(path, arguments.test, arguments.rows, arguments.similarity))
         print(
-            f"| {each['file']} | {each['pairs']:,} | {each['groups']:,} | {each['largest_group']:,} | {each['metric']}"
+            f"| {each['file']} | {each['pairs']:,} | {each['groups']:,} | {each['largest_group']:,} | {sum(each['removed'].values()):,} | {each['metric']}"
             f" | {each['protected']:.1f} | {each['naive']:.1f} | {each['invented']:+.1f} |",
             flush=True,
         )
