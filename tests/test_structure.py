@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from scripts.fold_lists import with_folds
 from scripts.stage_deps import main as stage_deps
 from stages.fold_lists import check_fold_lists
 from textmill.errors import UserError
@@ -87,8 +88,8 @@ def test_the_contract_of_a_stage_names_what_dvc_yaml_declares() -> None:
         outputs = [path if isinstance(path, str) else next(iter(path)) for path in [*stage.get("outs", []), *stage.get("metrics", [])]]
         for path in [*data, *outputs]:
             shown = (
-                re.sub(r"models/train/\$\{split\.folds\[\d\]\}|data/evaluate/[\w${}.\[\]-]+(?=/)", _starred, path)
-                if name == "report"
+                re.sub(r"models/train/\$\{split\.folds\[\d+\]\}|data/evaluate/[\w${}.\[\]-]+(?=/)", _starred, path)
+                if name in ("report", "distill")
                 else path
             )
             assert re.search(rf"(^|\s){re.escape(shown)}(\s|$)", contract), f"{script}: {shown} is not in the contract"
@@ -116,6 +117,18 @@ def test_lists_of_folds_are_checked_and_right() -> None:
     ):
         with pytest.raises(UserError, match=r"is listed for folds"):
             check_fold_lists(changed, folds)
+
+
+def test_lists_of_folds_are_rewritten_and_nothing_else() -> None:
+    text = Path("dvc.yaml").read_text(encoding="utf-8")
+    for number in (1, 2, 12):
+        changed = with_folds(text, list(range(number)))
+        check_fold_lists(changed, number)
+        assert with_folds(changed, [0, 1, 2]) == text, "there and back"
+        loaded = YAML(typ="safe").load(changed)
+        assert loaded["stages"]["distill"]["deps"].count("data/tokenizer/tokenizer.model") == 1
+        assert [line for line in changed.split("\n") if "#" in line] == [line for line in text.split("\n") if "#" in line]
+        assert len(loaded["stages"]["evaluate"]["foreach"]) == number + 2
 
 
 def test_pins_of_packages_agree_with_the_constraints() -> None:

@@ -18,6 +18,7 @@ CLEAN_METRICS = Path("data/clean/metrics.json")
 
 DEVELOPMENT = Path("data/split/development.parquet")
 TEST = Path("data/split/test.parquet")
+REMOVED = Path("data/split/removed.parquet")
 SPLIT_METRICS = Path("data/split/metrics.json")
 
 TOKENIZER = Path("data/tokenizer/tokenizer.model")

@@ -102,15 +102,10 @@ def summary(results: Results) -> dict[str, Any]:
             "collected": clean["rows_in"],
             "clean": clean["rows_out"],
             "test": split["test"],
-            "development": sum(split["folds"]),
+            "development": split["development"],
         },
-        "cross_validation": {
-            metric: {
-                "mean": float(np.mean([each[metric]["score"] for each in folds.values()])),
-                "standard_deviation": float(np.std([each[metric]["score"] for each in folds.values()], ddof=1)),
-            }
-            for metric in _COMPARED_METRICS
-        },
+        "cross_validation": {metric: _spread([each[metric]["score"] for each in folds.values()]) for metric in _COMPARED_METRICS},
+        "leak": split["leak"],
         "systems": {
             name: {metric: {key: metrics[metric][key] for key in kept} for metric in METRICS if metric in metrics}
             | {key: metrics[key] for key in ("loss", "parameters", "size_bytes") if key in metrics}
@@ -124,6 +119,12 @@ def summary(results: Results) -> dict[str, Any]:
         },
         "export": {"size_ratio": results.export["size_ratio"], "parity": results.export["parity"]},
     }
+
+
+def _spread(scores: list[float]) -> dict[str, float]:
+    """Mean and, of two folds or more, standard deviation."""
+    spread = {"standard_deviation": float(np.std(scores, ddof=1))} if len(scores) > 1 else {}
+    return {"mean": float(np.mean(scores))} | spread
 
 
 def _compare(metric: str, languages: LanguageSettings, first: pd.DataFrame, second: pd.DataFrame, weights: np.ndarray) -> Difference:
