@@ -46,7 +46,8 @@ class SourceSettings:
 class CollectSettings:
     """What goes into the mill.
 
-    source_language, target_language: two-letter codes (ISO 639-1); zh covers all written Chinese.
+    source_language, target_language: two-letter codes (ISO 639-1); zh covers simplified and traditional
+        Chinese, yue is written Cantonese, and und (undetermined) is what is no language: labels, numbers, code.
     sources: read in this order; the order decides which of two equal pairs is kept.
     """
 
@@ -95,3 +96,7 @@ class LanguageSettings:
 
     source_language: str
     target_language: str
+
+    def codes(self) -> tuple[str, str]:
+        """Of source and target."""
+        return self.source_language, self.target_language

@@ -1,0 +1,51 @@
+"""How a Chinese text is written: simplified or traditional characters, Mandarin or Cantonese.
+
+No table of characters is needed: GB 2312 has the simplified ones, Big5 the traditional ones, and a character that is in one of
+them only tells. Characters that are in both (台, 里, 后, ...) or in neither tell nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+from textmill.corpus.scripts import HAN_CHARACTER
+
+VARIANTS = ("simplified", "traditional", "cantonese", "unclear")
+
+# Words that Cantonese writes and Mandarin does not; 係, 佢 and others of this list are archaic or rare in Mandarin text.
+_CANTONESE = re.compile("[嘅啲唔佢咗喺嚟哋冇嗰咁嘢畀諗瞓嗱噉睇乜喐嗌咩啩嘥攰孭揾]|係(?!統|数|數|列|爭|争)")
+
+
+def chinese_variant(text: str) -> str:
+    """One of VARIANTS. `unclear`: none of its characters tells, or as many tell one thing as the other.
+
+    Cantonese needs one character in twelve that only Cantonese writes, so that a name or a quoted word is not enough.
+    """
+    han = HAN_CHARACTER.findall(text)
+    cantonese = len(_CANTONESE.findall(text))
+    if cantonese and cantonese * 12 >= len(han):
+        return "cantonese"
+    simplified, traditional = _telling()
+    first = sum(character in simplified for character in han)
+    second = sum(character in traditional for character in han)
+    if first == second:
+        return "unclear"
+    return "simplified" if first > second else "traditional"
+
+
+@cache
+def _telling() -> tuple[frozenset[str], frozenset[str]]:
+    """Characters of simplified text only, and of traditional text only."""
+    common = [chr(code) for code in range(0x4E00, 0xA000)]
+    simplified = {character for character in common if _encodes(character, "gb2312")}
+    traditional = {character for character in common if _encodes(character, "big5")}
+    return frozenset(simplified - traditional), frozenset(traditional - simplified)
+
+
+def _encodes(character: str, encoding: str) -> bool:
+    try:
+        character.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
