@@ -19,13 +19,24 @@ from rensa import RMinHash
 from scipy.sparse import csr_matrix
 
 NUM_HASHES = 128
-_SEED = 1
 _RECALL = 0.99  # of pairs exactly as similar as the threshold; more similar ones are found more surely
+_MAX_ROUNDS = 8
+_MANY_TEXTS = 150_000  # beyond, bands of three hashes bring together more pairs by chance than can be looked at
 _CHUNK_TEXTS = 20_000
-_BATCH_PAIRS = 100_000
+_BATCH_PAIRS = 200_000
 _MAX_BUCKET = 128
 _FILTER_DEVIATIONS = 4.0  # a candidate whose signatures agree this much less than the threshold says is not even verified
 _WIDE = ((0x1100, 0x11FF), (0x2E80, 0x2FDF), (0x3040, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
+
+
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass
+class Crowd:
+    """How many texts lay in buckets too large to compare all with all (in the round where they were most)."""
+
+    size: int = 0
 
 
 class SimilarPairs(NamedTuple):
@@ -46,46 +57,55 @@ def normalized(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def signatures(texts: Sequence[str], num_hashes: int = NUM_HASHES) -> np.ndarray:
+def signatures(texts: Sequence[str], seed: int = 1) -> np.ndarray:
     """MinHash signatures (Broder 1997; rensa's R-MinHash), of which 16 bits a hash are kept (Li & König 2010): (N, K) uint16.
 
     A row is a function of its text alone: chunks of a corpus can be signed anywhere and put together. 10 million texts
-    of 128 hashes are 2.6 GB, which may as well be a memory map.
+    are 2.6 GB, which may as well be a memory map.
     """
-    result = np.empty((len(texts), num_hashes), dtype=np.uint16)
+    result = np.empty((len(texts), NUM_HASHES), dtype=np.uint16)
     for start in range(0, len(texts), _CHUNK_TEXTS):
         values, offsets = _ngrams(texts[start : start + _CHUNK_TEXTS])
-        digests = RMinHash.digest_matrix_from_flat_token_hashes(_mixed(values), offsets.astype(np.uint64), num_perm=num_hashes, seed=_SEED)
+        digests = RMinHash.digest_matrix_from_flat_token_hashes(_mixed(values), offsets.astype(np.uint64), num_perm=NUM_HASHES, seed=seed)
         result[start : start + _CHUNK_TEXTS] = np.array(digests.to_rows(), dtype=np.uint32) & np.uint32(0xFFFF)
     return result
 
 
 def similar_pairs(texts: Sequence[str], threshold: float, signed: np.ndarray | None = None) -> SimilarPairs:
-    """All pairs of texts whose similarity is at least `threshold` (0 to 1), but for what hashing misses: see `_RECALL`.
+    """All pairs of texts whose similarity is at least `threshold` (0 to 1), but for what hashing misses: see `expected_recall`.
 
-    signed: what `signatures` says of these texts, if it is known already; more hashes find more at a low threshold.
-    Of texts with equal signatures, each is paired with the first of them, and only that one with other texts: the
-    connected components are the same. The answer depends on the texts alone, not on their order.
+    signed: what `signatures` says of these texts, if it is known already; then it alone is used, which below a threshold
+    of 0.5 finds less. Of texts with equal signatures, each is paired with the first of them, and only that one with other
+    texts: the connected components are the same. The answer depends on the texts alone, not on their order.
     """
-    if signed is None:
-        signed = signatures(texts, _num_hashes(threshold))
-    assert len(signed) == len(texts)
-    prints = _fingerprints(signed)
-    _, firsts, alike = np.unique(prints, return_index=True, return_inverse=True)
-    repeated = np.flatnonzero(firsts[alike] != np.arange(len(texts)))
-    crowd = _Crowd()
-    found = [_verified(texts, firsts[alike[repeated]], repeated, threshold)]
-    agreeing = threshold - _FILTER_DEVIATIONS * np.sqrt(threshold * (1 - threshold) / signed.shape[1])
-    seen = np.array([], dtype=np.int64)
-    for low, high in _batches(_candidates(signed, firsts, _band_width(threshold, signed.shape[1]), crowd)):
-        codes = np.setdiff1d(np.minimum(low, high) * len(texts) + np.maximum(low, high), seen)
-        low, high = np.divmod(codes, len(texts))
-        near = _agreement(signed, low, high) >= agreeing
-        found.append(_verified(texts, low[near], high[near], threshold))
-        seen = np.union1d(seen, found[-1][0] * len(texts) + found[-1][1])
+    crowd = Crowd()
+    found = list(similar_batches(texts, threshold, crowd, signed))
     first, second, similarity = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    order = np.lexsort((second, first))
-    return SimilarPairs(first[order], second[order], similarity[order], crowd.size)
+    _, places = np.unique(first * len(texts) + second, return_index=True)
+    return SimilarPairs(first[places], second[places], similarity[places], crowd.size)
+
+
+def similar_batches(texts: Sequence[str], threshold: float, crowd: Crowd, signed: np.ndarray | None = None) -> Iterator[Batch]:
+    """The same pairs as they are found, (first, second, similarity) by the batch; a pair may come several times.
+
+    Memory: 256 bytes a text for one round of signatures, and a batch of pairs. crowd: is told what was left out.
+    """
+    width, rounds = (_band_width(threshold, 1), 1) if signed is not None else _plan(threshold, len(texts))
+    for number in range(rounds):
+        round_signed = signed if signed is not None else signatures(texts, seed=1 + number)
+        assert len(round_signed) == len(texts)
+        _, firsts, alike = np.unique(_fingerprints(round_signed), return_index=True, return_inverse=True)
+        repeated = np.flatnonzero(firsts[alike] != np.arange(len(texts)))
+        if number == 0:
+            yield from _verified(texts, iter([(firsts[alike[repeated]], repeated)]), threshold)
+        candidates = _batches(_candidates(round_signed, firsts, width, crowd))
+        yield from _verified(texts, _batches(_agreeing(round_signed, candidates, threshold)), threshold)
+
+
+def expected_recall(threshold: float, num_texts: int) -> float:
+    """Of the pairs that are exactly as similar as the threshold, the share that `similar_pairs` finds."""
+    width, rounds = _plan(threshold, num_texts)
+    return _recall(threshold, width, rounds)
 
 
 def representatives(ids: Sequence[Any], texts: Sequence[str], threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -115,8 +135,7 @@ def jaccard(texts: Sequence[str], first: np.ndarray, second: np.ndarray) -> np.n
     """The real similarity of pairs of rows: (P,) float64. Memory grows with the number of texts named in the pairs."""
     rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     values, offsets = _ngrams([texts[row] for row in rows])
-    vocabulary, columns = np.unique(values, return_inverse=True)
-    counted = csr_matrix((np.ones(len(columns), dtype=np.int32), columns, offsets), shape=(len(rows), len(vocabulary)))
+    counted = csr_matrix((np.ones(len(values), dtype=np.int32), values.astype(np.int64), offsets), shape=(len(rows), 2**63 - 1))
     counted.sum_duplicates()
     counted.data[:] = 1
     sizes = np.diff(counted.indptr)
@@ -124,11 +143,6 @@ def jaccard(texts: Sequence[str], first: np.ndarray, second: np.ndarray) -> np.n
     shared = counted[left].multiply(counted[right]).sum(axis=1).A1.astype(np.int64)
     similarity: np.ndarray = shared / (sizes[left] + sizes[right] - shared)
     return similarity
-
-
-@dataclass
-class _Crowd:
-    size: int = 0
 
 
 def _ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -157,18 +171,23 @@ def _mixed(values: np.ndarray) -> np.ndarray:
     return mixed
 
 
-def _num_hashes(threshold: float) -> int:
-    """Twice as many while bands would have to be two hashes wide, where most buckets hold chance."""
-    count = NUM_HASHES
-    while _band_width(threshold, count) < 3 and count < 4 * NUM_HASHES:
-        count *= 2
-    return count
+def _plan(threshold: float, num_texts: int) -> tuple[int, int]:
+    """Hashes a band, and rounds of signatures: the fewest rounds whose recall is `_RECALL`, at most `_MAX_ROUNDS`."""
+    narrowest = 3 if num_texts <= _MANY_TEXTS else 4
+    for rounds in range(1, _MAX_ROUNDS):
+        if (width := _band_width(threshold, rounds)) >= narrowest:
+            return width, rounds
+    return narrowest, _MAX_ROUNDS
 
 
-def _band_width(threshold: float, num_hashes: int) -> int:
+def _band_width(threshold: float, rounds: int) -> int:
     """The most hashes a band such that a pair at the threshold agrees in one band with probability `_RECALL`."""
-    widths = [width for width in range(1, 17) if 1 - (1 - threshold**width) ** (num_hashes // width) >= _RECALL]
-    return max(widths, default=1)
+    return max((width for width in range(1, 17) if _recall(threshold, width, rounds) >= _RECALL), default=1)
+
+
+def _recall(threshold: float, width: int, rounds: int) -> float:
+    bands = NUM_HASHES // width * rounds
+    return float(1 - (1 - threshold**width) ** bands)
 
 
 def _fingerprints(signed: np.ndarray) -> np.ndarray:
@@ -179,12 +198,12 @@ def _fingerprints(signed: np.ndarray) -> np.ndarray:
     return prints
 
 
-def _candidates(signed: np.ndarray, rows: np.ndarray, width: int, crowd: _Crowd) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _candidates(signed: np.ndarray, rows: np.ndarray, width: int, crowd: Crowd) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of `rows` that agree in all hashes of a band, band by band; a pair may come several times."""
     crowded = np.zeros(len(signed), dtype=bool)
     for start in range(0, signed.shape[1] - width + 1, width):
         yield from _bucket_pairs(signed, rows, start, width, crowded)
-    crowd.size = int(crowded.sum())
+    crowd.size = max(crowd.size, int(crowded.sum()))
 
 
 def _bucket_pairs(
@@ -229,13 +248,20 @@ def _batches(candidates: Iterator[tuple[np.ndarray, np.ndarray]]) -> Iterator[tu
         yield tuple(np.concatenate(sides) for sides in zip(*waiting, strict=True))  # type: ignore[misc]
 
 
-def _agreement(signed: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The share of equal hashes, an estimate of the similarity: (P,) float64."""
-    share: np.ndarray = (signed[first] == signed[second]).mean(axis=1)
-    return share
+def _agreeing(
+    signed: np.ndarray, candidates: Iterator[tuple[np.ndarray, np.ndarray]], threshold: float
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Candidates whose share of equal hashes, an estimate of the similarity, leaves a chance that they are similar enough."""
+    needed = threshold - _FILTER_DEVIATIONS * np.sqrt(threshold * (1 - threshold) / signed.shape[1])
+    for first, second in candidates:
+        near = np.count_nonzero(signed[first] == signed[second], axis=1) >= needed * signed.shape[1]
+        yield first[near], second[near]
 
 
-def _verified(texts: Sequence[str], first: np.ndarray, second: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    similarity = jaccard(texts, first, second)
-    near = similarity >= threshold
-    return first[near], second[near], similarity[near]
+def _verified(texts: Sequence[str], candidates: Iterator[tuple[np.ndarray, np.ndarray]], threshold: float) -> Iterator[Batch]:
+    for one, other in candidates:
+        codes = np.unique(np.minimum(one, other) * len(texts) + np.maximum(one, other))
+        first, second = np.divmod(codes, len(texts)) if len(codes) else (codes, codes)
+        similarity = jaccard(texts, first, second)
+        near = similarity >= threshold
+        yield first[near], second[near], similarity[near]
