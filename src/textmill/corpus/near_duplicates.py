@@ -57,16 +57,16 @@ def normalized(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def signatures(texts: Sequence[str], seed: int = 1) -> np.ndarray:
+def signatures(texts: Sequence[str], seed: int = 1, num_hashes: int = NUM_HASHES) -> np.ndarray:
     """MinHash signatures (Broder 1997; rensa's R-MinHash), of which 16 bits a hash are kept (Li & König 2010): (N, K) uint16.
 
     A row is a function of its text alone: chunks of a corpus can be signed anywhere and put together. 10 million texts
     are 2.6 GB, which may as well be a memory map.
     """
-    result = np.empty((len(texts), NUM_HASHES), dtype=np.uint16)
+    result = np.empty((len(texts), num_hashes), dtype=np.uint16)
     for start in range(0, len(texts), _CHUNK_TEXTS):
         values, offsets = _ngrams(texts[start : start + _CHUNK_TEXTS])
-        digests = RMinHash.digest_matrix_from_flat_token_hashes(_mixed(values), offsets.astype(np.uint64), num_perm=NUM_HASHES, seed=seed)
+        digests = RMinHash.digest_matrix_from_flat_token_hashes(_mixed(values), offsets.astype(np.uint64), num_perm=num_hashes, seed=seed)
         result[start : start + _CHUNK_TEXTS] = np.array(digests.to_rows(), dtype=np.uint32) & np.uint32(0xFFFF)
     return result
 
@@ -90,7 +90,7 @@ def similar_batches(texts: Sequence[str], threshold: float, crowd: Crowd, signed
 
     Memory: 256 bytes a text for one round of signatures, and a batch of pairs. crowd: is told what was left out.
     """
-    width, rounds = (_band_width(threshold, 1), 1) if signed is not None else _plan(threshold, len(texts))
+    width, rounds = (_band_width(threshold, signed.shape[1]), 1) if signed is not None else _plan(threshold, len(texts))
     for number in range(rounds):
         round_signed = signed if signed is not None else signatures(texts, seed=1 + number)
         assert len(round_signed) == len(texts)
@@ -105,7 +105,7 @@ def similar_batches(texts: Sequence[str], threshold: float, crowd: Crowd, signed
 def expected_recall(threshold: float, num_texts: int) -> float:
     """Of the pairs that are exactly as similar as the threshold, the share that `similar_pairs` finds."""
     width, rounds = _plan(threshold, num_texts)
-    return _recall(threshold, width, rounds)
+    return _recall(threshold, width, NUM_HASHES, rounds)
 
 
 def representatives(ids: Sequence[Any], texts: Sequence[str], threshold: float) -> tuple[np.ndarray, np.ndarray]:
@@ -115,9 +115,16 @@ def representatives(ids: Sequence[Any], texts: Sequence[str], threshold: float) 
     similar stands for it. Similarity is never handed on: a text is dropped only for one that it resembles itself.
     """
     order = np.argsort(np.asarray(ids), kind="stable")
-    pairs = similar_pairs([texts[row] for row in order], threshold)
-    kept_for = np.full(len(texts), -1, dtype=np.int64)  # in order: the place that stays for this one, or -1
-    best = np.zeros(len(texts))
+    dropped, stay = greedy_representatives(similar_pairs([texts[row] for row in order], threshold), len(texts))
+    rows, stay = order[dropped], order[stay]
+    by_row = np.argsort(rows)
+    return rows[by_row], stay[by_row]
+
+
+def greedy_representatives(pairs: SimilarPairs, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same for similar pairs among `count` texts that are in the order in which they may stay: who goes, and who stays for it."""
+    kept_for = np.full(count, -1, dtype=np.int64)  # the place that stays for this one, or -1
+    best = np.zeros(count)
     by_second = np.lexsort((pairs.first, -pairs.similarity, pairs.second))
     for first, second, similarity in zip(*(part[by_second].tolist() for part in pairs[:3]), strict=True):
         stays = first
@@ -126,9 +133,7 @@ def representatives(ids: Sequence[Any], texts: Sequence[str], threshold: float) 
         if kept_for[stays] < 0 and kept_for[second] < 0:
             kept_for[second], best[second] = stays, similarity
     dropped = np.flatnonzero(kept_for >= 0)
-    rows, stay = order[dropped], order[kept_for[dropped]]
-    by_row = np.argsort(rows)
-    return rows[by_row], stay[by_row]
+    return dropped, kept_for[dropped]
 
 
 def jaccard(texts: Sequence[str], first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -175,18 +180,18 @@ def _plan(threshold: float, num_texts: int) -> tuple[int, int]:
     """Hashes a band, and rounds of signatures: the fewest rounds whose recall is `_RECALL`, at most `_MAX_ROUNDS`."""
     narrowest = 3 if num_texts <= _MANY_TEXTS else 4
     for rounds in range(1, _MAX_ROUNDS):
-        if (width := _band_width(threshold, rounds)) >= narrowest:
+        if (width := _band_width(threshold, NUM_HASHES, rounds)) >= narrowest:
             return width, rounds
     return narrowest, _MAX_ROUNDS
 
 
-def _band_width(threshold: float, rounds: int) -> int:
+def _band_width(threshold: float, num_hashes: int, rounds: int = 1) -> int:
     """The most hashes a band such that a pair at the threshold agrees in one band with probability `_RECALL`."""
-    return max((width for width in range(1, 17) if _recall(threshold, width, rounds) >= _RECALL), default=1)
+    return max((width for width in range(1, 17) if _recall(threshold, width, num_hashes, rounds) >= _RECALL), default=1)
 
 
-def _recall(threshold: float, width: int, rounds: int) -> float:
-    bands = NUM_HASHES // width * rounds
+def _recall(threshold: float, width: int, num_hashes: int, rounds: int) -> float:
+    bands = num_hashes // width * rounds
     return float(1 - (1 - threshold**width) ** bands)
 
 
