@@ -23,7 +23,9 @@ DUPLICATE_REASONS = ("duplicate", "near_duplicate")
 _NUM_HASHES = 64  # half the usual: 128 bytes a row, and bands of five hashes at a similarity of 0.9
 _CHUNK_TEXTS = 20_000
 # What does not make two texts different; signs such as + # % stay: C, C++ and C# are three things.
-_IGNORED = re.compile("[\\s.,;:!?\u2026'\"\u201c\u201d\u2018\u2019\u3002\uff0c\u3001\uff1b\uff1a\uff01\uff1f\u00b7\u2013\u2014\u00ab\u00bb\u300c\u300d-]+")
+_IGNORED = re.compile(
+    "[\\s.,;:!?\u2026'\"\u201c\u201d\u2018\u2019\u3002\uff0c\u3001\uff1b\uff1a\uff01\uff1f\u00b7\u2013\u2014\u00ab\u00bb\u300c\u300d-]+"
+)
 
 
 class Keys(NamedTuple):
@@ -68,9 +70,7 @@ def folded_text(text: str) -> str:
     return _IGNORED.sub("", text.casefold()) or text
 
 
-def find_duplicates(
-    keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity: float, executor: Executor
-) -> Duplicates:
+def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity: float, executor: Executor) -> Duplicates:
     """Decide which of N rows go.
 
     ties: (N,) uint64, decide between rows of one quality. texts: what is compared, for each row.

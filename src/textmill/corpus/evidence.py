@@ -26,7 +26,7 @@ EVIDENCE_REASONS = ("length_unlikely", "truncated", "misaligned")
 MIN_ROWS = 500  # fewer pairs say too little
 _MAX_COMBINATIONS = 6_000_000  # of words, in the sample: about 1 GB while it is fitted
 _END = re.compile(r"[.!?…:;。！？：；][\"'”’」』）)\]]*$")
-_NUMBER = re.compile(r"\d+")
+_NUMBER = re.compile(r"\d+(?:[.,]\d{3})*(?!\d)|\d+")
 _CUT_SHARES = (0.1, 0.65)
 _CLIP = 8.0
 _LENGTH_BINS = 24
@@ -42,7 +42,8 @@ class Lengths(NamedTuple):
     def deviations(self, pairs: Sequence[Pair]) -> np.ndarray:
         """How many standard deviations each target is longer than its source lets expect, (N,)."""
         ratio, bins = _length_ratios(pairs, self.wide_weight)
-        return (ratio - self.median[bins]) / self.scale[bins]
+        deviations: np.ndarray = (ratio - self.median[bins]) / self.scale[bins]
+        return deviations
 
 
 class Evidence(NamedTuple):
@@ -177,7 +178,7 @@ def _features(pairs: Sequence[Pair], source: Sides, target: Sides, words_explain
 
 def _unshared_numbers(pair: Pair) -> tuple[int, int]:
     """How many numbers in digits the source has that the target has not, and the reverse."""
-    source, target = set(_NUMBER.findall(pair.source)), set(_NUMBER.findall(pair.target))
+    source, target = ({number.replace(",", "").replace(".", "") for number in _NUMBER.findall(text)} for text in pair)
     return len(source - target), len(target - source)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import resources
+from itertools import pairwise
 from typing import NamedTuple
 
 from textmill.corpus.placeholders import placeholders
@@ -127,7 +128,7 @@ def repetition(settings: FilterSettings, languages: LanguageSettings) -> Rule | 
 
 def _repeated_share(text: str) -> float:
     """The largest share that one repeated unit takes. Asked only of texts whose pairs of characters recur often: it is slow."""
-    if len(text) < 12 or len(set(zip(text, text[1:], strict=False))) > 0.5 * len(text):
+    if len(text) < 12 or len(set(pairwise(text))) > 0.5 * len(text):
         return 0.0
     return max((len(match[0]) for match in _REPEATED.finditer(text)), default=0) / len(text)
 

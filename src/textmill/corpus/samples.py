@@ -20,8 +20,9 @@ class SmallestHashes(Generic[Item]):
 
     def offer(self, hashes: np.ndarray, items: Sequence[Item]) -> None:
         """hashes: (N,) uint64 of N items; equal hashes mean equal items."""
-        for place in np.flatnonzero(hashes < self._bound) if self._bound < 1 << 64 else range(len(items)):
-            self._items.setdefault(int(hashes[place]), items[place])
+        for number, item in zip(hashes.tolist(), items, strict=True):
+            if number < self._bound:
+                self._items.setdefault(number, item)
         if len(self._items) >= 2 * self._limit:
             self._shrink()
 
