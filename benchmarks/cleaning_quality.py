@@ -4,7 +4,7 @@
 
 Prints a table by defect and, last, one JSON line:
 kept_clean         rows without a defect kept exactly as they were; one that went as a duplicate counts if its pair is kept by another row
-dropped_bad        rows with action drop that are gone
+dropped_bad        rows with action drop that are gone; of a cluster of duplicates all but one, no matter which
 repaired_exact     rows with action repair that lost nothing (no U+FFFD, no private data) and came out as the clean pair; one that went as a
                    duplicate counts if the clean pair is kept by another row
 lost_handled       rows with action repair that lost text (U+FFFD): dropped, or restored exactly
@@ -57,6 +57,10 @@ class Outcome:
             return self.pairs[place] == pair
         return self.reasons[place] in _DUPLICATES and self.folded[_folded(pair)] > 0
 
+    def is_gone(self, place: int, row: dict[str, Any], pair: Pair) -> bool:
+        """Whether the row went; of duplicates it is enough that no other row says the same any more."""
+        return place in self.reasons or (row["label"].startswith("dup") and self.folded[_folded(pair)] == 1)
+
 
 def _folded(pair: Pair) -> Pair:
     source, target = ("".join(character for character in text.casefold() if character.isalnum()) for text in pair)
@@ -75,7 +79,7 @@ def rates(rows: list[dict[str, Any]], outcome: Outcome) -> dict[str, float | Non
     whole = sorted(set(repair) - set(lost))
     return {
         "kept_clean": _share(outcome.is_kept_as(place, clean[place]) for place in ok),
-        "dropped_bad": _share(place in outcome.reasons for place in drop),
+        "dropped_bad": _share(outcome.is_gone(place, rows[place], clean[place]) for place in drop),
         "repaired_exact": _share(outcome.is_kept_as(place, clean[place]) for place in whole),
         "lost_handled": _share(place in outcome.reasons or outcome.pairs[place] == clean[place] for place in lost),
         "pii_masked": _share(place in outcome.reasons or _is_masked(rows[place], outcome.pairs[place]) for place in private),

@@ -13,18 +13,18 @@ from textmill.corpus.scripts import HAN_CHARACTER
 
 VARIANTS = ("simplified", "traditional", "cantonese", "unclear")
 
-# Words that Cantonese writes and Mandarin does not; 係, 佢 and others of this list are archaic or rare in Mandarin text.
-_CANTONESE = re.compile("[嘅啲唔佢咗喺嚟哋冇嗰咁嘢畀諗瞓嗱噉睇乜喐嗌咩啩嘥攰孭揾]|係(?!統|数|數|列|爭|争)")
+# What Cantonese writes and Mandarin does not, or hardly: 係 is a word of its own in Cantonese, and a part of 關係 and 係數 in both.
+_CANTONESE = re.compile("[嘅啲唔佢咗喺嚟哋冇嗰咁嘢畀諗瞓嗱噉睇乜喐嗌咩啩嘥攰孭揾]|(?<![關关維维聯联連连干])係(?![數数統统列])")
 
 
 def chinese_variant(text: str) -> str:
     """One of VARIANTS. `unclear`: none of its characters tells, or as many tell one thing as the other.
 
-    Cantonese needs one character in twelve that only Cantonese writes, so that a name or a quoted word is not enough.
+    Cantonese needs two characters that only Cantonese writes, or one in a short text: a name or a quoted word is not enough.
     """
     han = HAN_CHARACTER.findall(text)
     cantonese = len(_CANTONESE.findall(text))
-    if cantonese and cantonese * 12 >= len(han):
+    if cantonese >= 2 + len(han) // 40 or (cantonese and len(han) <= 16):
         return "cantonese"
     simplified, traditional = _telling()
     first = sum(character in simplified for character in han)
