@@ -7,7 +7,7 @@ them only tells. Characters that are in both (台, 里, 后, ...) or in neither 
 from __future__ import annotations
 
 import re
-from functools import cache
+from functools import cache, lru_cache
 
 from textmill.corpus.scripts import HAN_CHARACTER
 
@@ -17,6 +17,7 @@ VARIANTS = ("simplified", "traditional", "cantonese", "unclear")
 _CANTONESE = re.compile("[嘅啲唔佢咗喺嚟哋冇嗰咁嘢畀諗瞓嗱噉睇乜喐嗌咩啩嘥攰孭揾]|(?<![關关維维聯联連连干])係(?![數数統统列])")
 
 
+@lru_cache(maxsize=4096)  # asked twice in a row: what language, and which way of writing
 def chinese_variant(text: str) -> str:
     """One of VARIANTS. `unclear`: none of its characters tells, or as many tell one thing as the other.
 
@@ -27,8 +28,7 @@ def chinese_variant(text: str) -> str:
     if cantonese >= 2 + len(han) // 40 or (cantonese and len(han) <= 16):
         return "cantonese"
     simplified, traditional = _telling()
-    first = sum(character in simplified for character in han)
-    second = sum(character in traditional for character in han)
+    first, second = len(simplified.intersection(han)), len(traditional.intersection(han))
     if first == second:
         return "unclear"
     return "simplified" if first > second else "traditional"

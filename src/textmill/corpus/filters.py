@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from importlib import resources
-from itertools import pairwise
 from typing import NamedTuple
 
 from textmill.corpus.placeholders import placeholders
@@ -33,6 +32,7 @@ _REPEATED = re.compile(r"(.{1,20}?)(?:[\W_]{0,2}\1){3,}", re.DOTALL)
 _GLUED = re.compile(f"[a-z\u00df-\u00ff][{HAN}]|[{HAN}][a-z\u00df-\u00ff]")
 _UTF8_AS_GBK = re.compile("[\u4e00-\u9fff]{3}")
 _ADDRESS = re.compile(r"(?:https?://|ftp://|www\.)\S+")
+_SEPARATOR = re.compile("[>›»|•·/]|www")
 _SEPARATED = re.compile(r"[^>›»|•·/]{1,30}(?:\s[>›»|•·]\s[^>›»|•·/]{1,30}){2,}|[^>›»]{1,30}(?:\s[>›»]\s[^>›»]{1,30}){1,}")
 
 
@@ -52,10 +52,11 @@ def damaged(settings: FilterSettings, languages: LanguageSettings) -> Rule | Non
     """Characters are lost (U+FFFD), or the text is UTF-8 that was read as GBK: no repair gives back what it was."""
     if not settings.damaged:
         return None
-    glued = [_GLUED if script_of(code) not in ("han", "japanese", "korean", None) else None for code in languages.codes()]
+    first, second = (_GLUED if script_of(code) not in ("han", "japanese", "korean", None) else None for code in languages.codes())
 
     def score(pair: Pair) -> float:
-        return any(not text.isascii() and _is_damaged(text, pattern) for text, pattern in zip(pair, glued, strict=True))
+        source, target = pair
+        return (not source.isascii() and _is_damaged(source, first)) or (not target.isascii() and _is_damaged(target, second))
 
     return Rule(score, 0)
 
@@ -108,12 +109,14 @@ def wrong_script(settings: FilterSettings, languages: LanguageSettings) -> Rule 
     scripts = [script_of(code) for code in languages.codes()]
     if not settings.scripts or scripts == [None, None]:
         return None
-    patterns = [letters_of(script) if script else None for script in scripts]
+    first, second = (letters_of(script) if script else LETTER for script in scripts)
 
     def score(pair: Pair) -> float:
+        source, target = pair
+        if first.search(source) is not None and second.search(target) is not None:
+            return False
         return any(
-            pattern is not None and pattern.search(text) is None and LETTER.search(text) is not None
-            for pattern, text in zip(patterns, pair, strict=True)
+            pattern.search(text) is None and LETTER.search(text) is not None for pattern, text in ((first, source), (second, target))
         )
 
     return Rule(score, 0)
@@ -127,8 +130,13 @@ def repetition(settings: FilterSettings, languages: LanguageSettings) -> Rule | 
 
 
 def _repeated_share(text: str) -> float:
-    """The largest share that one repeated unit takes. Asked only of texts whose pairs of characters recur often: it is slow."""
-    if len(text) < 12 or len(set(pairwise(text))) > 0.5 * len(text):
+    """The largest share that one repeated unit takes.
+
+    Looking for it is slow. But if it takes more than half of the text, the middle lies in it, and recurs at most 22 characters away.
+    """
+    middle = len(text) // 2
+    probe = text[middle : middle + 5]
+    if len(text) < 12 or (text.find(probe, middle + 1, middle + 28) < 0 and text.find(probe, max(middle - 22, 0), middle + 4) < 0):
         return 0.0
     return max((len(match[0]) for match in _REPEATED.finditer(text)), default=0) / len(text)
 
@@ -148,7 +156,7 @@ def boilerplate(settings: FilterSettings, languages: LanguageSettings) -> Rule |
 
 def _navigates(pair: Pair) -> bool:
     """Both sides are menus or paths, or both are addresses."""
-    return all(_SEPARATED.fullmatch(text) or _ADDRESS.fullmatch(text) for text in pair)
+    return _SEPARATOR.search(pair.source) is not None and all(_SEPARATED.fullmatch(text) or _ADDRESS.fullmatch(text) for text in pair)
 
 
 def length_ratio(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
