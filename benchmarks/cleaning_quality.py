@@ -22,7 +22,8 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks.labelled import languages_of, read_rows, read_settings, write_pairs
+from labelled import languages_of, read_rows, read_settings, write_pairs
+
 from textmill.corpus.clean import Outputs, clean_corpus
 from textmill.corpus.privacy import KINDS
 from textmill.errors import UserError

@@ -110,12 +110,14 @@ def _with_results(frame: pd.DataFrame, result: CleanedRows) -> pd.DataFrame:
 
 
 class JudgePlan(NamedTuple):
-    """What the second pass does to each row that the first let pass. by_source: of equal sources one is enough."""
+    """What the second pass does to each row that the first let pass. by_source: of equal sources one is enough. near:
+    near-duplicates go too."""
 
     evidence: Evidence | None
     filters: FilterSettings
     actions: dict[str, str]
     by_source: bool
+    near: bool
 
 
 class JudgedRows(NamedTuple):
@@ -135,12 +137,12 @@ def judge_rows(sources: list[str], targets: list[str], contexts: list[str], repa
         reasons = evidence_reasons(pairs, _content_hashes(pairs), plan.evidence, plan.filters)
     masked, private, found = private_data(pairs, plan.actions)
     reasons = [first or second for first, second in zip(reasons, private, strict=True)]
-    return JudgedRows(masked, reasons, found, duplicate_keys(masked, contexts, plan.by_source, repairs))
+    return JudgedRows(masked, reasons, found, duplicate_keys(masked, contexts, repairs, plan.by_source, plan.near))
 
 
 def _look_at_corpus(rows: Path, judged: Path, clean: CleanSettings, evidence: Evidence | None, work: Executor) -> Duplicates:
     """Second pass: evidence and private data of each row that passed, and which of them are duplicates."""
-    plan = JudgePlan(evidence, clean.filters, clean.privacy.actions(), clean.duplicates == "source")
+    plan = JudgePlan(evidence, clean.filters, clean.privacy.actions(), clean.duplicates == "source", clean.near_duplicates > 0)
     keys: list[Keys] = []
     ties: list[np.ndarray] = []
     searched = clean.duplicates != "none"
@@ -149,7 +151,7 @@ def _look_at_corpus(rows: Path, judged: Path, clean: CleanSettings, evidence: Ev
             passed = np.flatnonzero(frame["reason"].to_numpy() == "")
             frame, stays = _with_judgement(frame, passed, result)
             if searched:
-                keys.append(Keys(*(part[stays] for part in result.keys)))
+                keys.append(Keys(*(part[stays] if len(part) else part for part in result.keys)))
                 ties.append(_origin_hashes(frame.iloc[passed[stays]]))
                 texts.extend(compared_text(result.pairs[row], plan.by_source) for row in stays)
             writer.write(frame)

@@ -29,7 +29,7 @@ _IGNORED = re.compile(
 
 
 class Keys(NamedTuple):
-    """Of N rows: equal, folded: (N, 2) uint64 hashes of what must be equal; quality: (N,) uint8, less is better."""
+    """Of N rows: equal, folded: (N, 2) uint64 hashes of what must be equal (folded may be empty); quality: (N,) uint8, less is better."""
 
     equal: np.ndarray
     folded: np.ndarray
@@ -46,14 +46,17 @@ class Duplicates(NamedTuple):
     crowded: int
 
 
-def duplicate_keys(pairs: Sequence[Pair], contexts: Sequence[str], by_source: bool, repairs: Sequence[int]) -> Keys:
+def duplicate_keys(pairs: Sequence[Pair], contexts: Sequence[str], repairs: Sequence[int], by_source: bool, near: bool) -> Keys:
     """Keys of pairs; rows of another context (task, official split) are never duplicates.
 
-    by_source: only the sources have to be equal. repairs: what was mended; an untouched row is better than a mended one.
+    repairs: what was mended; an untouched row is better than a mended one. by_source: only the sources have to be equal.
+    near: near-duplicates are searched for; without, there are no folded keys.
     """
     compared = [compared_text(pair, by_source) for pair in pairs]
     equal = hashes128(f"{context}\0{text}" for context, text in zip(contexts, compared, strict=True))
-    folded = hashes128(f"{context}\0{folded_text(text)}" for context, text in zip(contexts, compared, strict=True))
+    folded = equal[:0]
+    if near:
+        folded = hashes128(f"{context}\0{folded_text(text)}" for context, text in zip(contexts, compared, strict=True))
     quality = np.array([(change != 0) + 2 * _looks_odd(pair) for pair, change in zip(pairs, repairs, strict=True)], dtype=np.uint8)
     return Keys(equal, folded, quality)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import cache
 from importlib import resources
 from typing import NamedTuple
 
@@ -30,7 +31,6 @@ class Rule(NamedTuple):
 _NOT_WORDS = re.compile(r"[\W_]+")
 _REPEATED = re.compile(r"(.{1,20}?)(?:[\W_]{0,2}\1){3,}", re.DOTALL)
 _GLUED = re.compile(f"[a-z\u00df-\u00ff][{HAN}]|[{HAN}][a-z\u00df-\u00ff]")
-_UTF8_AS_GBK = re.compile("[\u4e00-\u9fff]{3}")
 _ADDRESS = re.compile(r"(?:https?://|ftp://|www\.)\S+")
 _SEPARATOR = re.compile("[>›»|•·/]|www")
 _SEPARATED = re.compile(r"[^>›»|•·/]{1,30}(?:\s[>›»|•·]\s[^>›»|•·/]{1,30}){2,}|[^>›»]{1,30}(?:\s[>›»]\s[^>›»]{1,30}){1,}")
@@ -64,7 +64,14 @@ def damaged(settings: FilterSettings, languages: LanguageSettings) -> Rule | Non
 def _is_damaged(text: str, glued: re.Pattern[str] | None) -> bool:
     if "\ufffd" in text or (glued is not None and glued.search(text) is not None):
         return True
-    return _UTF8_AS_GBK.search(text) is not None and _is_utf8_as_gbk(text)
+    return _utf8_as_gbk().search(text) is not None and _is_utf8_as_gbk(text)
+
+
+@cache
+def _utf8_as_gbk() -> re.Pattern[str]:
+    """A character whose GBK bytes could begin a Chinese one in UTF-8. Mojibake is full of them, and they are rare otherwise."""
+    found = [bytes([first, second]).decode("gbk", "ignore") for first in range(0xE4, 0xEA) for second in range(0x80, 0xC0)]
+    return re.compile(f"[{''.join(found)}]")
 
 
 def _is_utf8_as_gbk(text: str) -> bool:
@@ -84,7 +91,14 @@ def copy(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
     """The target is the source, but for case, spaces and punctuation."""
     if not settings.copies:
         return None
-    return Rule(lambda pair: pair.source == pair.target or _words(pair.source) == _words(pair.target), 0)
+
+    def score(pair: Pair) -> float:
+        first, second = LETTER_OR_DIGIT.search(pair.source), LETTER_OR_DIGIT.search(pair.target)
+        if first is None or second is None or first[0].casefold() != second[0].casefold():
+            return pair.source == pair.target
+        return _words(pair.source) == _words(pair.target)
+
+    return Rule(score, 0)
 
 
 def _words(text: str) -> str:
@@ -99,7 +113,7 @@ def swapped(settings: FilterSettings, languages: LanguageSettings) -> Rule | Non
     first, second = (letters_of(script) for script in scripts if script)
 
     def score(pair: Pair) -> float:
-        return second.search(pair.source) is not None and first.search(pair.source) is None and first.search(pair.target) is not None
+        return first.search(pair.source) is None and second.search(pair.source) is not None and first.search(pair.target) is not None
 
     return Rule(score, 0)
 
