@@ -85,7 +85,7 @@ def _look_at_rows(
             counts.languages(result.languages)
             passed = [pair for pair, reason in zip(result.pairs, result.reasons, strict=True) if not reason]
             if clean.filters.learns():
-                sample.offer(_content_hashes(passed), passed)
+                sample.offer(_content_hashes(passed), passed.__getitem__)
             writer.write(_with_results(frame, result))
     if writer.rows == 0:
         raise UserError(f"{collected}: holds no pairs. Name other sources in params.yaml, collect.sources.")
@@ -153,7 +153,8 @@ def _look_at_corpus(rows: Path, judged: Path, clean: CleanSettings, evidence: Ev
             if searched:
                 keys.append(Keys(*(part[stays] if len(part) else part for part in result.keys)))
                 ties.append(_origin_hashes(frame.iloc[passed[stays]]))
-                texts.extend(compared_text(result.pairs[row], plan.by_source) for row in stays)
+                if plan.near:
+                    texts.extend(compared_text(result.pairs[row], plan.by_source) for row in stays)
             writer.write(frame)
         texts.flush()
         if not keys:

@@ -81,7 +81,7 @@ class Counts:
         places = np.flatnonzero(chosen)
         if len(places):
             smallest = places[np.argsort(hashes[places], kind="stable")[:_SAMPLES]]
-            self._samples[part, name].offer(hashes[smallest], [_shown(frame.iloc[place]) for place in smallest])
+            self._samples[part, name].offer(hashes[smallest], lambda place: _shown(frame.iloc[smallest[place]]))
 
     def rows_in(self) -> int:
         """Rows judged so far."""

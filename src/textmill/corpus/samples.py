@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -18,12 +18,12 @@ class SmallestHashes(Generic[Item]):
         self._items: dict[int, Item] = {}
         self._bound = 1 << 64  # what is above is out already
 
-    def offer(self, hashes: np.ndarray, items: Sequence[Item]) -> None:
-        """hashes: (N,) uint64 of N items; equal hashes mean equal items."""
-        for number, item in zip(hashes.tolist(), items, strict=True):
-            if number < self._bound:
-                self._items.setdefault(number, item)
-        if len(self._items) >= 2 * self._limit:
+    def offer(self, hashes: np.ndarray, item_at: Callable[[int], Item]) -> None:
+        """hashes: (N,) uint64; equal ones mean equal items. item_at: gives the item of a place, and is asked for few."""
+        for place, number in enumerate(hashes.tolist()):
+            if number < self._bound and number not in self._items:
+                self._items[number] = item_at(place)
+        if len(self._items) >= 2 * self._limit or (len(self._items) > self._limit and self._limit < 100):
             self._shrink()
 
     def drawn(self) -> tuple[np.ndarray, list[Item]]:
