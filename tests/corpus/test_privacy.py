@@ -16,8 +16,7 @@ MASK = dict.fromkeys(KINDS, "mask")
     ("text", "masked"),
     [
         ("mail a.b+c@ex-ample.co.uk, please", "mail <EMAIL>, please"),
-        ("写信给user799@example.com。", "写信给user799@example.com。"),
-        ("写信给 user799@example.com。", "写信给 <EMAIL>。"),
+        ("写信给user799@example.com吧。", "写信给<EMAIL>吧。"),
         ("call +1 202-555-0142 now", "call <PHONE> now"),
         ("(202) 555-0142 or 202-555-0142.", "<PHONE> or <PHONE>."),
         ("打13800138000", "打<PHONE>"),
@@ -38,8 +37,8 @@ MASK = dict.fromkeys(KINDS, "mask")
     ],
 )
 def test_private_data_is_masked(text: str, masked: str) -> None:
-    assert without_private_data(text) == (masked if "写信给user" not in text else without_private_data(text))
-    assert private_data([Pair(text, text)], MASK)[0] == [Pair(without_private_data(text), without_private_data(text))]
+    assert without_private_data(text) == masked
+    assert private_data([Pair(text, text)], MASK)[0] == [Pair(masked, masked)]
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from textmill.corpus.executors import Executor
-from textmill.corpus.hashing import hashes128
+from textmill.corpus.hashing import hashes64, hashes128
 from textmill.corpus.near_duplicates import greedy_representatives, signatures, similar_pairs
 from textmill.corpus.repairs import Pair
 from textmill.corpus.stored_texts import Chosen, StoredTexts
@@ -29,10 +29,12 @@ _IGNORED = re.compile(
 
 
 class Keys(NamedTuple):
-    """Of N rows: equal, folded: (N, 2) uint64 hashes of what must be equal (folded may be empty); quality: (N,) uint8, less is better."""
+    """Of N rows: equal, folded: (N, 2) uint64 hashes of what must be equal (folded may be empty); context: (N,) uint64, rows of
+    different ones are not compared; quality: (N,) uint8, less is better."""
 
     equal: np.ndarray
     folded: np.ndarray
+    context: np.ndarray
     quality: np.ndarray
 
 
@@ -58,7 +60,7 @@ def duplicate_keys(pairs: Sequence[Pair], contexts: Sequence[str], repairs: Sequ
     if near:
         folded = hashes128(f"{context}\0{folded_text(text)}" for context, text in zip(contexts, compared, strict=True))
     quality = np.array([(change != 0) + 2 * _looks_odd(pair) for pair, change in zip(pairs, repairs, strict=True)], dtype=np.uint8)
-    return Keys(equal, folded, quality)
+    return Keys(equal, folded, hashes64(contexts), quality)
 
 
 def compared_text(pair: Pair, by_source: bool) -> str:
@@ -89,17 +91,25 @@ def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity
         return Duplicates(reason, 0, 0, 0)
     left = np.flatnonzero(reason == 0)
     reason[left[_not_first(keys.folded[left], rank[left])]] = 2
-    left = order[reason[order] == 0]  # from the one that is surest to stay
-    chosen = Chosen(texts, left)
-    chunks = ((chosen[start : start + _CHUNK_TEXTS],) for start in range(0, len(chosen), _CHUNK_TEXTS))
-    signed = np.empty((len(chosen), _NUM_HASHES), dtype=np.uint16)
+    sizes: list[int] = []
+    crowded = 0
+    for context in np.unique(keys.context[left]):
+        stay = order[(reason[order] == 0) & (keys.context[order] == context)]  # from the one that is surest to stay
+        dropped, stays, crowd = _similar(Chosen(texts, stay), similarity, executor)
+        reason[stay[dropped]] = 2
+        sizes += np.unique(stays, return_counts=True)[1].tolist()
+        crowded += crowd
+    return Duplicates(reason, len(sizes), max(sizes, default=0), crowded)
+
+
+def _similar(texts: Chosen, similarity: float, executor: Executor) -> tuple[np.ndarray, np.ndarray, int]:
+    """Places of texts that go, the places of those that stay for them, and how many lay in crowded buckets."""
+    chunks = ((texts[start : start + _CHUNK_TEXTS],) for start in range(0, len(texts), _CHUNK_TEXTS))
+    signed = np.empty((len(texts), _NUM_HASHES), dtype=np.uint16)
     for number, part in enumerate(executor.map(_signatures, chunks, _NUM_HASHES)):
         signed[number * _CHUNK_TEXTS : number * _CHUNK_TEXTS + len(part)] = part
-    pairs = similar_pairs(chosen, similarity, signed)
-    dropped, stays = greedy_representatives(pairs, len(chosen))
-    reason[left[dropped]] = 2
-    sizes = np.unique(stays, return_counts=True)[1]
-    return Duplicates(reason, len(sizes), int(sizes.max(initial=0)), pairs.crowded)
+    pairs = similar_pairs(texts, similarity, signed)
+    return *greedy_representatives(pairs, len(texts)), pairs.crowded
 
 
 def _signatures(texts: Sequence[str], num_hashes: int) -> np.ndarray:

@@ -29,7 +29,7 @@ class Rule(NamedTuple):
 
 
 _NOT_WORDS = re.compile(r"[\W_]+")
-_REPEATED = re.compile(r"(.{1,20}?)(?:[\W_]{0,2}\1){3,}", re.DOTALL)
+_REPEATED = re.compile(r"(.{1,20}?)(?:[\W_]{0,2}\1){5,}", re.DOTALL)
 _GLUED = re.compile(f"[a-z\u00df-\u00ff][{HAN}]|[{HAN}][a-z\u00df-\u00ff]")
 _ADDRESS = re.compile(r"(?:https?://|ftp://|www\.)\S+")
 _SEPARATOR = re.compile("[>›»|•·/]|www")
@@ -137,7 +137,7 @@ def wrong_script(settings: FilterSettings, languages: LanguageSettings) -> Rule 
 
 
 def repetition(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """One unit of at most 20 characters, four times and more in a row, makes up more than max_repetition of a side."""
+    """One unit of at most 20 characters, six times and more in a row, makes up more than max_repetition of a side."""
     if not settings.max_repetition:
         return None
     return Rule(lambda pair: max(_repeated_share(pair.source), _repeated_share(pair.target)), settings.max_repetition)

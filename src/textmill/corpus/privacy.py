@@ -45,12 +45,17 @@ def luhn(digits: str) -> bool:
     return total % 10 == 0
 
 
+# First digits and lengths of the issuers' numbers.
+_CARD = re.compile(
+    r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7])\d{14}|6(?:011|5\d\d|4[4-9]\d|2\d\d)\d{12,15}|3[47]\d{13}|35\d{14}|3(?:0[0-5]|[68]\d)\d{11}"
+)
+
+
 def _is_card(match: re.Match[str]) -> bool:
-    """13 to 19 digits of a card issuer that pass Luhn; in groups of four also if they do not: a mistyped number is somebody's, too."""
+    """A number as card issuers give them, that passes Luhn; in groups of four also if it does not: a mistyped one is somebody's, too."""
     digits = re.sub(r"\D", "", match[0])
-    issued = re.match(r"4|5[1-5]|2[2-7]|6(?:011|5|4[4-9]|2)|3[47]|35|3(?:0[0-5]|[68])", digits) is not None
     in_fours = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}", match[0]) is not None
-    return issued and 13 <= len(digits) <= 19 and len(set(digits)) > 1 and (in_fours or luhn(digits))
+    return _CARD.fullmatch(digits) is not None and len(set(digits)) > 1 and (in_fours or luhn(digits))
 
 
 def _is_resident_id(match: re.Match[str]) -> bool:
@@ -137,11 +142,16 @@ def _is_phone(match: re.Match[str]) -> bool:
     return 7 <= len(digits) <= 15 and len(set(digits)) > 2
 
 
+def _ascii(pattern: str) -> re.Pattern[str]:
+    r"""In Chinese text nothing separates an address from the words around it, so \w and \b are about ASCII only."""
+    return re.compile(pattern, re.ASCII)
+
+
 # In the order in which they are looked for: what has masked a text hides it from the kinds behind.
 KINDS: dict[str, Kind] = {
-    "url_credentials": Kind(re.compile(r"(?<=://)[^\s/@:<>{}%]+:[^\s/@<>{}%]+(?=@[\w.-])"), always, "<CREDENTIALS>"),
+    "url_credentials": Kind(_ascii(r"(?<=://)[^\s/@:<>{}%]+:[^\s/@<>{}%]+(?=@[\w.-])"), always, "<CREDENTIALS>"),
     "api_key": Kind(
-        re.compile(
+        _ascii(
             r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}\b|\bgithub_pat_\w{30,}|\bglpat-[\w-]{18,}|\bxox[abprs]-[\w-]{10,}"
             r"|\bAIza[\w-]{35}|\b[sr]k[-_](?:(?:live|test|proj|ant)[-_])?[\w-]*(?=\w*\d)\w{20,}|\bhf_[A-Za-z]{30,}|\bnpm_[A-Za-z0-9]{30,}"
             r"|\beyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
@@ -151,23 +161,23 @@ KINDS: dict[str, Kind] = {
         "<API_KEY>",
     ),
     "email": Kind(
-        re.compile(
+        _ascii(
             r"(?<![\w.+%-])(?!git@)[A-Za-z0-9](?:[\w.+%-]{0,62}[\w+-])?@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,62}[A-Za-z0-9])?\.)+[A-Za-z]{2,24}\b"
         ),
         always,
         "<EMAIL>",
     ),
-    "credit_card": Kind(re.compile(rf"{_BEFORE}\d(?:[ -]?\d){{12,18}}(?![\d-]){_AFTER}"), _is_card, "<CREDIT_CARD>"),
+    "credit_card": Kind(_ascii(rf"{_BEFORE}\d(?:[ -]?\d){{12,18}}(?![\d-]){_AFTER}"), _is_card, "<CREDIT_CARD>"),
     "national_id": Kind(
-        re.compile(
+        _ascii(
             rf"{_BEFORE}(?:[1-8]\d{{16}}[\dXx]|(?!000|666|9)\d{{3}}-(?!00)\d\d-(?!0000)\d{{4}}){_AFTER}(?!-)",
         ),
         _is_resident_id,
         "<NATIONAL_ID>",
     ),
-    "iban": Kind(re.compile(r"\b[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), _is_iban, "<IBAN>"),
+    "iban": Kind(_ascii(r"\b[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), _is_iban, "<IBAN>"),
     "ip_address": Kind(
-        re.compile(
+        _ascii(
             r"(?<![\w.:-])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?![\w-]|\.\w|/\d)"  # a.b.c.d/24 is a net
             r"|(?<![\w:.])(?=[0-9A-Fa-f:]*\d)(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,6}(?![\w:])"
         ),
@@ -175,7 +185,7 @@ KINDS: dict[str, Kind] = {
         "<IP_ADDRESS>",
     ),
     "phone": Kind(
-        re.compile(
+        _ascii(
             r"(?<![\w.+/-])\+[1-9]\d{0,2}(?:[ .-]?\(?\d{1,4}\)?){2,5}(?![\w-]|\.\d)"  # +49 30 1234567
             r"|(?<![\w.+/-])(?:\(\d{3}\) ?|\d{3}[-.])\d{3}[-.]\d{4}(?![\w-]|\.\d)"  # (202) 555-0142
             r"|(?<![\d.+/-])(?:86[ -]?)?1[3-9]\d[ -]?\d{4}[ -]?\d{4}(?![\d-]|\.\d)"  # 138 0013 8000

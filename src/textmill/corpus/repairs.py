@@ -17,11 +17,11 @@ from textmill.corpus.scripts import CJK_CHARACTER, HAN
 from textmill.settings.cleaning import RepairSettings
 
 # Printable ASCII without & and <, and beside it either CJK characters with their usual punctuation, or Western European letters
-# without any punctuation that could be the second byte of mojibake. The tests show that no repair changes such a text, but that
+# without any punctuation that could be the second byte of mojibake (nor Â and Ã, of which that byte may have become a space). The tests show that no repair changes such a text, but that
 # of white space where there are two spaces, or one at an end.
 NEEDS_NOTHING = re.compile(
     "[ -%'-;=-~\u3001-\u301b\u3041-\u3096\u30a1-\u30fe\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3，．：；？！（）“”‘’…—·]*"
-    "|[ -%'-;=-~\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u00ff]*"
+    "|[ -%'-;=-~\u00c0\u00c1\u00c4-\u00d6\u00d8-\u00f6\u00f8-\u00ff]*"
 )
 
 # ftfy's defaults fold Chinese full-width punctuation into ASCII and uncurl quotes: they change a fifth of clean rows.
@@ -142,9 +142,9 @@ def _whitespace(text: str) -> str:
 
 # In the order in which they are applied. Their names are the knobs under clean.repairs.
 REPAIRS: dict[str, Repair] = {
-    "mojibake": _on_each_side(_mojibake),
     "markup": markup,
     "entities": entities,
+    "mojibake": _on_each_side(_mojibake),
     "invisible": _on_each_side(_invisible),
     "full_width": _on_each_side(_full_width),
     "chinese_punctuation": _on_each_side(_chinese_punctuation),
@@ -176,4 +176,6 @@ def repaired(pair: Pair, repairs: list[tuple[int, Repair]], quick: bool) -> tupl
 
 
 def _needs_nothing(text: str) -> bool:
-    return NEEDS_NOTHING.fullmatch(text) is not None and "  " not in text and text[:1] != " " and text[-1:] != " "
+    if NEEDS_NOTHING.fullmatch(text) is None or "  " in text or text[:1] == " " or text[-1:] == " ":
+        return False
+    return text.isascii() or CJK_CHARACTER.search(text) is not None or _WIDE_FORMS.search(text) is None

@@ -14,9 +14,9 @@ PrivacyAction = Literal["mask", "drop", "keep"]
 class RepairSettings:
     """What is mended, on both sides, in the order of REPAIRS in corpus/repairs.py; each can be switched off.
 
-    mojibake: UTF-8 that was read in another encoding (ftfy, without its folding of widths and quotes).
     markup: known HTML tags go, unless both sides hold the same ones: then they are content.
     entities: HTML entities become their characters; &lt; and &gt; stay where both sides hold the same number.
+    mojibake: UTF-8 that was read in another encoding (ftfy, without its folding of widths and quotes).
     invisible: control, format, private-use and unassigned characters go; joiners of emoji and Indic scripts stay.
     full_width: full-width letters and digits become ASCII everywhere, full-width punctuation and wide spaces in texts without
         Chinese or Japanese characters.
@@ -25,9 +25,9 @@ class RepairSettings:
     whitespace: one space for a run of them, none at the ends of lines, at most one empty line.
     """
 
-    mojibake: bool
     markup: bool
     entities: bool
+    mojibake: bool
     invisible: bool
     full_width: bool
     chinese_punctuation: bool
