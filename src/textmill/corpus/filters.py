@@ -137,7 +137,7 @@ def wrong_script(settings: FilterSettings, languages: LanguageSettings) -> Rule 
 
 
 def repetition(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """One unit of at most 20 characters, six times and more in a row, makes up more than max_repetition of a side."""
+    """One unit of at most 20 characters with a letter in it, six times and more in a row, makes up more than max_repetition of a side."""
     if not settings.max_repetition:
         return None
     return Rule(lambda pair: max(_repeated_share(pair.source), _repeated_share(pair.target)), settings.max_repetition)
@@ -152,7 +152,7 @@ def _repeated_share(text: str) -> float:
     probe = text[middle : middle + 5]
     if len(text) < 12 or (text.find(probe, middle + 1, middle + 28) < 0 and text.find(probe, max(middle - 22, 0), middle + 4) < 0):
         return 0.0
-    return max((len(match[0]) for match in _REPEATED.finditer(text)), default=0) / len(text)
+    return max((len(match[0]) for match in _REPEATED.finditer(text) if LETTER.search(match[1])), default=0) / len(text)
 
 
 def boilerplate(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
