@@ -64,7 +64,8 @@ class Counts:
         for side, histogram in self._lengths.items():
             lengths = frame[f"clean_{side}"][passed].str.len().to_numpy(dtype=np.int64)
             histogram += np.histogram(lengths, bins=_HISTOGRAM_EDGES)[0]
-        hashes = hashes64(f"{source}\0{target}" for source, target in zip(frame["source"], frame["target"], strict=True))
+        sides = (frame[side].to_numpy(dtype=object) for side in ("source", "target"))
+        hashes = hashes64(f"{source}\0{target}" for source, target in zip(*sides, strict=True))
         for reason in set(reasons[~passed].tolist()):
             self._sample("rejected", reason, frame, hashes, reasons == reason)
         for part, names, column, counter in (
