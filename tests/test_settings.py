@@ -36,6 +36,10 @@ def test_the_default_settings_are_right() -> None:
         ("collect", "sources", [], "collect.sources: is empty"),
         ("collect", "sources", [{"format": "jsonl"}], "collect.sources[0].path: give either path or wheel"),
         ("prune", "encoder_heads", 9, "prune.encoder_heads is 9, but model.heads is 4"),
+        ("clean", "scheduler", "localhost", "clean.scheduler: must be an address such as tcp://host:8786"),
+        ("clean", "near_duplicates", 0.3, "clean.near_duplicates: must be 0 (off), or from 0.5 to 1"),
+        ("clean", "filters", {"max_caracters": 3}, "unknown key clean.filters.max_caracters. Did you mean clean.filters.max_characters?"),
+        ("clean", "duplicates", "sources", "clean.duplicates is 'sources' (str), but must be one of: pair, source, none"),
         ("export", "name", "$(touch x)", "export.name: may hold ASCII letters"),
     ],
 )

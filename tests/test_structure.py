@@ -148,6 +148,15 @@ def test_no_pickle_and_no_unsafe_loading() -> None:
         ), path
 
 
+def test_the_knobs_of_cleaning_are_the_tables_of_the_room() -> None:
+    from textmill.corpus.privacy import KINDS
+    from textmill.corpus.repairs import REPAIRS
+    from textmill.settings.cleaning import PrivacySettings, RepairSettings
+
+    assert list(RepairSettings.__dataclass_fields__) == list(REPAIRS)
+    assert set(PrivacySettings.__dataclass_fields__) == set(KINDS)
+
+
 def test_the_choices_of_the_settings_are_the_tables_of_the_rooms() -> None:
     import typing
 

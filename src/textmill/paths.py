@@ -14,6 +14,7 @@ COLLECT_METRICS = Path("data/collect/metrics.json")
 
 CLEAN = Path("data/clean/pairs.parquet")
 REJECTED = Path("data/clean/rejected.parquet")
+CLEAN_SAMPLES = Path("data/clean/samples.json")
 CLEAN_METRICS = Path("data/clean/metrics.json")
 
 DEVELOPMENT = Path("data/split/development.parquet")

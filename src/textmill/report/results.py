@@ -38,7 +38,7 @@ class Results:
     """What the stages before have written. histories: learning curves by model, columns of history.csv (None: no value)."""
 
     corpus: dict[str, Any]
-    rejected: pd.DataFrame
+    clean_samples: dict[str, dict[str, list[dict[str, Any]]]]
     training: dict[str, dict[str, Any]]
     histories: dict[str, list[dict[str, float | None]]]
     export: dict[str, Any]
@@ -70,7 +70,7 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
             "tokenizer": read_json(paths.TOKENIZER_METRICS),
             "encode": read_json(paths.ENCODE_METRICS),
         },
-        rejected=read_table(paths.REJECTED),
+        clean_samples=read_json(paths.CLEAN_SAMPLES),
         training={
             **{f"fold-{fold}": read_json(paths.fold_metrics(fold)) for fold in folds},
             "student": read_json(paths.DISTILL_METRICS),

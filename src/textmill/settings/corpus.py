@@ -1,4 +1,4 @@
-"""Settings of the corpus room: collect, clean, split."""
+"""Settings of the corpus room: collect, split. Those of clean are in cleaning.py."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ class SourceSettings:
 class CollectSettings:
     """What goes into the mill.
 
-    source_language, target_language: two-letter codes (ISO 639-1); zh covers all written Chinese.
+    source_language, target_language: two-letter codes (ISO 639-1); zh covers simplified and traditional
+        Chinese, yue is written Cantonese, and und (undetermined) is what is no language: labels, numbers, code.
     max_row_bytes: a row (a line, a message, a side of a pair) with more is bad; it is passed over without being held in memory.
     max_bad_share: share of bad rows (docs/sources.md) that a source may have; they are counted and left out. More is an error,
         since then it is not rows that are wrong but the encoding, the format or a setting.
@@ -91,32 +92,6 @@ class CollectSettings:
         for name in ("source_language", "target_language"):
             code = getattr(self, name)
             require(code.isascii() and code.islower() and 2 <= len(code) <= 3, f"{name}: {code!r} is not a language code such as en or zh.")
-
-
-@dataclass(frozen=True)
-class CleanSettings:
-    """Repairs, then filters, in the order of corpus/clean.py.
-
-    max_characters: a longer source or target is rejected.
-    max_length_ratio: longer side over shorter side, in characters, a Han, kana or hangul character counting as
-        `wide_character_weight` others; not asked of sides of at most `min_ratio_characters`.
-    reject_copies: reject a pair whose target equals its source.
-    match_placeholders: reject a pair whose target does not hold the placeholders of its source (%s, {name}, ...).
-    duplicates: `pair` keeps one of equal pairs, `source` one of equal sources, `none` keeps all.
-    """
-
-    max_characters: int
-    max_length_ratio: float
-    min_ratio_characters: int
-    wide_character_weight: float
-    reject_copies: bool
-    match_placeholders: bool
-    duplicates: Literal["pair", "source", "none"]
-
-    def __post_init__(self) -> None:
-        require(self.max_characters > 0, "max_characters: must be above 0.")
-        require(self.max_length_ratio >= 1, "max_length_ratio: must be 1 or more.")
-        require(self.wide_character_weight > 0, "wide_character_weight: must be above 0.")
 
 
 @dataclass(frozen=True)
@@ -170,3 +145,7 @@ class LanguageSettings:
 
     source_language: str
     target_language: str
+
+    def codes(self) -> tuple[str, str]:
+        """Of source and target."""
+        return self.source_language, self.target_language
