@@ -13,21 +13,26 @@ from textmill.compression.healing import prune_and_heal
 from textmill.compression.importance import importance
 from textmill.compression.pruning import prune_model
 from textmill.compression.student import copy_teacher
+from textmill.decoding.search import Hypothesis
 from textmill.errors import UserError
 from textmill.model.layers import Attention, FeedForward
 from textmill.model.transformer import Shape, Transformer, num_parameters
 from textmill.settings.training import DistillSettings, PruneSettings
 from textmill.tokens.batching import make_batch, padded
+from textmill.tokens.protection import SLOTS
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.special import BEGIN
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 
+PLAIN = (0, 1, 4, 5, 6)  # rows of the toy corpus without a placeholder
+WORD = 300  # the first of some ordinary pieces: neither special, nor a slot, nor a byte
 PRUNE = PruneSettings(encoder_heads=1, decoder_heads=1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, heal=TRAIN)
 DISTILL = DistillSettings(
     teaching="out_of_fold",
     beam_size=3,
     num_hypotheses=2,
+    min_chrf=0.0,
     start_from="scratch",
     original_share=1.0,
     encoder_layers=1,
@@ -108,21 +113,22 @@ def test_pruning_and_healing_ends_smaller_and_better(model: Transformer, corpus:
 def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer: Tokenizer, teaching: str) -> None:
     torch.manual_seed(1)
     teachers = [Transformer(Shape.of(MODEL, corpus.vocabulary_size)).eval() for _ in range(3)]
-    for fold, teacher in enumerate(teachers):  # teacher of fold i always writes piece 10 + i, twice
+    for fold, teacher in enumerate(teachers):  # teacher of fold i always writes piece WORD + i, twice
         with torch.no_grad():
             teacher.output_bias.fill_(-50.0)
-            teacher.output_bias[10 + fold] = 0.0
+            teacher.output_bias[WORD + fold] = 0.0
     settings = DistillSettings(**{**DISTILL.__dict__, "teaching": teaching, "num_hypotheses": 1})
     decode = type(DECODE)(beam_size=3, length_penalty=1.0, max_tokens=2, batch_size=64)
     pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
-    assert counts["originals"] == len(corpus) and counts["taught"] == len(corpus)
+    plain = [row for row in range(len(corpus)) if not _has_slot(corpus.source(row), tokenizer)]  # these teachers write no slots
+    assert counts["originals"] == len(corpus) and counts["taught"] == len(plain)
     taught = range(len(corpus), len(pairs))
     written = [(int(pairs.folds[row, 0]), set(pairs.target(row))) for row in taught]
     if teaching == "out_of_fold":
-        assert all(tokens == {10 + fold} for fold, tokens in written)
+        assert all(tokens == {WORD + fold} for fold, tokens in written)
     else:
-        assert len({frozenset(tokens) for _, tokens in written}) < 3 or any(tokens != {10 + fold} for fold, tokens in written)
-    assert [pairs.source(row) for row in taught] == [corpus.source(row) for row in range(len(corpus))]
+        assert len({frozenset(tokens) for _, tokens in written}) < 3 or any(tokens != {WORD + fold} for fold, tokens in written)
+    assert [pairs.source(row) for row in taught] == [corpus.source(row) for row in plain]
 
 
 @pytest.mark.parametrize(
@@ -137,24 +143,26 @@ def test_a_source_that_no_teacher_had_left_out_is_taught_by_all(
     corpus: EncodedCorpus, tokenizer: Tokenizer, folds: list[list[int]], taught_by_all: int, writers: list[set[int]]
 ) -> None:
     few = encoded_corpus(
-        [corpus.source(row) for row in range(5)], [corpus.target(row) for row in range(5)], np.array(folds), corpus.vocabulary_size
+        [corpus.source(row) for row in PLAIN], [corpus.target(row) for row in PLAIN], np.array(folds), corpus.vocabulary_size
     )
-    teachers = [writer(corpus, {10 + fold}) for fold in range(2)]
+    teachers = [writer(corpus, {WORD + fold}) for fold in range(2)]
     decode = type(DECODE)(beam_size=2, length_penalty=1.0, max_tokens=1, batch_size=64)
     settings = DistillSettings(**{**DISTILL.__dict__, "teaching": "out_of_fold", "num_hypotheses": 1})
     pairs, counts = distilled_corpus(few, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
     assert counts["taught_by_all"] == taught_by_all
     for row, expected in enumerate(writers):
-        assert {token - 10 for token in pairs.target(5 + row)} <= expected
+        assert {token - WORD for token in pairs.target(5 + row)} <= expected
 
 
 def test_the_teachers_of_all_repeats_decode_together(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
     few = encoded_corpus([corpus.source(0)], [corpus.target(0)], np.array([[0, 3]]), corpus.vocabulary_size)
-    teachers = [writer(corpus, pieces) for pieces in ({10, 11}, {12}, {13}, {11, 14})]  # folds 0 and 3 agree on piece 11 alone
+    teachers = [
+        writer(corpus, pieces) for pieces in ({WORD, WORD + 1}, {WORD + 2}, {WORD + 3}, {WORD + 1, WORD + 4})
+    ]  # folds 0 and 3 agree on one alone
     decode = type(DECODE)(beam_size=2, length_penalty=1.0, max_tokens=1, batch_size=64)
     settings = DistillSettings(**{**DISTILL.__dict__, "teaching": "out_of_fold", "num_hypotheses": 1})
     pairs, _ = distilled_corpus(few, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
-    assert pairs.target(1) == [11]
+    assert pairs.target(1) == [WORD + 1]
 
 
 def writer(corpus: EncodedCorpus, pieces: set[int]) -> Transformer:
@@ -162,9 +170,14 @@ def writer(corpus: EncodedCorpus, pieces: set[int]) -> Transformer:
     torch.manual_seed(1)
     network = Transformer(Shape.of(MODEL, corpus.vocabulary_size)).eval()
     with torch.no_grad():
+        network.embedding.weight.mul_(0.01)  # all of them equally likely
         network.output_bias.fill_(-50.0)
         network.output_bias[list(pieces)] = 0.0
     return network
+
+
+def _has_slot(ids: list[int], tokenizer: Tokenizer) -> bool:
+    return any(tokenizer.pieces[token] in SLOTS for token in ids)
 
 
 def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model: Transformer) -> None:
@@ -184,5 +197,20 @@ def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, to
     settings = DistillSettings(**{**DISTILL.__dict__, "original_share": 0.0})
     pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert counts["originals"] == 0
-    assert len(pairs) == counts["taught"] == len(corpus) - counts["empty_outputs"]
+    assert len(pairs) == counts["taught"] == len(corpus) - counts["not_taught"]
     assert np.isin(pairs.folds.numpy(), [0, 1, 2]).all()
+
+
+def test_an_output_that_is_far_from_the_reference_or_repeats_a_slot_is_not_taught(
+    corpus: EncodedCorpus, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources, targets = tokenizer.encode_pairs(["Open %s", "Open it", "Close %s", "Save it"], ["打开 %s", "打开它", "关闭 %s", "保存它"])
+    few = encoded_corpus(sources, targets, np.zeros((4, 1)), corpus.vocabulary_size)
+    slot = SLOTS[0]
+    beams = [[f"打开 {slot}{slot}", f"打开了 {slot}"], ["关闭", "打开"], [f"关闭 {slot}{slot}", "关闭"], ["不", "文件"]]
+    written = [[Hypothesis(tokenizer.encode(text), -1.0) for text in beam] for beam in beams]
+    monkeypatch.setattr("textmill.compression.distillation._taught", lambda *_: written)
+    settings = replace(DISTILL, min_chrf=30.0, original_share=0.0)
+    pairs, counts = distilled_corpus(few, [], tokenizer, settings, DECODE, 1, torch.device("cpu"))
+    assert [tokenizer.decode(pairs.target(row)) for row in range(len(pairs))] == [f"打开了 {slot}", "打开"]
+    assert counts["taught"] == 2 and counts["not_taught"] == 2

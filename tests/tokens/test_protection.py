@@ -38,8 +38,8 @@ def test_what_is_a_span(source: str, text: str, spans: tuple[str, ...]) -> None:
 @given(st.text(alphabet=st.sampled_from("ab_.%s{}<>/:`0129 A文\ue000\ue00f\n"), max_size=60))
 def test_any_source_comes_back_whole(source: str) -> None:
     protected = protect(source)
-    assert restore(protected.text, protected.spans) == source
-    assert restore(protect_target(source, protected.spans), protected.spans) == source
+    assert restore(protected.text, protected) == source
+    assert restore(protect_target(source, protected.spans), protected) == source
 
 
 def test_a_target_gets_the_slots_of_its_source_longer_spans_first_and_only_those() -> None:
@@ -54,8 +54,9 @@ def test_spans_beyond_the_last_slot_stay_as_they_are() -> None:
     assert len(protected.spans) == len(SLOTS) and protected.text.endswith("{name16} {name17}")
 
 
-def test_a_slot_that_the_source_did_not_have_is_left_out() -> None:
-    assert restore(f"{A}和{B}", ("%s",)) == "%s和"
+def test_a_span_comes_back_at_most_as_often_as_the_source_has_it() -> None:
+    assert restore(f"{A}和{B}", protect("%s")) == "%s和"
+    assert restore(f"{A}和{B}{A}{A}{B}{A}", protect("%s and %d, %s")) == "%s和%d%s"
     assert keeps_slots(f"{A} {A}", f"{A}{A}") and not keeps_slots(f"{A} {A}", A) and not keeps_slots("x", A)
 
 

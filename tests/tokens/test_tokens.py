@@ -36,12 +36,12 @@ def test_special_names_in_the_training_text_stay_text_and_leave_no_special_id_in
     names = ["<s>", "</s>", "<unk>", "<pad>", "▁", "<0x41>", "<0x41> ▁▁ </s>"]
     texts = [f"{text} {name}" for (text, _), name in zip(PAIRS, names * 40, strict=True)]
     fitted = fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=298 + 12 * protect_spans, protect_spans=protect_spans))
-    frame = pd.DataFrame({"source": texts, "target": texts[::-1], "folds": [[0]] * len(texts), "task": "<s>", "weight": 1.0})
+    frame = pd.DataFrame({"source": texts, "target": texts, "folds": [[0]] * len(texts), "task": "<s>", "weight": 1.0})
     corpus, _ = encode_corpus(frame, fitted, EncodeSettings(200))
-    spans = [fitted.protect(f"<s>: {text}").spans for text in texts]
+    protected = [fitted.protect(f"<s>: {text}") for text in texts]
     assert int(min(corpus.source_tokens.min(), corpus.target_tokens.min())) > END
-    assert [restore(fitted.decode(corpus.source(row)), spans[row]) for row in range(len(corpus))] == [f"<s>: {text}" for text in texts]
-    assert [restore(fitted.decode(corpus.target(row)), spans[row]) for row in range(len(corpus))] == texts[::-1]
+    assert [restore(fitted.decode(corpus.source(row)), protected[row]) for row in range(len(corpus))] == [f"<s>: {text}" for text in texts]
+    assert [restore(fitted.decode(corpus.target(row)), protected[row]) for row in range(len(corpus))] == texts
 
 
 def test_a_tokenizer_is_the_same_bytes_for_the_same_texts() -> None:

@@ -15,6 +15,7 @@ from textmill.model.transformer import Transformer
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import DistillSettings
+from textmill.tokens.protection import keeps_slots
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.tokenizer import Tokenizer
 
@@ -31,11 +32,15 @@ def distilled_corpus(
     """The pairs that the student learns: the originals, and the same sources with the teachers' outputs.
 
     corpus: all development pairs. teachers: the model of fold i at place i; folds beyond have none.
-    A taught pair is left out if its output is empty or equals the original target, which is there already.
+    A taught pair is left out if its output is empty, is further from the original target than `min_chrf`, loses or repeats a
+    slot, or equals the original target, which is there already.
     Returns the pairs (folds and weight of the original kept) and counts; `taught_by_all` are the sources that no teacher had left out.
     """
     hypotheses = _taught(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
-    chosen = [_nearest(corpus.target(row), candidates, tokenizer) for row, candidates in enumerate(hypotheses)]
+    chosen = [
+        _nearest(corpus.source(row), corpus.target(row), candidates, tokenizer, distill.min_chrf)
+        for row, candidates in enumerate(hypotheses)
+    ]
     count = round(distill.original_share * len(corpus))
     originals = np.sort(np.random.default_rng(seed).permutation(len(corpus))[:count]).tolist()
     is_original = set(originals)
@@ -55,7 +60,7 @@ def distilled_corpus(
         "taught": len(taught),
         "taught_equal_to_reference": equal,
         "taught_by_all": len(corpus) if distill.teaching == "ensemble" else int((corpus.folds >= len(teachers)).all(dim=1).sum()),
-        "empty_outputs": sum(not tokens for tokens in chosen),
+        "not_taught": sum(not tokens for tokens in chosen),
     }
 
 
@@ -90,13 +95,17 @@ def _rows_of(outside: list[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]
     return {folds: rows[folds] for folds in sorted(rows)}
 
 
-def _nearest(reference: list[int], candidates: list[Hypothesis], tokenizer: Tokenizer) -> list[int]:
-    """Of the hypotheses, the one with the best sentence chrF against the reference (Kim & Rush 2016, section 3.3)."""
-    if len(candidates) == 1:
-        return candidates[0].tokens
-    text = tokenizer.decode(reference)
-    scores = [_CHRF.sentence_score(tokenizer.decode(candidate.tokens), [text]).score for candidate in candidates]
-    return candidates[max(range(len(scores)), key=lambda index: (scores[index], -index))].tokens
+def _nearest(source: list[int], reference: list[int], candidates: list[Hypothesis], tokenizer: Tokenizer, min_chrf: float) -> list[int]:
+    """Of the hypotheses that hold the slots of source or reference, the one with the best sentence chrF against the reference
+    (Kim & Rush 2016, section 3.3); none if it is below `min_chrf`."""
+    asked, wanted = tokenizer.decode(source), tokenizer.decode(reference)
+    best, best_score = [], min_chrf
+    for candidate in candidates:
+        text = tokenizer.decode(candidate.tokens)
+        score = _CHRF.sentence_score(text, [wanted]).score
+        if (score > best_score or (not best and score == best_score)) and (keeps_slots(asked, text) or keeps_slots(wanted, text)):
+            best, best_score = candidate.tokens, score
+    return best
 
 
 _CHRF = CHRF()

@@ -25,4 +25,4 @@ def encode_sources(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]
 def _chosen(source: Protected, beam: Sequence[Hypothesis], tokenizer: Tokenizer) -> str:
     outputs = [tokenizer.decode(hypothesis.tokens) for hypothesis in beam]
     best = next((output for output in outputs if keeps_slots(source.text, output)), outputs[0])
-    return restore(best, source.spans)
+    return restore(best, source)

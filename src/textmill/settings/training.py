@@ -62,6 +62,7 @@ class DistillSettings:
         repeats together; if none left it out, as in a single hold-out, by all); `ensemble`: by all folds together.
     num_hypotheses: of the teacher's this many best, the one nearest to the reference (sentence chrF) is taught
         (their sequence-level interpolation); 1 takes the best.
+    min_chrf: an output with less sentence chrF than this against the reference is not taught; 0 teaches all.
     start_from: `scratch`, or `teacher`: the weights of the first fold's model, with fewer layers evenly spaced ones
         (shrink and fine-tune, Shleifer & Rush 2020).
     original_share: 1 also trains on the original pairs once an epoch, 0 on the teachers' outputs alone.
@@ -72,6 +73,7 @@ class DistillSettings:
     teaching: Literal["out_of_fold", "ensemble"]
     beam_size: int
     num_hypotheses: int
+    min_chrf: float
     start_from: Literal["scratch", "teacher"]
     original_share: float
     encoder_layers: int
@@ -82,6 +84,7 @@ class DistillSettings:
     def __post_init__(self) -> None:
         require(self.beam_size >= 1, "beam_size: must be 1 or more.")
         require(1 <= self.num_hypotheses <= self.beam_size, "num_hypotheses: must be between 1 and beam_size.")
+        require(0 <= self.min_chrf <= 100, "min_chrf: must be between 0 and 100.")
         require(0 <= self.original_share <= 1, "original_share: must be between 0 and 1.")
 
 

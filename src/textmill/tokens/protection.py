@@ -61,9 +61,15 @@ def protect_target(target: str, spans: tuple[str, ...]) -> str:
     return re.sub("|".join(map(re.escape, by_length)), lambda match: SLOTS[spans.index(match[0])], target)
 
 
-def restore(output: str, spans: tuple[str, ...]) -> str:
-    """Put the spans back; a slot that the source did not have is left out."""
-    return _SLOT.sub(lambda match: spans[number] if (number := SLOTS.index(match[0])) < len(spans) else "", output)
+def restore(output: str, source: Protected) -> str:
+    """Put the spans of `source` back, each at most as often as the source has it: a small model can get stuck on a slot."""
+    left = Counter(_SLOT.findall(source.text))
+
+    def span(match: re.Match[str]) -> str:
+        left[match[0]] -= 1
+        return source.spans[SLOTS.index(match[0])] if left[match[0]] >= 0 else ""
+
+    return _SLOT.sub(span, output)
 
 
 def keeps_slots(source: str, output: str) -> bool:
