@@ -23,7 +23,7 @@ _SNIFFED_BYTES = 1024
 _BUFFER_BYTES = 1 << 18
 # Text packs at 3 to 20 times; what unpacks to more than this is made to fill a memory or a disk.
 _MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 300, 256 << 20
-_MAX_WHOLE_BYTES = 256 << 20  # of the formats that can only be read as a whole
+MAX_WHOLE_BYTES = 256 << 20  # of the formats that can only be read as a whole
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def byte_lines(stream: IO[bytes], max_bytes: int) -> Iterator[bytes | TooLong]:
 def read_whole(file: SourceFile) -> bytes:
     """All bytes of a file of a format that cannot be streamed. Raises UserError above 256 MiB."""
     with opened(file) as stream:
-        content = stream.read(_MAX_WHOLE_BYTES + 1)
-    if len(content) > _MAX_WHOLE_BYTES:
-        raise UserError(f"{file.name}: has more than {_MAX_WHOLE_BYTES >> 20} MiB. Cut it into several files; a pattern names them all.")
+        content = stream.read(MAX_WHOLE_BYTES + 1)
+    if len(content) > MAX_WHOLE_BYTES:
+        raise UserError(f"{file.name}: has more than {MAX_WHOLE_BYTES >> 20} MiB. Cut it into several files; a pattern names them all.")
     return content
 
 

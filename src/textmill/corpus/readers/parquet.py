@@ -38,7 +38,7 @@ def read_parquet(reading: Reading) -> Iterator[Found]:
                     yield named_row(reading, number, values) if values is not None else Bad(number, "not_utf8", problem)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file. Correct collect.sources in params.yaml, or put the file there.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last for the name of a column
         raise UserError(f"{name}: not a readable Parquet file ({shown(str(error).split(chr(10))[0])}). Fetch it again.") from None
 
 
