@@ -2,8 +2,9 @@
 
     python -m scripts.repro [JOBS]
 
-1. A lock file of DVC that a killed process left broken is set aside (DVC itself would refuse to run until it is removed
-   by hand), unless a dvc process is alive.
+1. Files of DVC that a killed process left broken are mended, unless a dvc process is alive (DVC itself would refuse to run until
+   somebody does it by hand): .dvc/tmp/rwlock is set aside, and dvc.lock becomes what it was before the last run. What that run
+   had finished comes back from DVC's run cache.
 2. With JOBS above 1, everything before the folds is brought up to date, then that many folds train side by side.
 3. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
 """
@@ -19,12 +20,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+from dvc.schema import COMPILED_LOCKFILE_SCHEMA
+from ruamel.yaml import YAML, YAMLError
+from voluptuous import Invalid
 
-_LOCK = Path(".dvc/tmp/rwlock")
+from textmill.files import write_bytes
+
+_LOCK, _STAGE_LOCK, _GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
 
 
 def main(jobs: int) -> int:
     heal_lock(_LOCK)
+    heal_stage_lock(_STAGE_LOCK, _GOOD_STAGE_LOCK)
     os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(time.time())}")
     if jobs > 1 and (code := _train_side_by_side(jobs)):
         return code
@@ -44,13 +51,30 @@ def heal_lock(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except (json.JSONDecodeError, UnicodeDecodeError):
-        if _is_dvc_alive():
-            print(f"repro: {path} is broken and a dvc process is alive; wait for it, or end it, and run again.", file=sys.stderr)
-            raise SystemExit(1) from None
+        _require_no_dvc(path)
         aside = path.with_suffix(".broken")
         path.replace(aside)
         print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
         return True
+    return False
+
+
+def heal_stage_lock(path: Path, good: Path) -> bool:
+    """Keep a copy of a sound dvc.lock as `good`; put that copy (or nothing) in place of a broken one, say so, and return True."""
+    try:
+        COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return False
+    except (YAMLError, Invalid, UnicodeDecodeError):
+        _require_no_dvc(path)
+        good.parent.mkdir(parents=True, exist_ok=True)
+        aside = good.with_name("dvc.lock.broken")
+        path.replace(aside)
+        if good.is_file():
+            write_bytes(path, good.read_bytes())
+        print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
+        return True
+    write_bytes(good, path.read_bytes())
     return False
 
 
@@ -68,6 +92,12 @@ _DVC = [sys.executable, "-m", "dvc"]
 
 def _dvc(*arguments: str) -> int:
     return subprocess.run([*_DVC, *arguments], check=False).returncode
+
+
+def _require_no_dvc(path: Path) -> None:
+    if _is_dvc_alive():
+        print(f"repro: {path} is broken and a dvc process is alive; wait for it, or end it, and run again.", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def _is_dvc_alive() -> bool:

@@ -22,7 +22,7 @@ def main(tokenizer: TokenizerSettings, log: RunLog) -> None:
     pairs = read_table(paths.DEVELOPMENT)
     sources, targets = with_tasks(pairs["source"], pairs["task"]), pairs["target"].tolist()
     log.dataset(paths.DEVELOPMENT, "development", len(pairs))
-    fitted = fit_tokenizer([*sources, *targets], tokenizer)
+    fitted = fit_tokenizer(sources, targets, tokenizer)
     metrics = tokenizer_metrics(fitted, sources, targets)
     fitted.save(paths.TOKENIZER)
     write_json(paths.TOKENIZER_METRICS, metrics)

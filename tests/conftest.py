@@ -12,13 +12,12 @@ from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 
 @pytest.fixture(scope="session")
 def tokenizer() -> Tokenizer:
-    return fit_tokenizer([text for pair in PAIRS for text in pair], TOKENIZER)
+    return fit_tokenizer(*zip(*PAIRS, strict=True), TOKENIZER)
 
 
 @pytest.fixture(scope="session")
 def corpus(tokenizer: Tokenizer) -> EncodedCorpus:
-    sources = tokenizer.encode_batch([source for source, _ in PAIRS])
-    targets = tokenizer.encode_batch([target for _, target in PAIRS])
+    sources, targets = tokenizer.encode_pairs(*zip(*PAIRS, strict=True))
     return encoded_corpus(sources, targets, np.arange(len(PAIRS)) % 3, len(tokenizer.pieces))
 
 

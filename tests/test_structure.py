@@ -21,7 +21,7 @@ ROOMS = ["settings", "corpus", "tokens", "model", "training", "decoding", "evalu
 # who may know whom; errors, files, tables, tensors, paths, progress and settings may be known by all
 KNOWS = {
     "corpus": set(),
-    "tokens": set(),
+    "tokens": {"corpus"},
     "model": {"tokens"},
     "training": {"tokens", "model"},
     "decoding": {"tokens", "model"},

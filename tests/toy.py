@@ -27,7 +27,7 @@ PAIRS: list[tuple[str, str]] = [
     for (verb, chinese), (thing, object_), (tail, end) in itertools.product(_VERBS.items(), _THINGS.items(), _TAILS.items())
 ]
 
-TOKENIZER = TokenizerSettings(vocabulary_size=360, model_type="unigram", character_coverage=1.0, num_threads=1)
+TOKENIZER = TokenizerSettings(vocabulary_size=360, model_type="unigram", character_coverage=1.0, num_threads=1, protect_spans=True)
 MODEL = ModelSettings(
     width=16, heads=2, feed_forward=32, encoder_layers=1, decoder_layers=2, norm_position="pre", activation="relu", dropout=0.1
 )

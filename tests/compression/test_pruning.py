@@ -19,7 +19,8 @@ from textmill.model.transformer import Shape, Transformer, num_parameters
 from textmill.settings.training import DistillSettings, PruneSettings
 from textmill.tokens.batching import make_batch, padded
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import BEGIN, Tokenizer
+from textmill.tokens.special import BEGIN
+from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 
 PRUNE = PruneSettings(encoder_heads=1, decoder_heads=1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, heal=TRAIN)

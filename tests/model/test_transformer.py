@@ -15,7 +15,7 @@ from textmill.model.transformer import Shape, Transformer
 from textmill.model.weights import load_model, save_model
 from textmill.tokens.batching import padded
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import BEGIN, END
+from textmill.tokens.special import BEGIN, END
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])

@@ -13,8 +13,10 @@ from textmill.errors import UserError
 from textmill.settings.tokens import EncodeSettings, TokenizerSettings
 from textmill.tokens.batching import epoch_rows, make_batch, token_budget_batches
 from textmill.tokens.encode import encode_corpus
+from textmill.tokens.protection import restore
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import BEGIN, END, PAD, Tokenizer, fit_tokenizer
+from textmill.tokens.special import BEGIN, END, PAD
+from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufdd0")))
@@ -29,26 +31,28 @@ def test_special_names_spaces_and_wide_punctuation_are_ordinary_text(tokenizer: 
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_special_names_in_the_training_text_stay_text_and_leave_no_special_id_in_the_encoded_corpus() -> None:
+@pytest.mark.parametrize("protect_spans", [False, True])
+def test_special_names_in_the_training_text_stay_text_and_leave_no_special_id_in_the_encoded_corpus(protect_spans: bool) -> None:
     names = ["<s>", "</s>", "<unk>", "<pad>", "▁", "<0x41>", "<0x41> ▁▁ </s>"]
     texts = [f"{text} {name}" for (text, _), name in zip(PAIRS, names * 40, strict=True)]
-    fitted = fit_tokenizer(texts, replace(TOKENIZER, vocabulary_size=300))
+    fitted = fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=298 + 12 * protect_spans, protect_spans=protect_spans))
     frame = pd.DataFrame({"source": texts, "target": texts[::-1], "fold": 0, "task": "<s>", "weight": 1.0})
     corpus, _ = encode_corpus(frame, fitted, EncodeSettings(200))
+    spans = [fitted.protect(f"<s>: {text}").spans for text in texts]
     assert int(min(corpus.source_tokens.min(), corpus.target_tokens.min())) > END
-    assert [fitted.decode(corpus.source(row)) for row in range(len(corpus))] == [f"<s>: {text}" for text in texts]
-    assert [fitted.decode(corpus.target(row)) for row in range(len(corpus))] == texts[::-1]
+    assert [restore(fitted.decode(corpus.source(row)), spans[row]) for row in range(len(corpus))] == [f"<s>: {text}" for text in texts]
+    assert [restore(fitted.decode(corpus.target(row)), spans[row]) for row in range(len(corpus))] == texts[::-1]
 
 
 def test_a_tokenizer_is_the_same_bytes_for_the_same_texts() -> None:
-    texts = [text for pair in PAIRS for text in pair]
-    assert fit_tokenizer(texts, TOKENIZER).model == fit_tokenizer(texts, TOKENIZER).model
+    sources, targets = zip(*PAIRS, strict=True)
+    assert fit_tokenizer(sources, targets, TOKENIZER).model == fit_tokenizer(sources, targets, TOKENIZER).model
 
 
 def test_a_vocabulary_that_the_corpus_does_not_allow_is_named_with_what_is_possible() -> None:
-    for size in (5000, 262):
+    for size in (5000, 278):
         with pytest.raises(UserError, match=f"tokenizer.vocabulary_size is {size}"):
-            fit_tokenizer(["abc def", "图像 文件 打开"], TokenizerSettings(size, "unigram", 1.0, 1))
+            fit_tokenizer(["abc def"], ["图像 文件 打开"], TokenizerSettings(size, "unigram", 1.0, 1, True))
 
 
 def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokenizer: Tokenizer, tmp_path: object) -> None:

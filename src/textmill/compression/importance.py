@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from textmill.model.layers import Attention, FeedForward
 from textmill.model.transformer import Transformer
 from textmill.tokens.batching import Batch
-from textmill.tokens.tokenizer import PAD
+from textmill.tokens.special import PAD
 from textmill.training.objective import label_smoothed_nll
 
 

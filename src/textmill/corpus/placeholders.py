@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 
-_PLACEHOLDER = re.compile(
+PLACEHOLDER_PATTERN = (
     r"%\([A-Za-z_]\w*\)[-+ 0#]*\d*(?:\.\d+)?[diouxXeEfFgGcrsa]"  # %(name)s
     r"|%\d+\$[-+ 0#]*\d*(?:\.\d+)?[diouxXeEfFgGcrsa]"  # %1$s
     r"|%[1-9](?![\d%$])"  # %1 (Qt, KDE)
     r"|%[-+0#]*\d*(?:\.\d+)?[diouxXeEfFgGcrs](?![A-Za-z])"  # %s, but neither `100% sure` nor `%start`
     r"|\{[A-Za-z_0-9.\[\]]*(?:![rsa])?(?::[^{}]*)?\}"  # {}, {0}, {name!r:>10}
 )
+_PLACEHOLDER = re.compile(PLACEHOLDER_PATTERN)
 
 
 def placeholders(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from textmill.decoding.search import Hypothesis
 from textmill.settings.inference import DecodeSettings
-from textmill.tokens.tokenizer import BEGIN, END
+from textmill.tokens.special import BEGIN, END
 
 
 class StepFunction(Protocol):

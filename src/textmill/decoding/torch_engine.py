@@ -20,7 +20,7 @@ from textmill.model.weights import load_model
 from textmill.progress import Progress
 from textmill.settings.inference import DecodeSettings
 from textmill.tokens.batching import padded
-from textmill.tokens.tokenizer import BEGIN, END
+from textmill.tokens.special import BEGIN, END
 
 _SCORE_BATCH = 64
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 from sacrebleu.metrics import CHRF
 
 from textmill.decoding.search import Engine
-from textmill.decoding.translate import translate
+from textmill.decoding.translate import encode_sources, translate
 from textmill.errors import UserError
 from textmill.evaluation.metrics import METRICS, measure, resamplings
 from textmill.settings.inference import DecodeSettings
@@ -54,8 +54,7 @@ def score_outputs(
 
 def reference_loss(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> dict[str, float]:
     """Cross entropy of the references in nats per token, end symbols counted, and its exponential, the perplexity."""
-    sources = tokenizer.encode_batch(with_tasks(test["source"], test["task"]))
-    targets = tokenizer.encode_batch(test["target"].tolist())
+    sources, targets = tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist())
     scores = engine.score(sources, targets)
     loss = -sum(map(math.fsum, scores)) / sum(map(len, scores))
     return {"loss": loss, "perplexity": math.exp(min(loss, 700))}
@@ -78,7 +77,7 @@ def evaluate_engine(
     sources = with_tasks(test["source"], test["task"])
     outputs = translate(sources, tokenizer, engine, decode)
     metrics, predictions = score_outputs(system, test, outputs, target_language, samples, seed)
-    cut = sum(len(ids) > decode.max_tokens for ids in tokenizer.encode_batch(sources))
+    cut = sum(len(ids) > decode.max_tokens for ids in encode_sources(sources, tokenizer))
     return metrics | reference_loss(engine, tokenizer, test) | {"truncated_sources": cut}, predictions
 
 
@@ -103,7 +102,7 @@ def speed_script(system: str, speed: dict[str, float]) -> str:
 
 
 def _decoded_tokens(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings) -> int:
-    return sum(len(best[0].tokens) + 1 for best in engine.translate(tokenizer.encode_batch(sources), decode))
+    return sum(len(best[0].tokens) + 1 for best in engine.translate(encode_sources(sources, tokenizer), decode))
 
 
 def _timed(action: Callable[[], int]) -> tuple[int, float]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from textmill.model.layers import AddNorm, Attention, FeedForward
 from textmill.model.transformer import DecoderLayer, EncoderLayer, Transformer
-from textmill.tokens.tokenizer import BEGIN, END, UNKNOWN
+from textmill.tokens.special import BEGIN, END, UNKNOWN
 
 _ACTIVATIONS = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU}
 QUANTIZATIONS: dict[str, str | None] = {"float32": None, "int8": "int8"}

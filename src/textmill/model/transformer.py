@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from textmill.model.layers import AddNorm, Attention, Cache, FeedForward, sinusoids
 from textmill.settings.model import ModelSettings
-from textmill.tokens.tokenizer import PAD
+from textmill.tokens.special import PAD
 
 
 @dataclass(frozen=True)

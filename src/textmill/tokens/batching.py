@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import BEGIN, END, PAD
+from textmill.tokens.special import BEGIN, END, PAD
 
 
 class Batch(NamedTuple):

@@ -17,8 +17,7 @@ def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSet
     Pairs with more than `max_tokens` on a side are left out and counted.
     Returns the corpus and {"pairs", "too_long", "source_tokens", "target_tokens"}. Raises UserError if none is left.
     """
-    sources = tokenizer.encode_batch(with_tasks(pairs["source"], pairs["task"]))
-    targets = tokenizer.encode_batch(pairs["target"].tolist())
+    sources, targets = tokenizer.encode_pairs(with_tasks(pairs["source"], pairs["task"]), pairs["target"].tolist())
     kept = [
         index
         for index, (source, target) in enumerate(zip(sources, targets, strict=True))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
@@ -12,8 +12,9 @@ import sentencepiece
 from textmill.errors import UserError
 from textmill.files import write_bytes
 from textmill.settings.tokens import TokenizerSettings
+from textmill.tokens.protection import SLOTS, Protected, protect, protect_target
+from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
 
-PAD, UNKNOWN, BEGIN, END = 0, 1, 2, 3
 # SentencePiece writes a space as U+2581, so that character of a text would come back as a space. A code point that Unicode
 # keeps free of characters stands for it.
 _SPACE_SIGN, _STAND_IN = "\u2581", "\ufdd0"
@@ -27,6 +28,7 @@ class Tokenizer:
         self._processor.LoadFromSerializedProto(model)
         self.model = model
         self.pieces: list[str] = [self._processor.IdToPiece(index) for index in range(self._processor.GetPieceSize())]
+        self.has_slots = SLOTS[0] in self.pieces
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
@@ -51,29 +53,46 @@ class Tokenizer:
         """`encode` for many texts."""
         return [self.encode(text) for text in texts]
 
+    def protect(self, source: str) -> Protected:
+        """The source as the model sees it: with slots in place of its spans, if this tokenizer was fitted with slots."""
+        return protect(source) if self.has_slots else Protected(source, ())
+
+    def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
+        """Sources and targets as the model sees them, the target's spans in the slots of its source."""
+        protected = [self.protect(source) for source in sources]
+        return (
+            self.encode_batch([source.text for source in protected]),
+            self.encode_batch([protect_target(target, source.spans) for source, target in zip(protected, targets, strict=True)]),
+        )
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
         text: str = self._processor.DecodeIds([index for index in ids if index > END])
         return text.replace(_STAND_IN, _SPACE_SIGN)
 
 
-def fit_tokenizer(texts: Iterable[str], settings: TokenizerSettings) -> Tokenizer:
-    """Train a tokenizer on `texts`.
+def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: TokenizerSettings) -> Tokenizer:
+    """Train a tokenizer on pairs: all sources, then all targets.
 
     Text is taken as it is (no Unicode folding, spaces kept), so that decoding gives it back. The model is a function
     of the texts, their order and the settings: it is fed through an iterator, because file names would be stored in it.
     Raises UserError if the texts do not allow so large a vocabulary.
     """
     written = io.BytesIO()
+    if settings.protect_spans:
+        protected = [protect(source) for source in sources]
+        sources = [source.text for source in protected]
+        targets = [protect_target(target, source.spans) for source, target in zip(protected, targets, strict=True)]
     try:
         sentencepiece.SentencePieceTrainer.Train(
-            sentence_iterator=(text.replace(_SPACE_SIGN, _STAND_IN) for text in texts),
+            sentence_iterator=(text.replace(_SPACE_SIGN, _STAND_IN) for text in (*sources, *targets)),
             model_writer=written,
             model_type=settings.model_type,
             vocab_size=settings.vocabulary_size,
             character_coverage=settings.character_coverage,
             num_threads=settings.num_threads,
             byte_fallback=True,
+            user_defined_symbols=list(SLOTS) if settings.protect_spans else [],
             normalization_rule_name="identity",
             remove_extra_whitespaces=False,
             max_sentence_length=1 << 20,

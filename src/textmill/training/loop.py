@@ -23,7 +23,7 @@ from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch, epoch_rows, make_batch, token_budget_batches
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import PAD
+from textmill.tokens.special import PAD
 from textmill.training.averaging import averaged
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.objective import label_smoothed_nll
