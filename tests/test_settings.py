@@ -34,7 +34,7 @@ def test_the_default_settings_are_right() -> None:
         ("collect", "sources", [], "collect.sources: is empty"),
         ("collect", "sources", [{"format": "jsonl"}], "collect.sources[0].path: give either path or wheel"),
         ("collect", "sources", [{"format": "jsonl", "path": "x", "weight": 0}], "collect.sources[0].weight: must be between 0.01 and 100"),
-        ("collect", "sources", [{"format": "jsonl", "path": "x", "task": "a: b"}], "collect.sources[0].task: may hold neither a colon"),
+        ("collect", "sources", [{"format": "jsonl", "path": "x", "task": "qa_zh"}], "collect.sources[0].task: may hold small letters"),
         ("collect", "sources", [{"format": "lines", "path": "x"}], "collect.sources[0].target_path: needed with format lines"),
         ("collect", "sources", [{"format": "conversations", "path": "x", "turn_separator": " "}], "turn_separator: must be visible"),
         ("collect", "sources", [{"format": "text", "path": ""}], "collect.sources[0].path: is empty"),
