@@ -115,6 +115,12 @@ def whole_text(file: SourceFile, content: bytes) -> str:
         raise UserError(f"{file.name}:{line}: {not_utf8(content[error.start])}") from None
 
 
+def require_proportion(name: str, unpacked_bytes: int, packed_bytes: int) -> None:
+    """Raise UserError if so few bytes cannot have been so much text."""
+    if unpacked_bytes > max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * packed_bytes):
+        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text; remove it.")
+
+
 def not_utf8(byte: int) -> str:
     """The end of a message about a byte that is no UTF-8."""
     return f"byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8 (such as iconv -f GB18030 -t UTF-8)."
@@ -143,8 +149,7 @@ class _Unpacked(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], file: SourceFile) -> None:
         self._stream, self._file, self._read = stream, file, 0
-        size = file.path.stat().st_size if file.content is None else len(file.content)
-        self._limit = max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * size)
+        self._size = file.path.stat().st_size if file.content is None else len(file.content)
 
     def readable(self) -> bool:
         return True
@@ -153,6 +158,5 @@ class _Unpacked(io.RawIOBase):
         piece = self._stream.read(len(memoryview(buffer)))  # type: ignore[arg-type]
         memoryview(buffer)[: len(piece)] = piece  # type: ignore[arg-type]
         self._read += len(piece)
-        if self._read > self._limit:
-            raise UserError(f"{self._file.name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text; remove it.")
+        require_proportion(self._file.name, self._read, self._size)
         return len(piece)
