@@ -43,6 +43,7 @@ def export_model(
             _write_package(candidate, folder / name, tokenizer, decode, corpus.tasks)
     return {
         "parity": {name: asdict(parity) for name, parity in parities.items()},
+        "parity_sentences": min(export.parity_sentences, len(corpus)),
         "size_bytes": {name: (folder / name / "model.bin").stat().st_size for name in QUANTIZATIONS},
         "parameters": num_parameters(model),
         "torch_size_bytes": weights.stat().st_size,
