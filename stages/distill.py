@@ -2,9 +2,7 @@
 
 in   data/encode/development.safetensors                all development pairs as token ids, with their folds
      data/tokenizer/tokenizer.model                     to compare outputs with references as text
-     models/train/${split.folds[0]}/model.safetensors   the teachers, one a fold
-     models/train/${split.folds[1]}/model.safetensors
-     models/train/${split.folds[2]}/model.safetensors
+     models/train/*/model.safetensors                   the teachers, one a fold; dvc.yaml names each
 out  models/distill/model.safetensors                   the student
      models/distill/history.csv                         its learning curve
      models/distill/corpus.safetensors                  what it learned: originals and the teachers' outputs

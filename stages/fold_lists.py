@@ -25,7 +25,7 @@ def check_fold_lists(pipeline: str, num_folds: int) -> None:
         if folds != wanted:
             raise UserError(
                 f"dvc.yaml: {pattern} is listed for folds {sorted(folds)}, but split.folds in params.yaml is {sorted(wanted)}."
-                " Add or remove lines there until both agree."
+                " Run `make folds`."
             )
 
 

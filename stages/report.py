@@ -2,7 +2,7 @@
 
 in   data/collect/metrics.json
      data/clean/metrics.json
-     data/clean/rejected.parquet
+     data/clean/samples.json
      data/split/metrics.json
      data/tokenizer/metrics.json
      data/encode/metrics.json

@@ -1,9 +1,11 @@
-"""Cut off a test set and make folds, over groups of similar sources that are never taken apart.
+"""Cut off a test set and make folds, over groups of similar pairs that are never taken apart.
 
 in   data/clean/pairs.parquet             cleaned pairs
-out  data/split/development.parquet       the same columns and fold; group is the number of the component
+out  data/split/development.parquet       the same columns and folds, one number a repeat; group is the number of the group
      data/split/test.parquet              read by the evaluate stages alone
-     data/split/metrics.json              sizes of test set and folds, number of groups, size of the largest
+     data/split/removed.parquet           pairs that know the test set, with the reason and the test pair that they know
+     data/split/metrics.json              sizes and balance of test set and folds, what was grouped by what, and the score
+                                          that a naive split would have invented
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import pyarrow as pa
 from stages.runner import run_stage
 from textmill import paths
 from textmill.corpus.split import split_corpus
+from textmill.evaluation.leak import measure_leak
 from textmill.files import write_json
 from textmill.settings.corpus import SplitSettings
 from textmill.tables import PAIR_SCHEMA, extended, read_table, write_table
@@ -22,11 +25,14 @@ from textmill.tracking import RunLog
 def main(split: SplitSettings, seed: int, log: RunLog) -> None:
     pairs = read_table(paths.CLEAN)
     log.dataset(paths.CLEAN, "clean", len(pairs))
-    development, test, metrics = split_corpus(pairs, split, seed)
-    write_table(paths.DEVELOPMENT, development, extended(PAIR_SCHEMA, {"fold": pa.int16()}))
-    write_table(paths.TEST, test, PAIR_SCHEMA)
+    result = split_corpus(pairs, split, seed)
+    write_table(paths.DEVELOPMENT, result.development, extended(PAIR_SCHEMA, {"folds": pa.list_(pa.int16())}))
+    write_table(paths.TEST, result.test, PAIR_SCHEMA)
+    write_table(paths.REMOVED, result.removed, extended(PAIR_SCHEMA, {"reason": pa.string(), "test_id": pa.string()}))
+    metrics = result.metrics | {"leak": measure_leak(result, seed)}
     write_json(paths.SPLIT_METRICS, metrics)
     log.metrics(metrics)
+    log.artifact(paths.REMOVED)
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ def tokenizer() -> Tokenizer:
 @pytest.fixture(scope="session")
 def corpus(tokenizer: Tokenizer) -> EncodedCorpus:
     sources, targets = tokenizer.encode_pairs(*zip(*PAIRS, strict=True))
-    return encoded_corpus(sources, targets, np.arange(len(PAIRS)) % 3, len(tokenizer.pieces))
+    return encoded_corpus(sources, targets, np.arange(len(PAIRS))[:, None] % 3, len(tokenizer.pieces))
 
 
 @pytest.fixture

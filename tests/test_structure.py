@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from scripts.fold_lists import with_folds
 from scripts.stage_deps import main as stage_deps
 from stages.fold_lists import check_fold_lists
 from textmill.errors import UserError
@@ -87,8 +88,8 @@ def test_the_contract_of_a_stage_names_what_dvc_yaml_declares() -> None:
         outputs = [path if isinstance(path, str) else next(iter(path)) for path in [*stage.get("outs", []), *stage.get("metrics", [])]]
         for path in [*data, *outputs]:
             shown = (
-                re.sub(r"models/train/\$\{split\.folds\[\d\]\}|data/evaluate/[\w${}.\[\]-]+(?=/)", _starred, path)
-                if name == "report"
+                re.sub(r"models/train/\$\{split\.folds\[\d+\]\}|data/evaluate/[\w${}.\[\]-]+(?=/)", _starred, path)
+                if name in ("report", "distill")
                 else path
             )
             assert re.search(rf"(^|\s){re.escape(shown)}(\s|$)", contract), f"{script}: {shown} is not in the contract"
@@ -118,6 +119,18 @@ def test_lists_of_folds_are_checked_and_right() -> None:
             check_fold_lists(changed, folds)
 
 
+def test_lists_of_folds_are_rewritten_and_nothing_else() -> None:
+    text = Path("dvc.yaml").read_text(encoding="utf-8")
+    for number in (1, 2, 12):
+        changed = with_folds(text, list(range(number)))
+        check_fold_lists(changed, number)
+        assert with_folds(changed, [0, 1, 2]) == text, "there and back"
+        loaded = YAML(typ="safe").load(changed)
+        assert loaded["stages"]["distill"]["deps"].count("data/tokenizer/tokenizer.model") == 1
+        assert [line for line in changed.split("\n") if "#" in line] == [line for line in text.split("\n") if "#" in line]
+        assert len(loaded["stages"]["evaluate"]["foreach"]) == number + 2
+
+
 def test_pins_of_packages_agree_with_the_constraints() -> None:
     pins = YAML(typ="safe").load(Path("packages.yaml").read_text(encoding="utf-8"))["packages"]
     lines = Path("constraints.txt").read_text(encoding="utf-8").lower().split("\n")
@@ -133,6 +146,15 @@ def test_no_pickle_and_no_unsafe_loading() -> None:
         assert not re.search(
             r"^\s*(import|from) (pickle|joblib|dill|cloudpickle)|torch\.(load|save)\(|allow_pickle=True|\bsplitlines\(", text, re.MULTILINE
         ), path
+
+
+def test_the_knobs_of_cleaning_are_the_tables_of_the_room() -> None:
+    from textmill.corpus.privacy import KINDS
+    from textmill.corpus.repairs import REPAIRS
+    from textmill.settings.cleaning import PrivacySettings, RepairSettings
+
+    assert list(RepairSettings.__dataclass_fields__) == list(REPAIRS)
+    assert set(PrivacySettings.__dataclass_fields__) == set(KINDS)
 
 
 def test_the_choices_of_the_settings_are_the_tables_of_the_rooms() -> None:

@@ -14,10 +14,12 @@ COLLECT_METRICS = Path("data/collect/metrics.json")
 
 CLEAN = Path("data/clean/pairs.parquet")
 REJECTED = Path("data/clean/rejected.parquet")
+CLEAN_SAMPLES = Path("data/clean/samples.json")
 CLEAN_METRICS = Path("data/clean/metrics.json")
 
 DEVELOPMENT = Path("data/split/development.parquet")
 TEST = Path("data/split/test.parquet")
+REMOVED = Path("data/split/removed.parquet")
 SPLIT_METRICS = Path("data/split/metrics.json")
 
 TOKENIZER = Path("data/tokenizer/tokenizer.model")

@@ -120,6 +120,12 @@ def read_batches(path: Path, rows: int) -> Iterator[pd.DataFrame]:
             yield frame
 
 
+def num_rows(path: Path) -> int:
+    """Rows of a table that a stage wrote, by its footer. Raises UserError if the file is missing or damaged."""
+    with _naming(path), pq.ParquetFile(path) as file:
+        return int(file.metadata.num_rows)
+
+
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Errors of Arrow, as one line with the file."""

@@ -18,7 +18,7 @@ from textmill.model.layers import Attention, FeedForward
 from textmill.model.transformer import Shape, Transformer, num_parameters
 from textmill.settings.training import DistillSettings, PruneSettings
 from textmill.tokens.batching import make_batch, padded
-from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.special import BEGIN
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
@@ -117,12 +117,54 @@ def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer
     pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
     assert counts["originals"] == len(corpus) and counts["taught"] == len(corpus)
     taught = range(len(corpus), len(pairs))
-    written = [(int(pairs.fold[row]), set(pairs.target(row))) for row in taught]
+    written = [(int(pairs.folds[row, 0]), set(pairs.target(row))) for row in taught]
     if teaching == "out_of_fold":
         assert all(tokens == {10 + fold} for fold, tokens in written)
     else:
         assert len({frozenset(tokens) for _, tokens in written}) < 3 or any(tokens != {10 + fold} for fold, tokens in written)
     assert [pairs.source(row) for row in taught] == [corpus.source(row) for row in range(len(corpus))]
+
+
+@pytest.mark.parametrize(
+    ("folds", "taught_by_all", "writers"),
+    [
+        ([[0], [1], [2], [3], [4]], 3, [{0}, {1}, {0, 1}, {0, 1}, {0, 1}]),  # two of five folds have a teacher
+        ([[0, 2], [1, 2], [0, 3], [1, 3], [1, 2]], 0, [{0}, {1}, {0}, {1}, {1}]),  # two repeats, the second without teachers
+    ],
+    ids=["hold-out", "repeats"],
+)
+def test_a_source_that_no_teacher_had_left_out_is_taught_by_all(
+    corpus: EncodedCorpus, tokenizer: Tokenizer, folds: list[list[int]], taught_by_all: int, writers: list[set[int]]
+) -> None:
+    few = encoded_corpus(
+        [corpus.source(row) for row in range(5)], [corpus.target(row) for row in range(5)], np.array(folds), corpus.vocabulary_size
+    )
+    teachers = [writer(corpus, {10 + fold}) for fold in range(2)]
+    decode = type(DECODE)(beam_size=2, length_penalty=1.0, max_tokens=1, batch_size=64)
+    settings = DistillSettings(**{**DISTILL.__dict__, "teaching": "out_of_fold", "num_hypotheses": 1})
+    pairs, counts = distilled_corpus(few, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
+    assert counts["taught_by_all"] == taught_by_all
+    for row, expected in enumerate(writers):
+        assert {token - 10 for token in pairs.target(5 + row)} <= expected
+
+
+def test_the_teachers_of_all_repeats_decode_together(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    few = encoded_corpus([corpus.source(0)], [corpus.target(0)], np.array([[0, 3]]), corpus.vocabulary_size)
+    teachers = [writer(corpus, pieces) for pieces in ({10, 11}, {12}, {13}, {11, 14})]  # folds 0 and 3 agree on piece 11 alone
+    decode = type(DECODE)(beam_size=2, length_penalty=1.0, max_tokens=1, batch_size=64)
+    settings = DistillSettings(**{**DISTILL.__dict__, "teaching": "out_of_fold", "num_hypotheses": 1})
+    pairs, _ = distilled_corpus(few, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
+    assert pairs.target(1) == [11]
+
+
+def writer(corpus: EncodedCorpus, pieces: set[int]) -> Transformer:
+    """A model that writes nothing but these pieces."""
+    torch.manual_seed(1)
+    network = Transformer(Shape.of(MODEL, corpus.vocabulary_size)).eval()
+    with torch.no_grad():
+        network.output_bias.fill_(-50.0)
+        network.output_bias[list(pieces)] = 0.0
+    return network
 
 
 def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model: Transformer) -> None:
@@ -143,4 +185,4 @@ def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, to
     pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert counts["originals"] == 0
     assert len(pairs) == counts["taught"] == len(corpus) - counts["empty_outputs"]
-    assert np.isin(pairs.fold.numpy(), [0, 1, 2]).all()
+    assert np.isin(pairs.folds.numpy(), [0, 1, 2]).all()

@@ -1,115 +1,122 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from cleaning import CLEAN, EVERYTHING_OFF, cleaned, filters, frame
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from test_evidence import PAIRS
 
-from textmill.corpus.clean import clean_corpus
-from textmill.corpus.filters import FILTERS
-from textmill.corpus.placeholders import placeholders
-from textmill.corpus.repairs import REPAIRS
+from textmill.corpus import clean as clean_module
+from textmill.corpus import ordering
+from textmill.corpus.cleaning_counts import REASONS
 from textmill.errors import UserError
-from textmill.settings.corpus import CleanSettings, LanguageSettings
+from textmill.settings.corpus import LanguageSettings
 
-CLEAN = CleanSettings(
-    max_characters=60,
-    max_length_ratio=4.0,
-    min_ratio_characters=12,
-    wide_character_weight=2.0,
-    reject_copies=True,
-    match_placeholders=True,
-    duplicates="pair",
-)
-LANGUAGES = LanguageSettings("en", "zh")
-
-
-def frame(pairs: list[tuple[str, str]]) -> pd.DataFrame:
-    rows = [(f"0-{number}", source, target, "", "file", number + 1) for number, (source, target) in enumerate(pairs)]
-    return pd.DataFrame(rows, columns=["id", "source", "target", "group", "origin", "line"])
+DIRTY = [
+    ("<p>Open the window.</p>", "<b>打开窗户。</b>"),
+    ("Write to user7@example.com today.", "今天写信到 user7@example.com 吧。"),
+    ("Tom sees the house.", "汤姆看见房子。"),
+    ("TOM SEES THE HOUSE .", "汤姆看见房子。"),
+    ("Lost text", "丢了\ufffd"),
+    ("Same", "Same"),
+    ("Close the door.", "关上门。"),
+    ("Close the door.", "关上门。"),
+]
 
 
-@pytest.mark.parametrize(
-    ("text", "mended", "repair"),
-    [
-        ("naÃ¯ve", "naïve", "mojibake"),
-        ("a\u200bb\x00", "ab", "invisible"),
-        ("e\u0301", "é", "composition"),
-        ("  a \t b\u00a0\u3000c \n\n\n\n d ", "a b c\n\nd", "whitespace"),
-        ("保存，“文件”！？（Ａ）", "保存，“文件”！？（Ａ）", None),
-        ("👩\u200d💻", "👩\u200d💻", None),
-        ("line\u2028separator", "line separator", None),
-        ("&lt;b&gt;%(name)s", "&lt;b&gt;%(name)s", None),
-    ],
-)
-def test_repairs(text: str, mended: str, repair: str | None) -> None:
-    result = text
-    for function in REPAIRS.values():
-        result = function(result)
-    if text != "line\u2028separator":  # ftfy makes it a line end
-        assert result == mended
-    if repair is not None:
-        assert REPAIRS[repair](text) != text
+def corpus() -> pd.DataFrame:
+    return frame([*map(tuple, PAIRS), *DIRTY])  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "reason"),
-    [
-        ("Save the file", "保存文件", ""),
-        ("OK", "确定", ""),
-        ("", "空", "empty"),
-        ("\u200b \n", "空", "empty"),
-        ("a" * 61, "很长", "too_long"),
-        ("GNU", "GNU", "copy"),
-        ("Name", "Name:", "wrong_script"),
-        ("文件", "文件夹", "wrong_script"),
-        ("A", "一" * 20, "length_ratio"),
-        ("Save %s", "保存", "placeholder_mismatch"),
-        ("Save {name}", "保存 {名}", "placeholder_mismatch"),
-    ],
-)
-def test_filters_give_their_reason(source: str, target: str, reason: str) -> None:
-    kept, rejected, _ = clean_corpus(frame([("Keep me", "留下"), (source, target)]), CLEAN, LANGUAGES)
-    assert rejected["reason"].tolist() == ([reason] if reason else [])
-    assert len(kept) == (1 if reason else 2)
+def test_every_step_leaves_its_trace(tmp_path: Path) -> None:
+    result = cleaned(corpus(), tmp_path)
+    kept = dict(zip(result.kept["source"], result.kept["target"], strict=True))
+    assert kept["Open the window."] == "打开窗户。"
+    assert kept["Write to <EMAIL> today."] == "今天写信到 <EMAIL> 吧。"
+    rejected = dict(zip(result.rejected["source"], result.rejected["reason"], strict=True))
+    assert rejected["TOM SEES THE HOUSE ."] == "near_duplicate"
+    assert rejected["Lost text"] == "damaged"
+    assert rejected["Same"] == "copy"
+    assert rejected["Close the door."] == "duplicate"
+    metrics = result.metrics
+    assert metrics["private"]["email"] == 1
+    assert metrics["repaired"]["markup"] == 1
+    assert metrics["rejected"]["copy"] == 1
+    assert metrics["evidence_rows"] > 900
+    (sample,) = result.samples["repaired"]["markup"]
+    assert (sample["source"], sample["clean_source"]) == ("<p>Open the window.</p>", "Open the window.")
+    assert result.samples["private"]["email"][0]["source"] == "Write to <EMAIL> today.", "a sample must not show it either"
+    assert result.samples["rejected"]["copy"][0]["line"] == len(PAIRS) + 6
 
 
-@pytest.mark.parametrize(("duplicates", "kept"), [("pair", 2), ("source", 1), ("none", 3)])
-def test_duplicates(duplicates: str, kept: int) -> None:
-    settings = CleanSettings(**{**CLEAN.__dict__, "duplicates": duplicates})
-    rows, rejected, _ = clean_corpus(frame([("Open", "打开"), ("Open ", "打开"), ("Open", "开启")]), settings, LANGUAGES)
-    assert len(rows) == kept
-    assert set(rejected["reason"]) <= {"duplicate"}
-    assert rows["id"].iloc[0] == "0-0"
+def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = corpus()
+    rows = rows.assign(origin=[f"file-{number % 3}" for number in range(len(rows))])
+    first = cleaned(rows.sort_values(["origin", "line"]), tmp_path)
+    monkeypatch.setattr(ordering, "_BUCKET_ROWS", 100)
+    monkeypatch.setattr(clean_module, "CHUNK_ROWS", 37)
+    shuffled = rows.iloc[np.random.default_rng(0).permutation(len(rows))]
+    assert cleaned(shuffled, tmp_path).bytes == first.bytes
 
 
-def test_a_corpus_that_nothing_of_passes_is_an_error_with_the_reasons() -> None:
-    with pytest.raises(UserError, match=r"no pair of 2 passed \(copy: 1, empty: 1\)|no pair of 2 passed \(empty: 1, copy: 1\)"):
-        clean_corpus(frame([("a", "a"), ("", "b")]), CLEAN, LANGUAGES)
+def test_two_workers_give_the_same_bytes_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clean_module, "CHUNK_ROWS", 200)
+    one = cleaned(corpus(), tmp_path)
+    two = cleaned(corpus(), tmp_path, replace(CLEAN, workers=2))
+    assert two.bytes == one.bytes
+    assert two.metrics == one.metrics
 
 
-@given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=30))
-def test_every_row_is_kept_or_rejected_with_a_reason(pairs: list[tuple[str, str]]) -> None:
-    rows = frame([("Keep me", "留下"), *pairs])
-    kept, rejected, metrics = clean_corpus(rows, CLEAN, LANGUAGES)
-    assert sorted([*kept["id"], *rejected["id"]]) == sorted(rows["id"])
-    assert metrics["rows_in"] == len(rows) == metrics["rows_out"] + sum(metrics["rejected"].values())
-    assert set(rejected["reason"]) <= {*FILTERS, "duplicate"}
-    assert sum(metrics["source_characters"]["counts"]) == len(kept)
+@hypothesis_settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=20))
+def test_every_row_is_kept_or_rejected_with_a_reason(tmp_path: Path, pairs: list[tuple[str, str]]) -> None:
+    rows = frame([("Keep me", "留下我吧"), *pairs])
+    result = cleaned(rows, tmp_path)
+    assert sorted([*result.kept["id"], *result.rejected["id"]]) == sorted(rows["id"])
+    assert result.metrics["rows_in"] == len(rows) == result.metrics["rows_out"] + sum(result.metrics["rejected"].values())
+    assert set(result.rejected["reason"]) <= set(REASONS) == set(result.metrics["rejected"])
+    assert sum(result.metrics["source_characters"]["counts"]) == len(result.kept)
+    raw = rows.set_index("id")["source"]
+    assert all(raw[each] == source for each, source in zip(result.rejected["id"], result.rejected["source"], strict=True))
 
 
-@pytest.mark.parametrize(
-    ("text", "found"),
-    [
-        ("%s of %d", ["%d", "%s"]),
-        ("%(name)s and %(count)03d", ["%(count)03d", "%(name)s"]),
-        ("%1 %2", ["%1", "%2"]),
-        ("%1$s", ["%1$s"]),
-        ("{} {0} {name!r:>10}", ["{0}", "{name!r:>10}", "{}"]),
-        ("100% sure, 50%% off", []),
-        ("%%s", []),
-        ("5 %", []),
-    ],
-)
-def test_placeholders(text: str, found: list[str]) -> None:
-    assert placeholders(text) == sorted(found)
+def test_with_everything_off_rows_pass_as_they_are(tmp_path: Path) -> None:
+    rows = corpus()
+    result = cleaned(rows, tmp_path, EVERYTHING_OFF)
+    assert result.rejected.empty
+    assert result.kept[["id", "source", "target"]].equals(rows[["id", "source", "target"]])
+
+
+def test_labels_need_few_knobs(tmp_path: Path) -> None:
+    settings = filters(max_length_ratio=0.0, copies=False, truncated=0.0, misaligned=0.0, max_length_deviation=0.0, scripts=True)
+    rows = frame([("What a film, I loved every minute of it.", "1"), ("Dull.", "0"), ("Quite good in the end.", "1")])
+    assert cleaned(rows, tmp_path, settings, LanguageSettings("en", "und")).rejected.empty
+
+
+def test_a_file_that_is_not_what_it_claims_is_called_so(tmp_path: Path) -> None:
+    cantonese = [(pair.source, f"佢哋{pair.target}嘅") for pair in PAIRS[:90]]
+    result = cleaned(frame([*cantonese, ("Good morning to you.", "早上好啊。")]), tmp_path)
+    warning = result.metrics["warnings"][0]
+    assert "99% of the targets are not zh; most of those are yue (written Cantonese)" in warning
+    assert result.metrics["chinese_variants"]["target"]["cantonese"] == 90
+    assert result.metrics["languages"]["target"] == {"yue": 90, "zh": 1}
+
+
+def test_an_empty_corpus_and_one_that_nothing_of_passes_are_errors_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pairs\.parquet: holds no pairs"):
+        cleaned(frame([]), tmp_path)
+    (tmp_path / "kept.parquet").write_text("from an earlier run")
+    with pytest.raises(UserError, match=r"no pair of 2 passed \(copy: 1, empty: 1\)"):
+        cleaned(frame([("a b c", "a b c"), ("", "b")]), tmp_path)
+    assert (tmp_path / "kept.parquet").read_text() == "from an earlier run"
+
+
+def test_a_scheduler_that_does_not_answer_is_an_error_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"clean\.scheduler: nobody to work at tcp://127\.0\.0\.1:9 .*Start it"):
+        cleaned(frame([("a", "b")]), tmp_path, replace(CLEAN, scheduler="tcp://127.0.0.1:9"))

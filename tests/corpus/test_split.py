@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,18 +9,52 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import PAIRS
 
-from textmill.corpus.groups import group_numbers, normalized_source
-from textmill.corpus.split import split_corpus
+from textmill.corpus.decontamination import contaminated, units
+from textmill.corpus.folds import dealt, imbalance, test_rows
+from textmill.corpus.groups import compared_texts, group_pairs, label_tasks
+from textmill.corpus.near_duplicates import jaccard
+from textmill.corpus.normalization import letters_only
+from textmill.corpus.split import SplitCorpus, split_corpus
 from textmill.errors import UserError
 from textmill.settings.corpus import SplitSettings
 
-SPLIT = SplitSettings(folds=[0, 1, 2], test_share=0.15, similarity=0.9)
+test_rows.__test__ = False  # type: ignore[attr-defined]
 
 
-def frame(sources: list[str], groups: list[str] | None = None) -> pd.DataFrame:
-    groups = groups or [""] * len(sources)
-    rows = [(f"0-{number}", source, "x", group, "file", number) for number, (source, group) in enumerate(zip(sources, groups, strict=True))]
-    return pd.DataFrame(rows, columns=["id", "source", "target", "group", "origin", "line"])
+def settings_with(**changes: object) -> SplitSettings:
+    values = {"folds": [0, 1, 2], "num_folds": 3, "repeats": 1, "test_share": 0.15, "similarity": 0.7, "group_targets": "never"}
+    return SplitSettings(**{**values, "overlap_units": 13, **changes})  # type: ignore[arg-type]
+
+
+def frame(sources: list[str], **columns: list[str]) -> pd.DataFrame:
+    rows = len(sources)
+    given_columns = {"target": ["x"] * rows, "group": [""] * rows, "task": [""] * rows, "official_split": [""] * rows} | columns
+    numbers = list(range(rows))
+    table = {
+        "id": [f"0-{number:05}" for number in numbers],
+        "source": sources,
+        "origin": ["file"] * rows,
+        "line": numbers,
+        "weight": [1.0] * rows,
+    }
+    return pd.DataFrame({**table, **given_columns})
+
+
+def sentences(size: int, seed: int = 1) -> list[str]:
+    """Two thirds of them alone, the rest in families that differ by a word."""
+    rng = random.Random(seed)
+    words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 8))) for _ in range(600)]
+    made = [" ".join(rng.choices(words, k=rng.randint(5, 9))) for _ in range(size)]
+    for place in range(2, size, 3):
+        made[place] = made[place - 1] + " " + rng.choice(words)
+    return made
+
+
+def nearest_across(one: pd.DataFrame, other: pd.DataFrame) -> float:
+    """The greatest similarity between a source here and one there, by brute force."""
+    texts = compared_texts(one) + compared_texts(other)
+    first, second = np.meshgrid(np.arange(len(one)), len(one) + np.arange(len(other)))
+    return float(jaccard(texts, first.ravel(), second.ravel()).max())
 
 
 @pytest.mark.parametrize(
@@ -29,45 +65,198 @@ def frame(sources: list[str], groups: list[str] | None = None) -> pd.DataFrame:
         ("%s", "%d", False),
         ("保存。", "保存", True),
         ("Open", "Close", False),
+        ("हिन्दी", "हनद", False),
+        ("café", "cafe", False),
     ],
 )
-def test_normalized_sources(first: str, second: str, is_equal: bool) -> None:
-    assert (normalized_source(first) == normalized_source(second)) is is_equal
+def test_only_letters_and_their_marks_count(first: str, second: str, is_equal: bool) -> None:
+    assert (letters_only(first) == letters_only(second)) is is_equal
 
 
-def test_near_copies_and_the_users_groups_are_one_group() -> None:
-    numbers = group_numbers(
-        frame(["Save the file as it is", "Save the file as it was", "entirely different words", "zebra", "42"], ["", "", "", "a", "a"]),
-        similarity=0.7,
+def test_what_makes_a_group() -> None:
+    pairs = frame(
+        ["Save the file as it is", "Save the file as it was", "entirely different words", "zebra", "42", "a lonely one", "", ""],
+        group=["", "", "", "a", "a", "", "", ""],
+        target=["x", "y", "Same sentence.", "z", "w", "same sentence", "once upon a time", "once upon a time!"],
     )
-    assert numbers[0] == numbers[1] != numbers[2]
-    assert numbers[3] == numbers[4] != numbers[2]
+    for group_targets, last in (("never", False), ("always", True)):
+        numbers = group_pairs(pairs, settings_with(similarity=0.6, group_targets=group_targets), np.inf).numbers
+        assert numbers[0] == numbers[1] and numbers[3] == numbers[4] and numbers[6] == numbers[7], "near, of one user's group, no source"
+        assert len({numbers[0], numbers[2], numbers[3], numbers[6]}) == 4
+        assert bool(numbers[2] == numbers[5]) is last, "equal targets"
 
 
-@given(st.permutations(range(len(PAIRS[::2]))), st.integers(0, 3))
-@settings(max_examples=10, deadline=None)
-def test_no_group_straddles_and_the_answer_does_not_depend_on_the_order(order: list[int], seed: int) -> None:
-    pairs = frame([source for source, _ in PAIRS[::2]])
-    development, test, metrics = split_corpus(pairs, SPLIT, seed)
-    shuffled = split_corpus(pairs.iloc[order], SPLIT, seed)
-    pd.testing.assert_frame_equal(development, shuffled[0])
-    pd.testing.assert_frame_equal(test, shuffled[1])
-    assert sorted([*development["id"], *test["id"]]) == sorted(pairs["id"])
-    parts = pd.concat([development, test.assign(fold=-1)])
-    assert (parts.groupby("group")["fold"].nunique() == 1).all()
-    assert metrics["folds"] == np.bincount(development["fold"], minlength=3).tolist()
-    assert min(metrics["folds"]) > 0 and len(test) > 0
+def test_labels_are_told_from_sentences_by_task() -> None:
+    rng = random.Random(1)
+    targets = [rng.choice(["yes", "no"]) for _ in range(50)] + [f"answer number {n}" for n in range(50)]
+    pairs = frame(sentences(100), target=targets, task=["judge"] * 50 + ["answer"] * 50)
+    assert label_tasks(pairs, "auto") == {"judge": True, "answer": False}
+    assert set(label_tasks(pairs, "always").values()) == {False} and set(label_tasks(pairs, "never").values()) == {True}
+    long = frame(sentences(50), target=["the same long answer " * 4] * 50)
+    assert label_tasks(long, "auto") == {"": False}, "few but long"
 
 
-def test_nothing_in_development_is_as_near_to_the_test_set_as_the_similarity_says() -> None:
-    development, test, _ = split_corpus(frame([source for source, _ in PAIRS]), SPLIT, 1)
-    together = pd.concat([development, test], ignore_index=True).assign(group="")
-    numbers = group_numbers(together, SPLIT.similarity)
-    assert not set(numbers[: len(development)]) & set(numbers[len(development) :])
+def test_a_group_that_is_too_large_is_taken_apart_by_a_stricter_similarity_and_says_so() -> None:
+    chain = [" ".join(f"word{'abcdefghijklmnopqrstuvwxyz'[(k + i) % 26] * 3}" for i in range(6)) for k in range(26)]
+    pairs = frame(chain + sentences(60, seed=4))
+    whole, apart = group_pairs(pairs, settings_with(similarity=0.5), np.inf), group_pairs(pairs, settings_with(similarity=0.5), 20)
+    assert np.bincount(whole.numbers).max() >= 26 and not whole.is_apart.any()
+    assert np.bincount(apart.numbers).max() <= 20 and apart.is_apart[:26].all() and not apart.is_apart[26:].any()
+    assert apart.metrics["rows_by_similarity"]["0.50"] == 60 and sum(apart.metrics["rows_by_similarity"].values()) == 86
+    coarse = {tuple(np.flatnonzero(whole.numbers == number)) for number in set(whole.numbers)}
+    fine = [set(np.flatnonzero(apart.numbers == number).tolist()) for number in set(apart.numbers)]
+    assert all(any(part <= set(group) for group in coarse) for part in fine), "parts of the groups that there were"
 
 
-def test_more_folds_than_groups_and_a_group_larger_than_a_fold_are_errors_with_numbers() -> None:
-    with pytest.raises(UserError, match="make 2 groups of similar sources, too few for 3 folds"):
-        split_corpus(frame(["Alpha", "alpha", "Beta"]), SPLIT, 1)
-    with pytest.raises(UserError, match="20 of 24 pairs are one group"):
-        split_corpus(frame([f"page {number}" for number in range(20)] + ["one", "two", "three", "four"]), SPLIT, 1)
+def test_a_test_set_resembles_nothing_in_development_even_where_a_group_was_taken_apart() -> None:
+    chain = [" ".join(f"word{'abcdefghijklmnopqrstuvwxyz'[(k + i) % 26] * 3}" for i in range(6)) for k in range(26)]
+    pairs = frame(chain + sentences(40, seed=4))
+    removed = 0
+    for seed in range(6):
+        result = split_corpus(pairs, settings_with(similarity=0.5, test_share=0.3), seed)
+        assert nearest_across(result.development, result.test) < 0.5
+        assert set(result.removed["reason"]) <= {"near_source"} and set(result.removed["test_id"]) <= set(result.test["id"])
+        assert len(result.development) + len(result.test) + len(result.removed) == len(pairs)
+        removed += len(result.removed)
+    assert removed > 0
+
+
+def check(result: SplitCorpus, pairs: pd.DataFrame, split: SplitSettings) -> None:
+    parts = pd.concat([result.development.assign(part=0), result.test.assign(part=1)])
+    assert sorted([*parts["id"], *result.removed["id"]]) == sorted(pairs["id"])
+    assert (parts.groupby("group")["part"].nunique() == 1).all()
+    folds = np.stack(result.development["folds"].to_list())
+    for repeat in range(split.repeats):
+        column = result.development.assign(fold=folds[:, repeat])
+        assert (column.groupby("group")["fold"].nunique() == 1).all()
+        assert set(column["fold"]) == set(range(repeat * split.num_folds, (repeat + 1) * split.num_folds))
+    named = pairs.set_index("id")["group"]
+    for _, rows in pairs[pairs["group"] != ""].groupby("group"):
+        assert len({*parts[parts["id"].isin(rows["id"])]["group"]}) <= 1, "the user's groups"
+    assert (named[result.test["id"]].isin(named[result.development["id"]]) <= (named[result.test["id"]] == "")).all()
+
+
+@given(st.integers(0, 2**16), st.integers(0, 3), st.integers(2, 4), st.integers(1, 2))
+@settings(max_examples=12, deadline=None)
+def test_no_group_straddles_the_folds_partition_and_the_order_of_rows_does_not_matter(
+    order: int, seed: int, num_folds: int, repeats: int
+) -> None:
+    texts = sentences(90, seed)
+    rng = random.Random(seed)
+    pairs = frame(texts, group=[rng.choice(["", "", "a", "b", "c"]) if n < 30 else "" for n in range(90)])
+    split = settings_with(num_folds=num_folds, repeats=repeats, folds=[0])
+    result = split_corpus(pairs, split, seed)
+    check(result, pairs, split)
+    shuffled = split_corpus(pairs.sample(frac=1, random_state=order), split, seed)
+    for one, other in zip(result[:3], shuffled[:3], strict=True):
+        pd.testing.assert_frame_equal(one, other)
+    assert result.metrics == shuffled.metrics
+    largest = result.metrics["largest_group"]
+    sizes = np.array(result.metrics["folds"]).reshape(repeats, num_folds)
+    assert np.ptp(sizes, axis=1).max() <= 2 * largest + 2, "folds are even up to the largest group"
+    assert abs(len(result.test) - 0.15 * 90) <= 2 * largest + 4
+
+
+def test_many_small_groups_give_even_folds_of_examples_characters_and_labels() -> None:
+    rng = np.random.default_rng(0)
+    texts = sentences(3000, seed=2)
+    labels = rng.choice(["a", "b", "c"], 3000, p=[0.8, 0.15, 0.05]).tolist()
+    result = split_corpus(frame(texts, target=labels), settings_with(num_folds=5, group_targets="auto"), 3)
+    assert result.metrics["label_tasks"] == [""]
+    assert result.metrics["imbalance"]["examples"] < 0.01 and result.metrics["imbalance"]["characters"] < 0.03
+    assert abs(result.metrics["test_share"] - 0.15) < 0.01 and abs(result.metrics["test_share_of_characters"] - 0.15) < 0.02
+    shares = result.test["target"].value_counts(normalize=True)
+    assert shares["c"] == pytest.approx(labels.count("c") / 3000, rel=0.2)
+
+
+def test_an_official_test_set_is_kept_and_what_knows_it_is_removed_with_a_reason() -> None:
+    test_text = "the cat that sat on the mat in the hall saw a very small grey mouse"
+    cases = {  # source, target, group of a training row -> reason
+        "same group": ("nothing in common here at all", "t1", "document", "user_group"),
+        "equal": ("Press OK, to continue!", "t2", "", "equal_source"),
+        "near": ("Choose the folder where all your files are kept now", "t3", "", "near_source"),
+        "overlap": (
+            "quite other words first then " + test_text.upper() + " and much more behind it so that it is not near to it at all",
+            "t4",
+            "",
+            "overlap",
+        ),
+        "overlap in the target": (
+            "yet another source sentence of its own",
+            "x " + "我们今天下午三点在学校门口集合出发。" + " 还有别的",
+            "",
+            "overlap",
+        ),
+        "free": ("a training sentence that nobody tests", "t6", "", ""),
+        "short and common": ("the cat sat", "t7", "", ""),
+    }
+    tests = [
+        ("a question from the document", "q1", "document"),
+        ("press ok to continue", "q2", ""),
+        ("Choose the folder where all your files are kept", "q3", ""),
+        (test_text, "q4", ""),
+        ("something", "我们今天下午三点在学校门口集合出发", ""),
+    ]
+    rows = [(source, target, group, "train") for source, target, group, _ in cases.values()] + [(*row, "test") for row in tests]
+    rows += [(text, f"t{n}", "", "") for n, text in enumerate(sentences(12, seed=9))]
+    pairs = frame(
+        [row[0] for row in rows], target=[row[1] for row in rows], group=[row[2] for row in rows], official_split=[row[3] for row in rows]
+    )
+    result = split_corpus(pairs, settings_with(num_folds=2, folds=[0, 1]), 1)
+    assert result.test["id"].tolist() == [f"0-{number:05}" for number in range(7, 12)]
+    wanted = {f"0-{number:05}": reason for number, (_, _, _, reason) in enumerate(cases.values()) if reason}
+    assert dict(zip(result.removed["id"], result.removed["reason"], strict=True)) == wanted
+    assert result.removed["test_id"].tolist() == [f"0-{number:05}" for number in range(7, 12)]
+    assert result.metrics["removed"] == {"user_group": 1, "equal_source": 1, "near_source": 1, "overlap": 2}
+    assert result.metrics["official_test"] and len(result.development) == 14
+    shuffled = split_corpus(pairs.iloc[::-1], settings_with(num_folds=2, folds=[0, 1]), 1)
+    pd.testing.assert_frame_equal(result.removed, shuffled.removed)
+
+
+def test_runs_of_words_and_of_characters_are_counted_alike() -> None:
+    assert units("Save 3 files，保存 文件!") == ["save", "files", "保", "存", "文", "件"]
+    training, test = frame(["一二三四五六"]), frame(["零一二三四五"])
+    assert contaminated(training, test, settings_with(overlap_units=5, similarity=1.0))["reason"].tolist() == ["overlap"]
+    assert contaminated(training, test, settings_with(overlap_units=6, similarity=1.0)).empty
+
+
+def test_columns_pass_through_untouched() -> None:
+    pairs = frame(sentences(60), task=["a", "b"] * 30).assign(weight=[0.5, 2.0] * 30)
+    result = split_corpus(pairs, settings_with(), 1)
+    kept = pd.concat([result.development, result.test]).sort_values("id")
+    for column in ("source", "target", "task", "weight", "official_split", "origin", "line"):
+        assert kept[column].tolist() == pairs[column].tolist()
+
+
+def test_a_test_set_of_toy_pairs_is_the_same_as_ever_far_from_development() -> None:
+    result = split_corpus(frame([source for source, _ in PAIRS]), settings_with(similarity=0.9), 1)
+    assert nearest_across(result.development, result.test) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("pairs", "changes", "message"),
+    [
+        (frame(["Alpha"]), {}, "1 pairs make 1 groups of similar pairs, too few for a test set"),
+        (frame(["Alpha", "Beta", "Gamma"]), {}, "2 development pairs make 2 groups, too few for split.num_folds = 3"),
+        (frame(["Alpha", "alpha", "Beta"]), {}, "2 of 3 pairs have one source or one group"),
+        (frame(sentences(10)), {"num_folds": 20, "folds": [0]}, "too few for split.num_folds = 20"),
+        (frame([f"page {n}" for n in range(20)] + ["one", "two", "three", "four"]), {}, "20 of 24 pairs have one source or one group"),
+        (frame(sentences(24), group=["a"] * 20 + [""] * 4), {}, "20 of 24 pairs have one source or one group"),
+        (frame(["a", "b"], official_split=["test"] * 2), {}, "nothing is left to train on"),
+        (frame(["one", "two", "three", "four"], group=["a", "b", "c", "d"]), {"num_folds": 3, "repeats": 9}, "Lower it"),
+    ],
+)
+def test_what_cannot_be_split_is_an_error_with_numbers(pairs: pd.DataFrame, changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError) as error:
+        split_corpus(pairs, settings_with(**changes), 1)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_groups_beyond_what_the_search_can_take_are_bundled_and_stay_whole() -> None:
+    rng = np.random.default_rng(1)
+    groups = rng.integers(0, 9000, 20_000)
+    stratum = rng.integers(0, 4, 20_000)
+    fold = dealt(groups, stratum, 4, seed=2)
+    assert pd.Series(fold).groupby(groups).nunique().max() == 1
+    assert imbalance(fold, np.ones(20_000)) < 0.01
+    assert all(np.ptp(np.bincount(fold[stratum == each])) < 60 for each in range(4))

@@ -38,7 +38,7 @@ def test_special_names_in_the_training_text_stay_text_and_leave_no_special_id_in
     names = ["<s>", "</s>", "<unk>", "<pad>", "▁", "<0x41>", "<0x41> ▁▁ </s>"]
     texts = [f"{text} {name}" for (text, _), name in zip(PAIRS, names * 40, strict=True)]
     fitted = fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=298 + 12 * protect_spans, protect_spans=protect_spans))
-    frame = pd.DataFrame({"source": texts, "target": texts[::-1], "fold": 0, "task": "<s>", "weight": 1.0})
+    frame = pd.DataFrame({"source": texts, "target": texts[::-1], "folds": [[0]] * len(texts), "task": "<s>", "weight": 1.0})
     corpus, _ = encode_corpus(frame, fitted, EncodeSettings(200))
     spans = [fitted.protect(f"<s>: {text}").spans for text in texts]
     assert int(min(corpus.source_tokens.min(), corpus.target_tokens.min())) > END
@@ -60,7 +60,9 @@ def test_a_vocabulary_that_the_corpus_does_not_allow_is_named_with_what_is_possi
 def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokenizer: Tokenizer, tmp_path: object) -> None:
     from pathlib import Path
 
-    frame = pd.DataFrame({"source": ["Open the file", "x" * 200, "Close"], "target": ["打开文件", "长", "关闭"], "fold": [0, 1, 2]})
+    frame = pd.DataFrame(
+        {"source": ["Open the file", "x" * 200, "Close"], "target": ["打开文件", "长", "关闭"], "folds": [[0, 3], [1, 4], [2, 3]]}
+    )
     frame = frame.assign(task=["", "", "ui"], weight=[1.0, 1.0, 0.5])
     corpus, metrics = encode_corpus(frame, tokenizer, EncodeSettings(20))
     assert metrics["too_long"] == 1 and metrics["pairs"] == 2
@@ -69,7 +71,7 @@ def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokeni
     loaded = EncodedCorpus.load(path)
     assert [tokenizer.decode(loaded.source(row)) for row in range(2)] == ["Open the file", "ui: Close"]
     assert loaded.weight.tolist() == [1.0, 0.5] and loaded.tasks == ["", "ui"]
-    assert loaded.fold.tolist() == [0, 2] and loaded.vocabulary_size == len(tokenizer.pieces)
+    assert loaded.folds.tolist() == [[0, 3], [2, 3]] and loaded.vocabulary_size == len(tokenizer.pieces)
     with pytest.raises(UserError, match="every pair is longer"):
         encode_corpus(frame.iloc[1:2], tokenizer, EncodeSettings(20))
 

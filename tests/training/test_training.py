@@ -27,8 +27,8 @@ from textmill.training.schedules import SCHEDULES
 def trainer(corpus: EncodedCorpus, settings: TrainSettings = TRAIN, seed: int = 1, checkpoint: CheckpointFile | None = None) -> Trainer:
     device = prepare_device("cpu", 1, seed)
     model = Transformer(Shape.of(MODEL, corpus.vocabulary_size))
-    folds = corpus.fold.numpy()
-    return Trainer(model, corpus, np.flatnonzero(folds != 0), np.flatnonzero(folds == 0), settings, 1, device, checkpoint)
+    left_out = corpus.left_out(0).numpy()
+    return Trainer(model, corpus, np.flatnonzero(~left_out), np.flatnonzero(left_out), settings, 1, device, checkpoint)
 
 
 def test_training_learns(corpus: EncodedCorpus) -> None:

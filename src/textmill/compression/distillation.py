@@ -30,9 +30,9 @@ def distilled_corpus(
 ) -> tuple[EncodedCorpus, dict[str, float | int]]:
     """The pairs that the student learns: the originals, and the same sources with the teachers' outputs.
 
-    corpus: all development pairs. teachers: the model of fold i at place i.
+    corpus: all development pairs. teachers: the model of fold i at place i; folds beyond have none.
     A taught pair is left out if its output is empty or equals the original target, which is there already.
-    Returns the pairs (fold and weight of the original kept) and counts.
+    Returns the pairs (folds and weight of the original kept) and counts; `taught_by_all` are the sources that no teacher had left out.
     """
     hypotheses = _taught(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
     chosen = [_nearest(corpus.target(row), candidates, tokenizer) for row, candidates in enumerate(hypotheses)]
@@ -45,7 +45,7 @@ def distilled_corpus(
     pairs = encoded_corpus(
         [corpus.source(row) for row in rows],
         [corpus.target(row) for row in originals] + [chosen[row] for row in taught],
-        corpus.fold[rows].tolist(),
+        corpus.folds[rows].numpy(),
         corpus.vocabulary_size,
         weights=corpus.weight[rows].tolist(),
         tasks=corpus.tasks,
@@ -54,6 +54,7 @@ def distilled_corpus(
         "originals": len(originals),
         "taught": len(taught),
         "taught_equal_to_reference": equal,
+        "taught_by_all": len(corpus) if distill.teaching == "ensemble" else int((corpus.folds >= len(teachers)).all(dim=1).sum()),
         "empty_outputs": sum(not tokens for tokens in chosen),
     }
 
@@ -66,17 +67,27 @@ def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSet
 def _taught(
     corpus: EncodedCorpus, teachers: Sequence[Transformer], distill: DistillSettings, decode: DecodeSettings, device: torch.device
 ) -> list[list[Hypothesis]]:
-    """Every source's hypotheses, by the one teacher that never saw it or by all together."""
-    if distill.teaching == "ensemble":
-        engine = TorchEngine(teachers, device)
-        return engine.translate([corpus.source(row) for row in range(len(corpus))], decode, distill.num_hypotheses)
+    """Every source's hypotheses, by the teachers that never saw it (one a repeat, decoding together), or by all together.
+
+    A source that no teacher had left out, as in a single hold-out, is taught by all: the classical way, in sample.
+    """
+    everyone = tuple(range(len(teachers)))
+    outside = [tuple(fold for fold in row if fold in everyone) or everyone for row in corpus.folds.tolist()]
+    taught_by = {everyone: list(range(len(corpus)))} if distill.teaching == "ensemble" else _rows_of(outside)
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(corpus))]
-    for fold, teacher in enumerate(teachers):
-        rows = torch.nonzero(corpus.fold == fold).flatten().tolist()
-        found = TorchEngine([teacher], device).translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
+    for folds, rows in taught_by.items():
+        engine = TorchEngine([teachers[fold] for fold in folds], device)
+        found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
         for row, candidates in zip(rows, found, strict=True):
             hypotheses[row] = candidates
     return hypotheses
+
+
+def _rows_of(outside: list[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
+    rows: dict[tuple[int, ...], list[int]] = {}
+    for row, folds in enumerate(outside):
+        rows.setdefault(folds, []).append(row)
+    return {folds: rows[folds] for folds in sorted(rows)}
 
 
 def _nearest(reference: list[int], candidates: list[Hypothesis], tokenizer: Tokenizer) -> list[int]:

@@ -2,52 +2,159 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
-from sklearn.feature_extraction.text import TfidfVectorizer
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-_BLOCK_ROWS = 2000
+from textmill.corpus.near_duplicates import RECALL, Crowd, similar_batches
+from textmill.corpus.normalization import letters_only
+from textmill.errors import UserError
+from textmill.settings.corpus import SplitSettings
+
+_STEP = 0.1  # how much more similar texts must be, each time that a group is too large
+_MAX_LABEL_SHARE = 0.1
+_MAX_LABEL_CHARACTERS = 60
+_PENDING_EDGES = 1_000_000
 
 
-def normalized_source(source: str) -> str:
-    """A source without what does not make it another: case, digits, punctuation. The source itself if nothing is left."""
-    letters = "".join(character if character.isalpha() else " " for character in source.casefold())
-    return " ".join(letters.split()) or source
+@dataclass(frozen=True)
+class Grouping:
+    """numbers: (N,) int64, of every pair's group, from 0 in the order of the rows. is_apart: (N,) bool, pairs whose group was too
+    large and taken apart. metrics: what was grouped by what, for people."""
+
+    numbers: np.ndarray
+    is_apart: np.ndarray
+    metrics: dict[str, Any]
 
 
-def group_numbers(pairs: pd.DataFrame, similarity: float) -> np.ndarray:
-    """The number of every pair's group, (N,) int.
+@dataclass(frozen=True)
+class _Edges:
+    """What ties E pairs of nodes together: two texts by their similarity, or a text and a node of what it has in common with others."""
 
-    Groups are connected components over: an equal non-empty `group`, an equal normalized source, and normalized sources
-    whose TF-IDF vectors over character 2- to 4-grams have a cosine of at least `similarity`.
+    first: np.ndarray
+    second: np.ndarray
+    similarity: np.ndarray
+    is_target: np.ndarray
+
+    def kept(self, least: float, with_targets: bool) -> np.ndarray:
+        """(E,) bool: near texts only if `least` similar, targets only if asked for, users' groups always."""
+        return (self.similarity >= least) & (with_targets | ~self.is_target)
+
+
+def compared_texts(pairs: pd.DataFrame) -> list[str]:
+    """What is compared of each pair: the letters of its source, or of its target if it has no source (generation)."""
+    return [letters_only(source or target) for source, target in zip(pairs["source"], pairs["target"], strict=True)]
+
+
+def label_tasks(pairs: pd.DataFrame, group_targets: str) -> dict[str, bool]:
+    """Task to whether its targets are labels, which many pairs share and which tie nothing together.
+
+    group_targets: `always` (no targets are labels), `never` (all are) or `auto`: labels are few (distinct ones at most a
+    tenth of the pairs) and short (the median of the distinct ones at most 60 characters).
     """
-    texts, text_of_row = np.unique([normalized_source(source) for source in pairs["source"]], return_inverse=True)
-    first, second = _similar(texts.tolist(), similarity)
-    size = len(texts) + len(pairs)  # one node a text, and one for every group of the user
-    groups = pairs["group"].to_numpy(dtype=object)
-    named, number_of_row = np.unique(groups.astype(str), return_inverse=True)
-    has_group = groups != ""
-    edges_from = np.concatenate([first, text_of_row[has_group]])
-    edges_to = np.concatenate([second, len(texts) + number_of_row[has_group]])
-    assert len(named) <= len(pairs)
-    graph = coo_matrix((np.ones(len(edges_from), dtype=np.int8), (edges_from, edges_to)), shape=(size, size))
-    _, component = connected_components(graph, directed=False)
-    numbers: np.ndarray = np.unique(component[text_of_row], return_inverse=True)[1]
-    return numbers
+    found = {}
+    for task, targets in pairs.groupby("task", sort=True)["target"]:
+        distinct = targets.drop_duplicates()
+        is_short = float(distinct.str.len().median()) <= _MAX_LABEL_CHARACTERS
+        by_data = len(distinct) <= _MAX_LABEL_SHARE * len(targets) and is_short
+        found[str(task)] = {"always": False, "never": True, "auto": by_data}[group_targets]
+    return found
 
 
-def _similar(texts: list[str], similarity: float) -> tuple[np.ndarray, np.ndarray]:
-    """Places of all pairs of texts that are similar enough; the product is taken block by block to bound memory."""
-    nothing = np.array([], dtype=np.int64)
-    if similarity >= 1 or len(texts) < 2:
-        return nothing, nothing
-    vectors = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32, lowercase=False).fit_transform(texts)
-    firsts, seconds = [nothing], [nothing]
-    for start in range(0, len(texts), _BLOCK_ROWS):
-        product = (vectors[start : start + _BLOCK_ROWS] @ vectors.T).tocoo()
-        near = (product.data >= similarity) & (product.row + start < product.col)
-        firsts.append(product.row[near] + start)
-        seconds.append(product.col[near])
-    return np.concatenate(firsts), np.concatenate(seconds)
+def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grouping:
+    """Connected components over: an equal non-empty `group`, an equal source, an equal target unless it is a label, and
+    sources that are nearly equal (`split.similarity`).
+
+    A component of more than `limit` pairs is taken apart: its sources count as nearly equal only if they are 0.1 more
+    similar, and again, then only if equal, then equal targets stop to count. Raises UserError if it is still too large:
+    pairs of one user's group or one source are never taken apart.
+    """
+    texts, names = pd.factorize(np.array(compared_texts(pairs), dtype=object))
+    is_label = pairs["task"].map(label_tasks(pairs, split.group_targets)).to_numpy(dtype=bool)
+    groups, targets = pairs["group"].to_numpy(dtype=object), pairs["target"].to_numpy(dtype=object)
+    crowd = Crowd()
+    near = _near(names.tolist(), split.similarity, crowd)
+    by_group = _tied(texts, groups, groups != "", len(names))
+    target_texts = np.array([letters_only(target) for target in targets], dtype=object)
+    by_target = _tied(texts, target_texts, ~is_label & (targets != ""), by_group.shape[1] + len(names))
+    first, second = np.concatenate([near[:2], by_group, by_target], axis=1).astype(np.int64)
+    edges = _Edges(
+        first,
+        second,
+        np.concatenate([near[2], np.full(by_group.shape[1] + by_target.shape[1], np.inf)]),
+        np.repeat([False, False, True], [near.shape[1], by_group.shape[1], by_target.shape[1]]),
+    )
+    nodes = len(names) + by_group.shape[1] + by_target.shape[1]
+    component, step = _small_components(texts, edges, nodes, _steps(split.similarity), limit)
+    numbers = pd.factorize(component[texts])[0].astype(np.int64)
+    steps = step[texts]
+    return Grouping(numbers, steps > 0, {
+        "similarity": split.similarity,
+        "recall": RECALL,
+        "crowded": crowd.size,
+        "label_tasks": sorted(name for name, labels in label_tasks(pairs, split.group_targets).items() if labels),
+        "rows_by_similarity": {name: int((steps == number).sum()) for number, (name, _, _) in enumerate(_steps(split.similarity)) if (steps == number).any()},
+    })  # fmt: skip
+
+
+def _steps(similarity: float) -> list[tuple[str, float, bool]]:
+    """Name, least similarity and whether targets count, from the setting to the strictest."""
+    stricter = np.arange(similarity, 0.95, _STEP).round(2).tolist()
+    return [*((f"{each:.2f}", each, True) for each in stricter or [similarity]), ("equal", np.inf, True), ("equal_source", np.inf, False)]
+
+
+def _near(texts: Sequence[str], similarity: float, crowd: Crowd) -> np.ndarray:
+    """A maximum spanning forest of the nearly equal texts, (3, E): first, second, similarity.
+
+    At any stricter similarity its components are those of all pairs, of which there can be many more than texts.
+    """
+    forest, waiting, size = np.empty((3, 0)), [np.empty((3, 0))], 0
+    if similarity >= 1:
+        return forest
+    for batch in similar_batches(texts, similarity, crowd):
+        waiting.append(np.stack(batch))
+        size += len(batch[0])
+        if size >= _PENDING_EDGES:
+            forest, waiting, size = _forest(np.concatenate([forest, *waiting], axis=1), len(texts)), [], 0
+    return _forest(np.concatenate([forest, *waiting], axis=1), len(texts))
+
+
+def _forest(edges: np.ndarray, nodes: int) -> np.ndarray:
+    _, once = np.unique(edges[0] * nodes + edges[1], return_index=True)
+    first, second, similarity = edges[:, once]
+    graph = coo_matrix((2 - similarity, (first.astype(np.int64), second.astype(np.int64))), shape=(nodes, nodes))
+    tree = minimum_spanning_tree(graph.tocsr()).tocoo()
+    return np.stack([tree.row, tree.col, 2 - tree.data])
+
+
+def _tied(texts: np.ndarray, values: np.ndarray, counts: np.ndarray, nodes: int) -> np.ndarray:
+    """Edges between texts and a node for each value, behind the `nodes` that there are: (2, E)."""
+    numbers, _ = pd.factorize(values[counts])
+    return np.stack([texts[counts], numbers + nodes])
+
+
+def _small_components(
+    texts: np.ndarray, edges: _Edges, nodes: int, steps: Sequence[tuple[str, float, bool]], limit: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Component and step of every node, after the too large ones are taken apart step by step."""
+    component, step = np.zeros(nodes, dtype=np.int64), np.zeros(nodes, dtype=np.int64)
+    open_nodes = np.ones(nodes, dtype=bool)
+    for number, (_, least, with_targets) in enumerate(steps):
+        kept = edges.kept(least, with_targets) & open_nodes[edges.first]
+        graph = coo_matrix((np.ones(kept.sum(), dtype=np.int8), (edges.first[kept], edges.second[kept])), shape=(nodes, nodes))
+        found = connected_components(graph, directed=False)[1] + component.max() + 1
+        component[open_nodes], step[open_nodes] = found[open_nodes], number
+        sizes = np.bincount(component[texts], minlength=component.max() + 1)
+        open_nodes = sizes[component] > limit
+        if not open_nodes.any():
+            return component, step
+    largest = int(sizes.max())
+    raise UserError(
+        f"split: {largest} of {len(texts)} pairs have one source or one group of the user's, more than a fold holds ({limit:.0f})."
+        " Use fewer folds (split.num_folds), a finer group column, or remove the repeated source."
+    )

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import unicodedata
 from importlib import resources
 from typing import Any
 
-import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
@@ -15,7 +15,6 @@ from textmill.report.plots import learning_curves, length_histograms, score_inte
 from textmill.report.results import BASELINES, Comparison, Results
 from textmill.settings.corpus import LanguageSettings
 
-_REJECTED_SAMPLES = 4
 _OUTPUT_SAMPLES = 5
 _SHOWN_SYSTEMS = ("memory", "ensemble", "student", "exported")
 
@@ -24,6 +23,7 @@ def render_page(results: Results, languages: LanguageSettings) -> str:
     """HTML with styles, tables and plots inside; corpus text is escaped. A function of its arguments alone."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["bytes"] = _bytes
+    environment.filters["visible"] = _visible
     template = environment.from_string(resources.files("textmill.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
     clean = results.corpus["clean"]
     return template.render(
@@ -33,7 +33,6 @@ def render_page(results: Results, languages: LanguageSettings) -> str:
         against_baselines=[each for each in results.comparisons if each.first == "student" and each.second in BASELINES],
         chain=[each for each in results.comparisons if each.second not in BASELINES],
         verdict=_verdict(results.comparisons),
-        rejected=_rejected_samples(results.rejected),
         samples=_output_samples(results),
         shown_systems=_SHOWN_SYSTEMS,
         curves=Markup(learning_curves(results.histories)),
@@ -48,16 +47,6 @@ def _verdict(comparisons: list[Comparison]) -> str:
     if not not_better:
         return "The student beats every baseline on every metric; all 95 % intervals of the differences lie above zero."
     return f"The student is not shown to beat: {', '.join(not_better)}. The default settings or the corpus need work."
-
-
-def _rejected_samples(rejected: pd.DataFrame) -> dict[str, list[dict[str, Any]]]:
-    """A few rejected rows a reason, spread evenly over the file."""
-    samples: dict[str, list[dict[str, Any]]] = {}
-    for reason, rows in rejected.groupby("reason", sort=True):
-        step = max(len(rows) // _REJECTED_SAMPLES, 1)
-        chosen = rows.iloc[::step].head(_REJECTED_SAMPLES)
-        samples[str(reason)] = [{str(key): value for key, value in row.items()} for row in chosen.to_dict("records")]
-    return samples
 
 
 def _output_samples(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
@@ -76,6 +65,13 @@ def _output_samples(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
         "With placeholders": with_placeholders.head(_OUTPUT_SAMPLES),
     }
     return [(title, [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]) for title, rows in parts.items()]
+
+
+def _visible(text: str) -> str:
+    """A text with its invisible characters as code points: a repair of them would show nothing."""
+    return "".join(
+        f"[U+{ord(each):04X}]" if unicodedata.category(each) in ("Cc", "Cf", "Cn", "Co") and each != "\n" else each for each in text
+    )
 
 
 def _bytes(size: float) -> str:

@@ -38,7 +38,7 @@ class Results:
     """What the stages before have written. histories: learning curves by model, columns of history.csv (None: no value)."""
 
     corpus: dict[str, Any]
-    rejected: pd.DataFrame
+    clean_samples: dict[str, dict[str, list[dict[str, Any]]]]
     training: dict[str, dict[str, Any]]
     histories: dict[str, list[dict[str, float | None]]]
     export: dict[str, Any]
@@ -70,7 +70,7 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
             "tokenizer": read_json(paths.TOKENIZER_METRICS),
             "encode": read_json(paths.ENCODE_METRICS),
         },
-        rejected=read_table(paths.REJECTED),
+        clean_samples=read_json(paths.CLEAN_SAMPLES),
         training={
             **{f"fold-{fold}": read_json(paths.fold_metrics(fold)) for fold in folds},
             "student": read_json(paths.DISTILL_METRICS),
@@ -102,15 +102,10 @@ def summary(results: Results) -> dict[str, Any]:
             "collected": clean["rows_in"],
             "clean": clean["rows_out"],
             "test": split["test"],
-            "development": sum(split["folds"]),
+            "development": split["development"],
         },
-        "cross_validation": {
-            metric: {
-                "mean": float(np.mean([each[metric]["score"] for each in folds.values()])),
-                "standard_deviation": float(np.std([each[metric]["score"] for each in folds.values()], ddof=1)),
-            }
-            for metric in _COMPARED_METRICS
-        },
+        "cross_validation": {metric: _spread([each[metric]["score"] for each in folds.values()]) for metric in _COMPARED_METRICS},
+        "leak": split["leak"],
         "systems": {
             name: {metric: {key: metrics[metric][key] for key in kept} for metric in METRICS if metric in metrics}
             | {key: metrics[key] for key in ("loss", "parameters", "size_bytes") if key in metrics}
@@ -124,6 +119,12 @@ def summary(results: Results) -> dict[str, Any]:
         },
         "export": {"size_ratio": results.export["size_ratio"], "parity": results.export["parity"]},
     }
+
+
+def _spread(scores: list[float]) -> dict[str, float]:
+    """Mean and, of two folds or more, standard deviation."""
+    spread = {"standard_deviation": float(np.std(scores, ddof=1))} if len(scores) > 1 else {}
+    return {"mean": float(np.mean(scores))} | spread
 
 
 def _compare(metric: str, languages: LanguageSettings, first: pd.DataFrame, second: pd.DataFrame, weights: np.ndarray) -> Difference:

@@ -1,4 +1,4 @@
-"""Settings of the corpus room: collect, clean, split."""
+"""Settings of the corpus room: collect, split. Those of clean are in cleaning.py."""
 
 from __future__ import annotations
 
@@ -74,7 +74,8 @@ class SourceSettings:
 class CollectSettings:
     """What goes into the mill.
 
-    source_language, target_language: two-letter codes (ISO 639-1); zh covers all written Chinese.
+    source_language, target_language: two-letter codes (ISO 639-1); zh covers simplified and traditional
+        Chinese, yue is written Cantonese, and und (undetermined) is what is no language: labels, numbers, code.
     max_row_bytes: a row (a line, a message, a side of a pair) with more is bad; it is passed over without being held in memory.
     max_bad_share: share of bad rows (docs/sources.md) that a source may have; they are counted and left out. More is an error,
         since then it is not rows that are wrong but the encoding, the format or a setting.
@@ -97,50 +98,41 @@ class CollectSettings:
 
 
 @dataclass(frozen=True)
-class CleanSettings:
-    """Repairs, then filters, in the order of corpus/clean.py.
-
-    max_characters: a longer source or target is rejected.
-    max_length_ratio: longer side over shorter side, in characters, a Han, kana or hangul character counting as
-        `wide_character_weight` others; not asked of sides of at most `min_ratio_characters`.
-    reject_copies: reject a pair whose target equals its source.
-    match_placeholders: reject a pair whose target does not hold the placeholders of its source (%s, {name}, ...).
-    duplicates: `pair` keeps one of equal pairs, `source` one of equal sources, `none` keeps all.
-    """
-
-    max_characters: int
-    max_length_ratio: float
-    min_ratio_characters: int
-    wide_character_weight: float
-    reject_copies: bool
-    match_placeholders: bool
-    duplicates: Literal["pair", "source", "none"]
-
-    def __post_init__(self) -> None:
-        require(self.max_characters > 0, "max_characters: must be above 0.")
-        require(self.max_length_ratio >= 1, "max_length_ratio: must be 1 or more.")
-        require(self.wide_character_weight > 0, "wide_character_weight: must be above 0.")
-
-
-@dataclass(frozen=True)
 class SplitSettings:
-    """A held-out test set and folds, over groups that are never taken apart.
+    """A held-out test set and folds, over groups that are never taken apart (docs/splitting.md).
 
-    folds: the fold numbers 0, 1, ... in order; a list because DVC makes one training stage of each.
-    test_share: share of all pairs in the test set.
-    similarity: sources whose TF-IDF cosine over character n-grams is at least this are one group; 1 joins equal
-        sources only (equal after lower-casing and leaving out everything but letters).
+    folds: the folds that a model is trained for, 0, 1, ... in order; a list because DVC makes one training stage of
+        each (`make folds` writes what dvc.yaml lists of them). Fold f is part f mod `num_folds` of repeat f // `num_folds`.
+    num_folds: into how many parts the development pairs are divided. With fewer `folds`, the rest is only trained on:
+        `folds: [0]` is a single hold-out.
+    repeats: how many times they are divided anew, so that there are `num_folds` times `repeats` folds.
+    test_share: share of all pairs in the test set, nearly; without meaning if sources have an `official_split: test`.
+    similarity: sources are one group if the Jaccard similarity of their character n-grams is at least this (case, digits
+        and punctuation left out); 1 joins equal ones only.
+    group_targets: do equal targets join a group? `always`, `never`, or `auto`: unless they are labels, by task.
+    overlap_units: with an official test set, a pair that shares this many words (or Han, kana or hangul characters) in a
+        row with it, on either side, is removed from training.
     """
 
     folds: list[int]
+    num_folds: int
+    repeats: int
     test_share: float
     similarity: float
+    group_targets: Literal["auto", "always", "never"]
+    overlap_units: int
 
     def __post_init__(self) -> None:
-        require(len(self.folds) >= 2, "folds: must name at least two folds.")
-        require(self.folds == list(range(len(self.folds))), "folds: must be 0, 1, 2, ... in order.")
+        require(len(self.folds) > 0 and self.folds == list(range(len(self.folds))), "folds: must be 0, 1, 2, ... in order.")
+        require(self.num_folds >= 2, "num_folds: must be 2 or more.")
+        require(self.repeats >= 1, "repeats: must be 1 or more.")
+        total = self.num_folds * self.repeats
+        require(
+            len(self.folds) <= total, f"folds: names {len(self.folds)}, but num_folds times repeats are {total}. Raise those or shorten it."
+        )
         require(0 < self.test_share < 1, "test_share: must be between 0 and 1.")
-        require(0 < self.similarity <= 1, "similarity: must be above 0 and at most 1.")
+        require(0.3 <= self.similarity <= 1, "similarity: must be between 0.3, below which anything resembles anything, and 1.")
+        require(self.overlap_units >= 2, "overlap_units: must be 2 or more.")
 
 
 @dataclass(frozen=True)
@@ -156,3 +148,7 @@ class LanguageSettings:
 
     source_language: str
     target_language: str
+
+    def codes(self) -> tuple[str, str]:
+        """Of source and target."""
+        return self.source_language, self.target_language

@@ -58,7 +58,8 @@ class TrainSettings:
 class DistillSettings:
     """Sequence-level knowledge distillation (Kim & Rush 2016) of the fold models into one student.
 
-    teaching: `out_of_fold`: each example is taught by the model that never saw it; `ensemble`: by all folds together.
+    teaching: `out_of_fold`: each example is taught by the model that never saw it (with several repeats, those of all
+        repeats together; if none left it out, as in a single hold-out, by all); `ensemble`: by all folds together.
     num_hypotheses: of the teacher's this many best, the one nearest to the reference (sentence chrF) is taught
         (their sequence-level interpolation); 1 takes the best.
     start_from: `scratch`, or `teacher`: the weights of the first fold's model, with fewer layers evenly spaced ones

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from textmill.errors import UserError
-from textmill.settings.corpus import CleanSettings, CollectSettings, SplitSettings
+from textmill.settings.cleaning import CleanSettings
+from textmill.settings.corpus import CollectSettings, SplitSettings
 from textmill.settings.inference import DecodeSettings, EvaluateSettings, ExportSettings
 from textmill.settings.model import ModelSettings
 from textmill.settings.schema import build

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
 from textmill.errors import UserError
@@ -12,7 +13,7 @@ from textmill.tokens.tokenizer import Tokenizer
 
 
 def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSettings) -> tuple[EncodedCorpus, dict[str, int]]:
-    """Encode every pair (columns source, target, task, weight, fold), in order; the task goes in front of its source.
+    """Encode every pair (columns source, target, task, weight, folds), in order; the task goes in front of its source.
 
     Pairs with more than `max_tokens` on a side are left out and counted.
     Returns the corpus and {"pairs", "too_long", "source_tokens", "target_tokens"}. Raises UserError if none is left.
@@ -29,7 +30,7 @@ def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSet
     corpus = encoded_corpus(
         [sources[i] for i in kept],
         [targets[i] for i in kept],
-        rows["fold"].tolist(),
+        np.stack(rows["folds"].to_list()),  # (N, R)
         len(tokenizer.pieces),
         weights=rows["weight"].tolist(),
         tasks=sorted(set(rows["task"])),

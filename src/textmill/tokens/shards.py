@@ -18,21 +18,22 @@ class EncodedCorpus:
     """N pairs as token ids, without begin and end.
 
     source_tokens, target_tokens: (all tokens,) int32, one text behind the other. source_offsets, target_offsets:
-    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. fold: (N,) int64. weight: (N,) float64, how often a pair is
-    seen in an epoch. vocabulary_size: of the tokenizer. tasks: names that stand in front of sources, sorted; empty: none does.
+    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. folds: (N, R) int64, the pair's fold in each of R repeats.
+    weight: (N,) float64, how often a pair is seen in an epoch. vocabulary_size: of the tokenizer.
+    tasks: names that stand in front of sources, sorted; empty: none does.
     """
 
     source_tokens: Tensor
     source_offsets: Tensor
     target_tokens: Tensor
     target_offsets: Tensor
-    fold: Tensor
+    folds: Tensor
     weight: Tensor
     vocabulary_size: int
     tasks: list[str]
 
     def __len__(self) -> int:
-        return len(self.fold)
+        return len(self.folds)
 
     def source(self, index: int) -> list[int]:
         """Token ids of source `index`."""
@@ -52,6 +53,10 @@ class EncodedCorpus:
         """(N,) int64."""
         return self.target_offsets.diff()
 
+    def left_out(self, fold: int) -> Tensor:
+        """Which pairs the model of `fold` never sees, (N,) bool."""
+        return (self.folds == fold).any(dim=1)
+
     def save(self, path: Path) -> None:
         """Write all tensors to one file."""
         write_tensors(
@@ -65,23 +70,23 @@ class EncodedCorpus:
         return cls(**tensors, vocabulary_size=metadata["vocabulary_size"], tasks=metadata["tasks"])
 
 
-_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "fold", "weight")
+_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight")
 
 
 def encoded_corpus(
     sources: Sequence[Sequence[int]],
     targets: Sequence[Sequence[int]],
-    folds: Sequence[int],
+    folds: np.ndarray,
     vocabulary_size: int,
     weights: Sequence[float] | None = None,
     tasks: Sequence[str] = ("",),
 ) -> EncodedCorpus:
-    """Pack token ids. sources, targets, folds, weights (all 1 if None): N each."""
+    """Pack token ids. sources, targets, weights (all 1 if None): N each. folds: (N, R) int."""
     source_tokens, source_offsets = _packed(sources)
     target_tokens, target_offsets = _packed(targets)
-    fold = torch.tensor(list(folds), dtype=torch.int64)
-    weight = torch.ones(len(fold), dtype=torch.float64) if weights is None else torch.tensor(list(weights), dtype=torch.float64)
-    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, fold, weight, vocabulary_size, list(tasks))
+    packed_folds = torch.from_numpy(folds.astype(np.int64))  # (N, R)
+    weight = torch.ones(len(folds), dtype=torch.float64) if weights is None else torch.tensor(list(weights), dtype=torch.float64)
+    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, packed_folds, weight, vocabulary_size, list(tasks))
 
 
 def _packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

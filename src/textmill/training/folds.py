@@ -1,4 +1,4 @@
-"""Cross-validation: one model a fold, trained on the others."""
+"""Cross-validation: one model a fold, trained on the pairs outside it."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ def train_fold(
     checkpoint: CheckpointFile,
     on_metrics: OnMetrics,
 ) -> tuple[Transformer, TrainingResult]:
-    """Train on all folds but `fold`, validate on it. Each fold starts from other weights: seed + fold."""
-    folds = corpus.fold.numpy()
-    if not (folds == fold).any():
-        raise UserError(f"train: no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(folds)))}).")
+    """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: seed + fold."""
+    left_out = corpus.left_out(fold).numpy()
+    if not left_out.any():
+        raise UserError(f"train: no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(corpus.folds)))}).")
     device = prepare_device(train.device, train.num_threads, seed + fold)
     network = Transformer(Shape.of(model, corpus.vocabulary_size))
     trainer = Trainer(
         network,
         corpus,
-        training_rows=np.flatnonzero(folds != fold),
-        validation_rows=np.flatnonzero(folds == fold),
+        training_rows=np.flatnonzero(~left_out),
+        validation_rows=np.flatnonzero(left_out),
         settings=train,
         seed=seed + fold,
         device=device,

@@ -1,0 +1,70 @@
+"""Our repairs beside ftfy alone, on broken texts with the right answers.
+
+    python benchmarks/cleaning_mojibake.py FILE.jsonl.gz [--save metrics/cleaning.json]
+
+A row has source (broken), target (what it was) and group; the sources of group `negative` are right and must not change. ftfy also
+straightens quotes and folds widths, which we do not want, so answers are compared after that (`folded`). Last comes one JSON line:
+ours, ftfy: share of rows answered right; negative_changed: rows of that group that we changed; negative: their number.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import unicodedata
+from collections import defaultdict
+from pathlib import Path
+
+import ftfy
+from labelled import read_rows, read_settings
+
+from textmill.corpus.repairs import Pair, chosen_repairs, repaired
+from textmill.errors import UserError
+from textmill.files import read_json, write_json
+
+_FOLDING = ftfy.TextFixerConfig(fix_encoding=False, unescape_html=True)
+
+
+def folded(text: str) -> str:
+    """A text as ftfy writes it, no encoding repaired; white space in one form, and no control characters, which we remove and ftfy keeps."""
+    visible = "".join(" " if unicodedata.category(each) == "Cc" else each for each in ftfy.fix_text(text, _FOLDING))
+    return " ".join(visible.split())
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--save", type=Path, help="JSON file that the rates are added to, under the name of the data set")
+    options = parser.parse_args(arguments)
+    rows = read_rows(options.file, ("source", "target", "group"))
+    repairs = chosen_repairs(read_settings().repairs)
+    right: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
+    changed = 0
+    for row in rows:
+        ours = repaired(Pair(row["source"], ""), repairs, quick=True)[0].source
+        alone = ftfy.fix_text(row["source"])
+        right[row["group"]].append((folded(ours) == folded(row["target"]), folded(alone) == folded(row["target"])))
+        changed += row["group"] == "negative" and folded(ours) != folded(row["target"])
+    print("| group | rows | ours right | ftfy right |\n|---|---|---|---|")
+    for group, verdicts in sorted(right.items()):
+        print(f"| {group} | {len(verdicts)} | {sum(ours for ours, _ in verdicts)} | {sum(theirs for _, theirs in verdicts)} |")
+    together = [verdict for verdicts in right.values() for verdict in verdicts]
+    result = {
+        "ours": round(sum(ours for ours, _ in together) / len(together), 4),
+        "ftfy": round(sum(theirs for _, theirs in together) / len(together), 4),
+        "negative": len(right["negative"]),
+        "negative_changed": changed,
+        "rows": len(rows),
+    }
+    if options.save:
+        saved = read_json(options.save) if options.save.exists() else {}
+        write_json(options.save, saved | {options.file.resolve().parent.name: result})
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"cleaning_mojibake: {error}")
