@@ -3,7 +3,7 @@
 in   data/preflight/settings.json     the settings as a whole are right
      data/raw                         the user's files
 out  data/collect/pairs.parquet       one row a pair: id, source, target, group, origin, line, ...
-     data/collect/metrics.json        of every source: rows, rows skipped and bad rows by reason
+     data/collect/metrics.json        rows, skipped and bad ones: all together, and by reason for every source
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def main(collect: CollectSettings, log: RunLog) -> None:
     metrics = collect_sources(collect, paths.WHEELS, paths.COLLECTED)
     write_json(paths.COLLECT_METRICS, metrics)
     log.dataset(paths.COLLECTED, "collected", metrics["rows"])
-    log.metrics({"rows": metrics["rows"]})
+    log.metrics(metrics)
 
 
 if __name__ == "__main__":

