@@ -29,7 +29,15 @@ PAIRS: list[tuple[str, str]] = [
 
 TOKENIZER = TokenizerSettings(vocabulary_size=360, model_type="unigram", character_coverage=1.0, num_threads=1, protect_spans=True)
 MODEL = ModelSettings(
-    width=16, heads=2, feed_forward=32, encoder_layers=1, decoder_layers=2, norm_position="pre", activation="relu", dropout=0.1
+    width=16,
+    heads=2,
+    feed_forward=32,
+    encoder_layers=1,
+    decoder_layers=2,
+    norm_position="pre",
+    activation="relu",
+    dropout=0.1,
+    attention_dropout=0.1,
 )
 TRAIN = TrainSettings(
     batch_tokens=200,

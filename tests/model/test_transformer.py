@@ -22,7 +22,7 @@ from textmill.tokens.special import BEGIN, END
 def test_it_computes_what_torch_nn_transformer_computes(norm_position: str) -> None:
     """An independent implementation with the same weights."""
     torch.manual_seed(0)
-    shape = Shape.of(replace(MODEL, norm_position=norm_position, dropout=0.0, decoder_layers=1), 50)  # type: ignore[arg-type]
+    shape = Shape.of(replace(MODEL, norm_position=norm_position, dropout=0.0, attention_dropout=0.0, decoder_layers=1), 50)  # type: ignore[arg-type]
     ours = Transformer(shape).eval()
     peer = nn.Transformer(16, 2, 1, 1, 32, 0.0, batch_first=True, norm_first=norm_position == "pre").eval()
     if norm_position == "post":

@@ -99,7 +99,8 @@ def _nearest(source: list[int], reference: list[int], candidates: list[Hypothesi
     """Of the hypotheses that hold the slots of source or reference, the one with the best sentence chrF against the reference
     (Kim & Rush 2016, section 3.3); none if it is below `min_chrf`."""
     asked, wanted = tokenizer.decode(source), tokenizer.decode(reference)
-    best, best_score = [], min_chrf
+    best: list[int] = []
+    best_score = min_chrf
     for candidate in candidates:
         text = tokenizer.decode(candidate.tokens)
         score = _CHRF.sentence_score(text, [wanted]).score

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from textmill.model.dropout import Dropout
 from textmill.model.layers import AddNorm, Attention, Cache, FeedForward, sinusoids
 from textmill.settings.model import ModelSettings
 from textmill.tokens.special import PAD
@@ -34,6 +35,7 @@ class Shape:
     norm_position: str
     activation: str
     dropout: float
+    attention_dropout: float
 
     @classmethod
     def of(cls, settings: ModelSettings, vocabulary_size: int) -> Shape:
@@ -49,6 +51,7 @@ class Shape:
             norm_position=settings.norm_position,
             activation=settings.activation,
             dropout=settings.dropout,
+            attention_dropout=settings.attention_dropout,
         )
 
     @classmethod
@@ -63,7 +66,7 @@ class EncoderLayer(nn.Module):
 
     def __init__(self, shape: Shape, feed_forward: int) -> None:
         super().__init__()
-        self.self_attention = Attention(shape.width, shape.encoder_heads, shape.head_width, shape.dropout)
+        self.self_attention = Attention(shape.width, shape.encoder_heads, shape.head_width, shape.attention_dropout)
         self.feed_forward = FeedForward(shape.width, feed_forward, shape.activation, shape.dropout)
         self.self_attention_norm = AddNorm(shape.width, shape.norm_position, shape.dropout)
         self.feed_forward_norm = AddNorm(shape.width, shape.norm_position, shape.dropout)
@@ -80,8 +83,8 @@ class DecoderLayer(nn.Module):
 
     def __init__(self, shape: Shape, feed_forward: int) -> None:
         super().__init__()
-        self.self_attention = Attention(shape.width, shape.decoder_heads, shape.head_width, shape.dropout)
-        self.cross_attention = Attention(shape.width, shape.decoder_heads, shape.head_width, shape.dropout)
+        self.self_attention = Attention(shape.width, shape.decoder_heads, shape.head_width, shape.attention_dropout)
+        self.cross_attention = Attention(shape.width, shape.decoder_heads, shape.head_width, shape.attention_dropout)
         self.feed_forward = FeedForward(shape.width, feed_forward, shape.activation, shape.dropout)
         self.self_attention_norm = AddNorm(shape.width, shape.norm_position, shape.dropout)
         self.cross_attention_norm = AddNorm(shape.width, shape.norm_position, shape.dropout)
@@ -140,7 +143,7 @@ class Transformer(nn.Module):
         self.encoder_norm = nn.LayerNorm(shape.width) if shape.norm_position == "pre" else nn.Identity()
         self.decoder_norm = nn.LayerNorm(shape.width) if shape.norm_position == "pre" else nn.Identity()
         self.output_bias = nn.Parameter(self.embedding.weight.new_zeros(shape.vocabulary_size))
-        self.dropout = nn.Dropout(shape.dropout)
+        self.dropout = Dropout(shape.dropout)
         self._initialize()
 
     def forward(self, source: Tensor, target_input: Tensor) -> Tensor:
