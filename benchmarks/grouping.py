@@ -1,7 +1,7 @@
 """Time and memory of grouping generated short texts: `python benchmarks/grouping.py [TEXTS] [--similarity S]`.
 
 A fifth of the texts are copies of an earlier one with a letter changed, the rest 3 to 10 words out of 30,000 by Zipf's law.
-Prints one JSON line: texts, similarity, seconds, peak_rss_mb, groups, crowded.
+Prints one JSON line: texts, similarity, seconds, cpu_seconds, peak_rss_mb, groups, crowded.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def main() -> None:
     arguments = parser.parse_args()
     pairs = pd.DataFrame({"source": generated(arguments.texts), "target": "label", "group": "", "task": ""})
     split = SplitSettings([0, 1, 2], 3, 1, 0.1, arguments.similarity, "auto", 13)
-    start = time.monotonic()
+    start, cpu = time.monotonic(), time.process_time()
     grouping = group_pairs(pairs, split, limit=np.inf)
     print(
         json.dumps(
@@ -55,6 +55,7 @@ def main() -> None:
                 "texts": arguments.texts,
                 "similarity": arguments.similarity,
                 "seconds": round(time.monotonic() - start, 1),
+                "cpu_seconds": round(time.process_time() - cpu, 1),
                 "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
                 "groups": int(grouping.numbers.max()) + 1,
                 "crowded": grouping.metrics["crowded"],

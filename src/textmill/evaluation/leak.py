@@ -23,15 +23,14 @@ def measure_leak(split: SplitCorpus, seed: int) -> dict[str, Any]:
     development and 1,000 test pairs, samples of that size. Returns {"metric", "test_examples", "protected", "naive", "invented"}.
     """
     together = pd.concat([split.development, split.removed, split.test], ignore_index=True)
-    generator = np.random.default_rng(seed)
     if split.metrics["official_test"]:
         naive = (pd.concat([split.development, split.removed], ignore_index=True), split.test)
     else:
-        order = generator.permutation(len(together))
+        order = np.random.default_rng(seed).permutation(len(together))
         naive = (together.iloc[order[len(split.test) :]], together.iloc[order[: len(split.test)]])
     is_label = set(together["task"]) <= set(split.metrics["label_tasks"])
-    protected_score = _score(split.development, split.test, is_label, generator)
-    naive_score = _score(*naive, is_label, generator)
+    protected_score = _score(split.development, split.test, is_label, seed)
+    naive_score = _score(*naive, is_label, seed)
     return {
         "metric": "accuracy" if is_label else "chrf",
         "test_examples": min(len(split.test), _MAX_TEST),
@@ -41,12 +40,12 @@ def measure_leak(split: SplitCorpus, seed: int) -> dict[str, Any]:
     }
 
 
-def _score(development: pd.DataFrame, test: pd.DataFrame, is_label: bool, generator: np.random.Generator) -> float:
-    known, asked = _sample(development, _MAX_DEVELOPMENT, generator), _sample(test, _MAX_TEST, generator)
+def _score(development: pd.DataFrame, test: pd.DataFrame, is_label: bool, seed: int) -> float:
+    known, asked = _sample(development, _MAX_DEVELOPMENT, seed), _sample(test, _MAX_TEST, seed)
     metric = exact_match("") if is_label else chrf("")
     sources = asked["source"].tolist()
     return metric.score(metric.statistics(sources, memory(known, sources), asked["target"].tolist()).sum(axis=0))
 
 
-def _sample(pairs: pd.DataFrame, most: int, generator: np.random.Generator) -> pd.DataFrame:
-    return pairs if len(pairs) <= most else pairs.iloc[np.sort(generator.permutation(len(pairs))[:most])]
+def _sample(pairs: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    return pairs if len(pairs) <= most else pairs.iloc[np.sort(np.random.default_rng(seed).permutation(len(pairs))[:most])]
