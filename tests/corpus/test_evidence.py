@@ -53,7 +53,8 @@ def test_real_pairs_pass_and_those_of_other_rows_and_cut_ones_do_not(evidence: E
     assert set(evidence_reasons(PAIRS, hashed(PAIRS), evidence, settings)) == {""}
     wrong = [Pair(pair.source, PAIRS[-place - 1].target) for place, pair in enumerate(PAIRS[:30])]  # the corpus holds these too
     reasons = evidence_reasons(wrong, hashed(wrong), evidence, settings)
-    assert sum(reason == "misaligned" for reason in reasons) >= 27, reasons
+    assert sum(reason != "" for reason in reasons) >= 27, reasons
+    assert reasons.count("misaligned") >= 20
     cut = [Pair(pair.source, pair.target[:2]) for pair in PAIRS if len(pair.target) > 9]
     assert "" not in evidence_reasons(cut, hashed(cut), evidence, settings)
     long = [Pair(PAIRS[0].source, "".join(pair.target for pair in PAIRS[:8]))]
