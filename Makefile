@@ -26,7 +26,7 @@ repro: setup     ## raw text to report: dvc repro (JOBS=2 trains two folds side 
 	$(RUN) -m scripts.repro $(JOBS)
 
 test: setup      ## all tests
-	$(RUN) -m pytest -q
+	$(RUN) -m pytest -q -n auto --dist loadfile
 
 check: setup     ## lint, formatting, types, declared dependencies
 	$(RUN) -m ruff check .
