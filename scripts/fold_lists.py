@@ -14,6 +14,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from textmill.files import write_text
+
 _FOLD = re.compile(r"(?<=\$\{split\.folds\[)\d+(?=\]\})")
 _SYSTEM = re.compile(r"^( *fold-)(\d+)(: models/train/)(\d+)(/.*)$")
 _ENSEMBLE = re.compile(r"^( *cmd: python -m stages\.evaluate ensemble) .*$")
@@ -40,7 +42,7 @@ def main() -> int:
     if not isinstance(folds, list) or folds != list(range(len(folds))) or not folds:
         print("folds: split.folds in params.yaml must be 0, 1, 2, ... in order.", file=sys.stderr)
         return 2
-    path.write_text(with_folds(path.read_text(encoding="utf-8"), folds), encoding="utf-8")
+    write_text(path, with_folds(path.read_text(encoding="utf-8"), folds))
     return 0
 
 

@@ -11,6 +11,7 @@ what only it imports: it cannot change an output.
 from __future__ import annotations
 
 import ast
+import io
 import re
 import sys
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from textmill.files import write_text
 
 FREE = {Path("src/textmill/tracking.py")}
 PACKAGES = {
@@ -112,8 +115,9 @@ def main(write: bool) -> int:
         if params:
             stage["params"] = params
     if write:
-        with path.open("w", encoding="utf-8") as file:
-            yaml.dump(pipeline, file)
+        written = io.StringIO()
+        yaml.dump(pipeline, written)
+        write_text(path, written.getvalue())
         return 0
     return 1 if wrong else 0
 

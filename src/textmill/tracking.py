@@ -268,7 +268,8 @@ def _close_orphans(client: Any, experiment: str) -> None:
     """Close runs whose process on this machine is gone: MLflow leaves the runs of killed processes RUNNING for ever."""
     import psutil
 
-    for run in client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=500):
+    running = client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=500)
+    for run in sorted(running, key=lambda each: each.data.tags.get("textmill.role") == "rebuild"):  # children first
         host, _, rest = run.data.tags.get("textmill.process", "").partition(" ")
         pid, _, started = rest.partition(" ")
         if host != socket.gethostname() or not pid.isdigit():
@@ -281,7 +282,13 @@ def _close_orphans(client: Any, experiment: str) -> None:
             owner = run.data.tags.get("textmill.rebuild", "").partition("-")[0]
             is_alive = is_alive or (owner.isdigit() and psutil.pid_exists(int(owner)))
         if not is_alive:
-            client.set_terminated(run.info.run_id, "KILLED")
+            client.set_terminated(run.info.run_id, "FINISHED" if is_rebuild and _has_finished(client, run) else "KILLED")
+
+
+def _has_finished(client: Any, rebuild: Any) -> bool:
+    """Did all that it started end well? `track` closes a rebuild, but does not run where no result has moved."""
+    children = client.search_runs([rebuild.info.experiment_id], f"tags.`mlflow.parentRunId` = '{rebuild.info.run_id}'", max_results=1000)
+    return bool(children) and all(child.info.status == "FINISHED" for child in children)
 
 
 def _this_process() -> str:

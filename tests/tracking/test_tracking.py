@@ -95,6 +95,13 @@ def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) 
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "KILLED"
 
 
+def test_a_rebuild_that_track_did_not_close_has_finished_if_all_its_stages_have(store: Path) -> None:
+    for rebuild, program in (("well", ""), ("badly", "raise ValueError"), ("next", "")):
+        start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=60)
+    status = {run.data.tags["textmill.rebuild"]: run.info.status for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
+    assert (status["well"], status["badly"], status["next"]) == ("FINISHED", "KILLED", "RUNNING")
+
+
 def test_a_server_that_refuses_costs_one_line_and_no_time(tmp_path: Path) -> None:
     started = time.monotonic()
     process = start(tmp_path, "train@0", MLFLOW_TRACKING_URI="http://user:secret@127.0.0.1:9")
