@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -138,6 +139,29 @@ def test_pins_of_packages_agree_with_the_constraints() -> None:
         assert f"{name}=={version}" in lines
     assert not [line for line in lines if line and not re.fullmatch(r"[a-z0-9_.-]+==[a-z0-9.!+-]+", line)], "a line with a path or a host"
     assert not [line for line in lines if "+" in line], "a local build"
+
+
+def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
+    summary = json.loads(Path("metrics/summary.json").read_text(encoding="utf-8"))
+    scores = {name: [f"{system[metric]['score']:.1f}" for metric in ("chrf", "bleu")] for name, system in summary["systems"].items()}
+    size = f"{summary['systems']['exported']['size_bytes'] / 1e6:.1f} MB"
+    test = f"{summary['corpus']['test']:,}"
+    english, chinese = (Path(name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
+    student, memory, exported = (scores[name] for name in ("student", "memory", "exported"))
+    for words in (
+        test,
+        f"{student[0]} chrF and {student[1]} BLEU",
+        f"{memory[0]} and {memory[1]}",
+        f"{size} ({exported[0]} and {exported[1]})",
+    ):
+        assert words in english, words
+    for words in (
+        test,
+        f"{student[0]} chrF、{student[1]} BLEU",
+        f"{memory[0]} 和 {memory[1]}",
+        f"{size}（{exported[0]} 和 {exported[1]}）",
+    ):
+        assert words in chinese, words
 
 
 def test_no_pickle_and_no_unsafe_loading() -> None:
