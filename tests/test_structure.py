@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,6 +108,13 @@ def test_a_command_is_one_simple_command_with_nothing_pasted_in_but_checked_name
         command = entry.get("do", entry)["cmd"]
         assert not re.search(r"[;&|<>`\n]|\$\(", command)
         assert set(re.findall(r"\$\{([\w.]+)", command)) <= {"item", "item.fold", "item.baseline", "key", "split.folds"}
+
+
+def test_a_stage_says_how_threads_wait_before_anything_with_threads_is_loaded() -> None:
+    program = "import sys, stages.runner, os; print(os.environ['GOMP_SPINCOUNT'], {'torch', 'sklearn', 'scipy'} & set(sys.modules))"
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout == "1000 set()\n"
 
 
 def test_lists_of_folds_are_checked_and_right() -> None:
