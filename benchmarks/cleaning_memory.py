@@ -25,6 +25,7 @@ from textmill.tables import PAIR_SCHEMA, TableWriter
 
 _CHUNK = 50_000
 _WORDS = 20_000
+_FOLDER = Path("data/clean")  # on the disk, which the system's temporary folder need not be, and ignored by git
 
 
 def made_up(rows: int, path: Path) -> None:
@@ -64,7 +65,8 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--limit-gib", type=float, default=0)
     options = parser.parse_args(arguments)
-    with tempfile.TemporaryDirectory(dir=".") as name:
+    _FOLDER.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_FOLDER) as name:
         folder = Path(name)
         made_up(options.rows, folder / "pairs.parquet")
         if options.limit_gib:
