@@ -11,6 +11,7 @@ from textmill.tracking import prepare_store, store_folder, tracking_uri
 def main(port: str) -> None:
     prepare_store()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", tracking_uri()]
+    command += ["--workers", "1"]  # one person looks: four, the default, take four times as long to start on two cores
     command += ["--default-artifact-root", (store_folder() / "artifacts").as_uri()]
     os.execv(sys.executable, command)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -35,16 +36,26 @@ def mlflow_ui(clone: Path) -> Iterator[str]:
         start_new_session=True,
     )
     try:
-        for _ in range(120):
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                time.sleep(0.5)
+        _wait_for(port, process)
         yield f"http://127.0.0.1:{port}"
     finally:
-        os.killpg(process.pid, 15)
-        process.wait(timeout=30)
+        os.killpg(process.pid, signal.SIGTERM)
+        try:
+            process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the server answers: seconds on an idle machine, minutes on one with other work."""
+    for _ in range(360):
+        assert process.poll() is None, f"the UI ended with exit code {process.returncode}"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+    raise TimeoutError(f"the UI did not answer on port {port} for three minutes")
 
 
 def look_at_runs(address: str, experiment: str, runs: dict[str, str], metric: str, folder: Path) -> tuple[str, str]:
