@@ -51,10 +51,7 @@ def heal_lock(path: Path) -> bool:
     except FileNotFoundError:
         return False
     except (json.JSONDecodeError, UnicodeDecodeError):
-        _require_no_dvc(path)
-        aside = path.with_suffix(".broken")
-        path.replace(aside)
-        print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
+        _set_aside(path, path.with_suffix(".broken"))
         return True
     return False
 
@@ -66,13 +63,9 @@ def heal_stage_lock(path: Path, good: Path) -> bool:
     except FileNotFoundError:
         return False
     except (YAMLError, Invalid, UnicodeDecodeError):
-        _require_no_dvc(path)
-        good.parent.mkdir(parents=True, exist_ok=True)
-        aside = good.with_name("dvc.lock.broken")
-        path.replace(aside)
+        _set_aside(path, good.with_name("dvc.lock.broken"))
         if good.is_file():
             write_bytes(path, good.read_bytes())
-        print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
         return True
     write_bytes(good, path.read_bytes())
     return False
@@ -94,10 +87,13 @@ def _dvc(*arguments: str) -> int:
     return subprocess.run([*_DVC, *arguments], check=False).returncode
 
 
-def _require_no_dvc(path: Path) -> None:
+def _set_aside(path: Path, aside: Path) -> None:
     if _is_dvc_alive():
         print(f"repro: {path} is broken and a dvc process is alive; wait for it, or end it, and run again.", file=sys.stderr)
         raise SystemExit(1) from None
+    aside.parent.mkdir(parents=True, exist_ok=True)
+    path.replace(aside)
+    print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
 
 
 def _is_dvc_alive() -> bool:

@@ -1,13 +1,14 @@
 """Spans that are copied and never translated: placeholders, markup, addresses, identifiers, longer numbers.
 
 Each becomes one character, a slot, before the tokenizer sees the text, and comes back behind it: a small model learns
-where a span goes and need not spell it (placeholder translation, Crego et al. 2016, section 4; Post et al. 2019).
+where a span goes and need not spell it (placeholder translation, Crego et al. 2016; Post et al. 2019).
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from textmill.corpus.placeholders import PLACEHOLDER_PATTERN
@@ -59,6 +60,15 @@ def protect_target(target: str, spans: tuple[str, ...]) -> str:
         return target
     by_length = sorted(spans, key=len, reverse=True)
     return re.sub("|".join(map(re.escape, by_length)), lambda match: SLOTS[spans.index(match[0])], target)
+
+
+def protect_pairs(sources: Sequence[str], targets: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Both sides as the model sees them: the spans of each source in slots, there and in its target."""
+    protected = [protect(source) for source in sources]
+    return (
+        [source.text for source in protected],
+        [protect_target(target, source.spans) for source, target in zip(protected, targets, strict=True)],
+    )
 
 
 def restore(output: str, source: Protected) -> str:

@@ -12,7 +12,7 @@ import sentencepiece
 from textmill.errors import UserError
 from textmill.files import write_bytes
 from textmill.settings.tokens import TokenizerSettings
-from textmill.tokens.protection import SLOTS, Protected, protect, protect_target
+from textmill.tokens.protection import SLOTS, Protected, protect, protect_pairs
 from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
 
 # SentencePiece writes a space as U+2581, so that character of a text would come back as a space. A code point that Unicode
@@ -59,11 +59,9 @@ class Tokenizer:
 
     def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
         """Sources and targets as the model sees them, the target's spans in the slots of its source."""
-        protected = [self.protect(source) for source in sources]
-        return (
-            self.encode_batch([source.text for source in protected]),
-            self.encode_batch([protect_target(target, source.spans) for source, target in zip(protected, targets, strict=True)]),
-        )
+        if self.has_slots:
+            sources, targets = protect_pairs(sources, targets)
+        return self.encode_batch(sources), self.encode_batch(targets)
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
@@ -80,9 +78,7 @@ def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: Toke
     """
     written = io.BytesIO()
     if settings.protect_spans:
-        protected = [protect(source) for source in sources]
-        sources = [source.text for source in protected]
-        targets = [protect_target(target, source.spans) for source, target in zip(protected, targets, strict=True)]
+        sources, targets = protect_pairs(sources, targets)
     try:
         sentencepiece.SentencePieceTrainer.Train(
             sentence_iterator=(text.replace(_SPACE_SIGN, _STAND_IN) for text in (*sources, *targets)),
