@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro test check ui deps folds gate ci-report pull push release clean
+.PHONY: help setup repro tune test check ui deps folds gate ci-report pull push release clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
@@ -24,6 +24,9 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 
 repro: setup     ## raw text to report: dvc repro (JOBS=2 trains two folds side by side)
 	$(RUN) -m scripts.repro $(JOBS)
+
+tune: setup      ## search for better params as tune.yaml says (STORAGE=postgresql://... for many machines)
+	@TUNE_STORAGE="$${STORAGE:-$$TUNE_STORAGE}" $(RUN) -m scripts.tune
 
 test: setup      ## all tests
 	$(RUN) -m pytest -q -n auto --dist loadfile

@@ -22,7 +22,20 @@ SOURCES = sorted(Path("src").rglob("*.py"))
 STAGES = sorted(Path("stages").glob("*.py"))
 PIPELINE = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))
 SHARED = {"__init__", "runner", "inputs", "locked", "fold_lists"}
-ROOMS = ["settings", "corpus", "tokens", "model", "training", "decoding", "evaluation", "compression", "export", "serving", "report"]
+ROOMS = [
+    "settings",
+    "corpus",
+    "tokens",
+    "model",
+    "training",
+    "decoding",
+    "evaluation",
+    "compression",
+    "export",
+    "serving",
+    "report",
+    "search",
+]
 # who may know whom; errors, files, tables, tensors, paths, progress and settings may be known by all
 KNOWS = {
     "corpus": set(),
@@ -35,6 +48,7 @@ KNOWS = {
     "export": {"tokens", "model", "decoding"},
     "serving": {"tokens", "decoding"},
     "report": {"evaluation", "corpus"},
+    "search": set(),
     "settings": set(),
 }
 

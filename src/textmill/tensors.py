@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,26 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
     Raises UserError if the file is missing or damaged.
     """
+    with _opened(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, _metadata(file)  # noqa: SIM118 (no iterator)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata alone, a few kilobytes. Raises UserError if the file is missing or damaged."""
+    with _opened(path) as file:
+        return _metadata(file)
+
+
+def _metadata(file: Any) -> dict[str, Any]:
+    metadata: dict[str, Any] = json.loads((file.metadata() or {})[_METADATA_KEY])
+    return metadata
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 (no iterator)
+            yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
     except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:

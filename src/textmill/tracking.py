@@ -1,7 +1,7 @@
 """MLflow as a view of what the stages do: never an input, never an output, never fatal.
 
 The only module besides serving/pyfunc_model.py that imports mlflow. Every stage is a child run of one parent run for
-the rebuild (one `dvc repro`); `track` completes the parent. Whatever fails here costs one line on stderr.
+the rebuild (one `dvc repro`); `track` completes the parent. So is every trial, of one parent run for the search. Whatever fails here costs one line on stderr.
 
 Environment: MLFLOW_TRACKING_URI (default: an SQLite store under .mlflow/ in the project), TEXTMILL_TRACKING=off
 switches tracking off, TEXTMILL_REBUILD joins several dvc processes into one rebuild.
@@ -121,16 +121,22 @@ def stage_run(stage: str, params: Mapping[str, Any], input_files: Mapping[str, s
 
 def connect() -> Connection | None:
     """Open the store and this rebuild's parent run, creating both if need be; None, after one line, if that fails."""
-    if os.environ.get("TEXTMILL_TRACKING") == "off":
-        return None
-    try:
-        if not _is_reachable(tracking_uri()):
-            raise ConnectionError("no answer")
-        with _locked_store():
-            return _connect()
-    except Exception as error:
-        _say_lost(error)
-        return None
+    return _connected("rebuild", rebuild_key)
+
+
+def connect_search(study: str) -> Connection | None:
+    """The same for the parent run of a search, which all processes that work on the study share."""
+    return _connected("search", lambda: study)
+
+
+def search_run(connection: Connection | None) -> RunLog:
+    """The parent run of a search, to log its best result and to end it."""
+    return RunLog(connection, connection.parent_id if connection is not None else "")
+
+
+def trial_run(connection: Connection | None, name: str, params: Mapping[str, Any]) -> RunLog:
+    """Open the run of one trial of a search, a child of the search's run. params: what was drawn, by full key."""
+    return _open_child(connection, name, params, {"textmill.role": "trial", "state": "running"})
 
 
 def tracking_uri() -> str:
@@ -201,22 +207,23 @@ def log_metrics_batch(connection: Connection, run_id: str, metrics: list[tuple[s
 
 
 def _open_stage(stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str) -> RunLog:
-    connection = connect()
+    tags = {
+        "textmill.role": "stage",
+        "dvc.stage": stage,
+        "dvc.inputs_key": inputs_key,
+        "dvc.inputs": json.dumps(dict(input_files), sort_keys=True)[:5000],
+    }
+    return _open_child(connect(), stage, params, tags)
+
+
+def _open_child(connection: Connection | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> RunLog:
     if connection is None:
         return RunLog(None)
     try:
         from mlflow.entities import Param, RunTag
 
-        tags = {
-            "mlflow.parentRunId": connection.parent_id,
-            "textmill.role": "stage",
-            "dvc.stage": stage,
-            "dvc.inputs_key": inputs_key,
-            "dvc.inputs": json.dumps(dict(input_files), sort_keys=True)[:5000],
-            "textmill.process": _this_process(),
-            **git_state(),
-        }
-        run = connection.client.create_run(connection.experiment_id, run_name=stage, tags=tags)
+        tags = {"mlflow.parentRunId": connection.parent_id, **tags, "textmill.process": _this_process(), **git_state()}
+        run = connection.client.create_run(connection.experiment_id, run_name=name, tags=tags)
         flat = flat_params(params)
         connection.client.log_batch(
             run.info.run_id, params=[Param(name, value) for name, value in flat.items()], tags=[RunTag("textmill", "1")]
@@ -241,16 +248,29 @@ def _client() -> Any:
     return mlflow.MlflowClient(tracking_uri())
 
 
-def _connect() -> Connection:
+def _connected(role: str, key: Callable[[], str]) -> Connection | None:
+    if os.environ.get("TEXTMILL_TRACKING") == "off":
+        return None
+    try:
+        if not _is_reachable(tracking_uri()):
+            raise ConnectionError("no answer")
+        with _locked_store():
+            return _connect(role, key())
+    except Exception as error:
+        _say_lost(error)
+        return None
+
+
+def _connect(role: str, key: str) -> Connection:
     client = _client()
     experiment = _experiment_id(client)
-    key = rebuild_key()
-    found = client.search_runs([experiment], f"tags.`textmill.rebuild` = '{key}' and tags.`textmill.role` = 'rebuild'", max_results=1)
+    found = client.search_runs([experiment], f"tags.`textmill.{role}` = '{key}' and tags.`textmill.role` = '{role}'", max_results=1)
+    if role == "search" or not found:  # a search is gone on with: what its killed processes have left is found by the next one
+        _close_orphans(client, experiment)
     if found:
         return Connection(client, experiment, found[0].info.run_id)
-    _close_orphans(client, experiment)
-    tags = {"textmill.role": "rebuild", "textmill.rebuild": key, "textmill.process": _this_process(), **git_state()}
-    name = time.strftime("rebuild %Y-%m-%d %H:%M:%S")
+    tags = {"textmill.role": role, f"textmill.{role}": key, "textmill.process": _this_process(), **git_state()}
+    name = time.strftime(f"{role} %Y-%m-%d %H:%M:%S")
     run = client.create_run(experiment, run_name=name, tags=tags)
     return Connection(client, experiment, run.info.run_id)
 

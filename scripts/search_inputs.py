@@ -1,0 +1,77 @@
+"""What the result of a stage depends on, with all stages before it: what may be searched, and what makes a study."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dvc.dependency.param import ParamsDependency
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+from textmill.errors import UserError
+from textmill.search.space import Dimension, flattened, value_at
+
+
+@dataclass(frozen=True)
+class SearchInputs:
+    """files: MD5 of all code and raw data, by path. commands: of the stages. keys: of params.yaml, as dvc.yaml declares them.
+
+    pins: package versions. outputs: files that the stage itself writes.
+    """
+
+    files: dict[str, str]
+    commands: list[str]
+    keys: set[str]
+    pins: dict[str, Any]
+    outputs: set[str]
+
+
+def search_inputs(stage: str) -> SearchInputs:
+    """Inputs of `stage` and of all before it. Raises UserError if dvc.yaml has no such stage."""
+    with Repo() as repo:
+        try:
+            (target,) = repo.stage.collect(stage)
+            stages = repo.stage.collect(stage, with_deps=True)
+        except (DvcException, ValueError) as error:
+            raise UserError(f"tune.yaml: search.stage is {stage}, which is no single stage of dvc.yaml ({error}).") from None
+        written = {out.def_path for each in stages for out in each.outs}
+        keys: set[str] = set()
+        pins: dict[str, Any] = {}
+        files: dict[str, str] = {}
+        for dependency in (dependency for each in stages for dependency in each.deps):
+            if not isinstance(dependency, ParamsDependency):
+                if dependency.def_path not in written | {"params.yaml"} and dependency.def_path not in files:
+                    files[dependency.def_path] = dependency.get_hash().value
+            elif dependency.def_path == "params.yaml":
+                keys |= set(dependency.params)
+            else:
+                pins |= dependency.read_params()
+        commands = sorted(each.cmd for each in stages if each.cmd)
+        return SearchInputs(files, commands, keys, pins, {out.def_path for out in target.outs})
+
+
+def require_reach(inputs: SearchInputs, keys: Iterable[str], stage: str) -> None:
+    """Raise UserError for a key that `stage` does not depend on: every trial would give the same."""
+    for key in keys:
+        if not any(key == known or key.startswith(f"{known}.") or known.startswith(f"{key}.") for known in inputs.keys):
+            raise UserError(f"tune.yaml: space.{key} does not change {stage}. Name a later stage in search.stage, or take it out.")
+
+
+def study_name(stage: str, metric: str, per_text: bool, space: Mapping[str, Dimension], inputs: SearchInputs, params: Any) -> str:
+    """A name that changes with everything that makes values of trials incomparable.
+
+    That is code, data, package versions, the space, the metric, and all params that the stage depends on and the space
+    does not change; not the number of trials, the sampler's or the pruner's settings.
+    """
+    fixed: dict[str, Any] = {}
+    for known in inputs.keys:
+        value = value_at(params, known)
+        fixed |= dict(flattened(value, f"{known}.")) if isinstance(value, dict | list) else {known: value}
+    fixed = {key: value for key, value in fixed.items() if not any(key == each or key.startswith(f"{each}.") for each in space)}
+    dimensions = {key: dimension.description() for key, dimension in space.items()}
+    content = [stage, metric, per_text, dimensions, fixed, inputs.files, inputs.commands, inputs.pins]
+    return f"{stage}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode('utf-8')).hexdigest()[:12]}"

@@ -1,0 +1,103 @@
+"""A copy of the project in which trials run, one behind the other, with the project's DVC cache.
+
+Its files are those that git tracks or would, as they lie in the project, changed or not. Results of stages come from DVC's cache and
+run cache, so a trial runs only what its values change, and what it has run is there for every later trial.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from dvc.repo import Repo
+from ruamel.yaml import YAML
+
+from textmill import paths
+from textmill.files import write_text
+
+_STAGE_LOCK = Path("dvc.lock")
+
+
+@contextmanager
+def workspace(folder: Path, stage: str) -> Iterator[Path]:
+    """The first copy below `folder` that no other process works in, made if need be, ready to run `stage`."""
+    number = 0
+    while True:
+        place = folder / f"workspace-{number}"
+        place.mkdir(parents=True, exist_ok=True)
+        with (folder / f"workspace-{number}.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                number += 1
+                continue
+            _fill(place)
+            command = [sys.executable, "-m", "dvc", "checkout", "-q", "--allow-missing", "--with-deps", stage]
+            subprocess.run(command, cwd=place, env=environment(place), check=False)  # what is not in the cache is made by the first trial
+            yield place
+            return
+
+
+def set_params(place: Path, params: Any) -> None:
+    """Give the copy other params, and take away what a killed dvc may have left broken."""
+    write_params(place / "params.yaml", params)
+    (place / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+    (place / _STAGE_LOCK).unlink(missing_ok=True)
+    if _STAGE_LOCK.is_file():
+        shutil.copy2(_STAGE_LOCK, place / _STAGE_LOCK)
+
+
+def read_params(path: Path) -> Any:
+    """params.yaml with its comments."""
+    return _yaml().load(path.read_text(encoding="utf-8"))
+
+
+def write_params(path: Path, params: Any, heading: str = "") -> None:
+    """Write params.yaml with its comments. heading: a comment above them."""
+    text = StringIO()
+    _yaml().dump(params, text)
+    write_text(path, heading + text.getvalue())
+
+
+def environment(place: Path) -> Mapping[str, str]:
+    """For processes in the copy: its own code, not the installed one; no MLflow, since the search logs its trials itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "TEXTMILL_"))}
+    place = place.resolve()
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}:{kept.get('PATH', '')}",
+        "PYTHONPATH": f"{place}:{place / 'src'}",
+        "DVC_NO_ANALYTICS": "1",
+        "TEXTMILL_TRACKING": "off",
+        "TEXTMILL_SEARCH_PROCESS": str(os.getpid()),
+    }
+
+
+def _fill(place: Path) -> None:
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, text=True, check=True).stdout
+    for name in filter(None, listed.split("\0")):
+        if Path(name).is_file() and Path(name) not in (Path("params.yaml"), _STAGE_LOCK):
+            (place / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(name, place / name)
+    with Repo() as repo:
+        cache = repo.cache.local_cache_dir
+    write_text(place / ".dvc/config.local", f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n")
+    wheels = place / paths.WHEELS
+    if paths.WHEELS.is_dir() and not wheels.exists():  # downloads of the project: no output of a stage
+        wheels.parent.mkdir(parents=True, exist_ok=True)
+        wheels.symlink_to(paths.WHEELS.resolve())
+    set_params(place, read_params(Path("params.yaml")))
+
+
+def _yaml() -> YAML:
+    yaml = YAML()
+    yaml.width = 10_000  # no line is broken
+    yaml.indent(mapping=2, sequence=4, offset=2)  # as params.yaml is written
+    return yaml

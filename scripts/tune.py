@@ -1,0 +1,253 @@
+"""Search over params.yaml as tune.yaml says: what `make tune` runs.
+
+    python -m scripts.tune
+
+A trial is `dvc repro STAGE` in a copy of the project with other params. While it trains, its validation losses are read from its
+checkpoints, and a poor one is stopped. Any number of these processes, on any number of machines, search together if they have the
+same storage (TUNE_STORAGE, a database URL; default: an SQLite file under .tune/) and the same commit. Killed and started again, a search
+goes on. See docs/search.md.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+from tqdm import tqdm
+
+from scripts.search_inputs import require_reach, search_inputs, study_name
+from scripts.trial_workspace import environment, read_params, set_params, workspace, write_params
+from textmill import paths, tracking
+from textmill.errors import UserError
+from textmill.files import read_json
+from textmill.search.curve import Curve
+from textmill.search.process import last_words, run_watched
+from textmill.search.settings import Tune, read_tune
+from textmill.search.space import value_at, with_values
+from textmill.search.study import best_trial, claim, counted, enqueue_current, open_study, recover, try_again
+from textmill.settings.tree import check_settings
+
+HOME = Path(".tune")
+BEST = HOME / "best.yaml"
+_FAILURES_THAT_END_A_SEARCH = 3
+
+
+class TrialFailed(Exception):  # noqa: N818 (beside optuna.TrialPruned)
+    """A trial that ended with an error: the search goes on."""
+
+
+@dataclass
+class Search:
+    """One process of a search.
+
+    params: of params.yaml, with comments. place: the copy that trials run in. last: number of the trial that this process ran last.
+    """
+
+    tune: Tune
+    name: str
+    study: Study
+    params: Any
+    place: Path
+    connection: tracking.Connection | None
+    last: int = 0
+
+    def run(self) -> None:
+        """Run trials until as many as tune.yaml says have ended or run in some process."""
+        wanted = self.tune.search.trials
+        while len(counted(self.study.get_trials(deepcopy=False))) < wanted:
+            self.study.optimize(self._trial, n_trials=1, catch=(TrialFailed,))
+            self._say_and_keep_best(self.study.get_trials(deepcopy=False))
+
+    def _trial(self, trial: Trial) -> float:
+        claim(trial)
+        self.last = trial.number
+        values = {key: dimension.suggest(trial, key) for key, dimension in self.tune.space.items()}
+        print(f"tune: trial {trial.number} starts with {_shown(values)}", flush=True)
+        run = tracking.trial_run(self.connection, f"trial {trial.number}", values)
+        run.tag("textmill.search", self.name)
+        state, status, reason = "failed", "KILLED", "interrupted"
+        try:
+            value = self._value(trial, values, run)
+            run.metrics({"value": value})
+            state, status, reason = "complete", "FINISHED", ""
+            return value
+        except optuna.TrialPruned as pruned:
+            state, status, reason = "pruned", "FINISHED", str(pruned)
+            raise
+        except TrialFailed as failed:
+            state, status, reason = "failed", "FAILED", str(failed)
+            raise
+        except KeyboardInterrupt:
+            try_again(self.study, trial)
+            raise
+        finally:
+            if reason:
+                run.tag("reason", reason)
+                trial.set_user_attr("reason", reason)
+            run.tag("state", state)
+            run.end(status)
+
+    def _value(self, trial: Trial, values: Mapping[str, Any], run: tracking.RunLog) -> float:
+        params = with_values(self.params, values)
+        try:
+            check_settings(params)
+        except UserError as error:
+            raise TrialFailed(str(error)) from None
+        set_params(self.place, params)
+        search = self.tune.search
+        (self.place / search.metric_file).unlink(missing_ok=True)
+        name, _, fold = search.stage.partition("@")
+        curve = Curve(self.place / paths.CHECKPOINTS / name / fold, (self.place / search.metric_file).with_name("history.csv"))
+        log = self.place.parent / "logs" / f"trial-{trial.number}.log"
+        command = [sys.executable, "-m", "scripts.dependent_dvc", "repro", search.stage]
+        code = run_watched(command, self.place, environment(self.place), log, lambda: self._goes_on(trial, curve.so_far(), run))
+        if code is None:
+            raise optuna.TrialPruned(f"worse than the median at step {trial.study.trials[trial.number].last_step}")
+        if code:
+            raise TrialFailed(f"{last_words(log)} ({log})")
+        self._goes_on(trial, curve.whole(), run)
+        return self._factor() * _number(read_json(self.place / search.metric_file), search.metric_key, search.metric)
+
+    def _goes_on(self, trial: Trial, losses: Mapping[int, float], run: tracking.RunLog) -> bool:
+        """Report what is new; False if the trial is to be pruned."""
+        known = trial.study._storage.get_trial(trial._trial_id).intermediate_values
+        for step, loss in sorted(losses.items()):
+            if step not in known:
+                trial.report(self._factor() * loss, step)
+                run.metrics({"validation_loss": self._factor() * loss}, step)
+                if trial.should_prune():
+                    return False
+        return True
+
+    def _factor(self) -> float:
+        if not self.tune.search.per_text:
+            return 1.0
+        encoded = read_json(self.place / paths.ENCODE_METRICS)
+        return float((encoded["target_tokens"] + encoded["pairs"]) / encoded["pairs"])
+
+    def _say_and_keep_best(self, trials: list[FrozenTrial]) -> None:
+        best = best_trial(self.study)
+        print(f"tune: {progress_line(trials[self.last], best, trials, self.tune.search.trials)}", flush=True)
+        if best is not None:
+            found = {key: self.tune.space[key].restored(value) for key, value in best.params.items()}
+            heading = f"# The best of {len(counted(trials))} trials of {self.name}: trial {best.number}, {self.tune.search.metric} {best.value:.6g}\n"
+            write_params(BEST, with_values(self.params, found), heading)
+        ended = [trial for trial in counted(trials) if trial.state.is_finished()]
+        if len(ended) >= _FAILURES_THAT_END_A_SEARCH and all(trial.state == TrialState.FAIL for trial in ended):
+            raise UserError(
+                f"tune: all of {len(ended)} trials have failed, the last one: {trials[self.last].user_attrs.get('reason', '?')}"
+            )
+
+
+def progress_line(last: FrozenTrial, best: FrozenTrial | None, trials: list[FrozenTrial], wanted: int) -> str:
+    """Number, state, value, best and the time left, in one line."""
+    counting = counted(trials)
+    ended = [trial for trial in counting if trial.duration is not None]
+    mean = sum(trial.duration.total_seconds() for trial in ended if trial.duration) / max(len(ended), 1)
+    workers = max(sum(trial.state == TrialState.RUNNING for trial in counting) + 1, 1)  # those of others, and this one
+    left = tqdm.format_interval(max(wanted - len(ended), 0) * mean / workers)
+    state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(last.state.name, last.state.name)
+    value = f" {last.value:.5g}" if last.state == TrialState.COMPLETE and last.value is not None else ""
+    why = f" ({last.user_attrs['reason']})" if "reason" in last.user_attrs else ""
+    best_shown = f"best {best.value:.5g} of trial {best.number}" if best is not None else "none complete yet"
+    return f"trial {last.number} {state}{value}{why}; {best_shown}; {len(ended)} of {wanted} ended, about {left} left"
+
+
+def main() -> int:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        params = read_params(Path("params.yaml"))
+        check_settings(params)
+        tune = read_tune(Path("tune.yaml"), params)
+        search = tune.search
+        inputs = search_inputs(search.stage)
+        require_reach(inputs, tune.space, search.stage)
+        if search.metric_file.as_posix() not in inputs.outputs:
+            raise UserError(f"tune.yaml: search.metric names {search.metric_file}, which is no output of {search.stage}.")
+        name = study_name(search.stage, search.metric, search.per_text, tune.space, inputs, params)
+        HOME.mkdir(exist_ok=True)
+        study = open_study(name, search, os.environ.get("TUNE_STORAGE") or f"sqlite:///{HOME.resolve() / 'studies.db'}")
+        _tell_where_it_starts(study, tune, params, name)
+        connection = tracking.connect_search(name)
+        parent = tracking.search_run(connection)
+        with workspace(HOME / name, search.stage) as place:
+            Search(tune, name, study, params, place, connection).run()
+        _end(study, tune, parent)
+        return 0
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("tune: stopped. `make tune` goes on.", file=sys.stderr)
+        return 130
+
+
+def _tell_where_it_starts(study: Study, tune: Tune, params: Any, name: str) -> None:
+    for number in recover(study):
+        print(f"tune: trial {number} was killed; its values are tried again", flush=True)
+    if not study.get_trials(deepcopy=False):
+        current = {key: value_at(params, key) for key in tune.space}
+        if not enqueue_current(study, tune.space, current):
+            print("tune: what params.yaml has is outside the space, so it is not tried", flush=True)
+    done = sum(trial.state.is_finished() for trial in counted(study.get_trials(deepcopy=False)))
+    print(f"tune: study {name}: {done} of {tune.search.trials} trials have ended; {len(tune.space)} keys", flush=True)
+
+
+def _end(study: Study, tune: Tune, parent: tracking.RunLog) -> None:
+    running = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
+    if running:
+        print(f"tune: nothing is left to start; trials of other processes still run ({running}). The last of them says which is best.")
+        return
+    best = best_trial(study)
+    if best is None:
+        raise UserError("tune: no trial has run to its end, so there is no best one.")
+    found = {key: tune.space[key].restored(value) for key, value in best.params.items()}
+    parent.metrics({"value": best.value})
+    parent.tag("best", f"trial {best.number}: {_shown(found)}")
+    parent.artifact(BEST)
+    parent.end("FINISHED")
+    print(f"tune: best is trial {best.number}, {tune.search.metric} {best.value:.6g}, with {_shown(found)}")
+    print(f"tune: {BEST} is params.yaml with these values. Take it, or run it as an experiment:")
+    print(f"  cp {BEST} params.yaml")
+    print(f"  dvc exp run {' '.join(overrides(found))}")
+
+
+def overrides(values: Mapping[str, Any]) -> list[str]:
+    """Arguments of `dvc exp run` (Hydra's syntax) for the shell."""
+    return [f"-S {shlex.quote(f'{key}={_hydra(value)}')}" for key, value in values.items()]
+
+
+def _hydra(value: Any) -> str:
+    if isinstance(value, bool) or value is None:
+        return {True: "true", False: "false", None: "null"}[value]
+    if isinstance(value, list):
+        return f"[{','.join(map(_hydra, value))}]"
+    if isinstance(value, str):  # quoted, since a bare word may mean something else to Hydra
+        escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+        return f"'{escaped}'"
+    return repr(value)
+
+
+def _number(content: Any, key: str, metric: str) -> float:
+    for part in key.split("."):
+        content = content.get(part) if isinstance(content, Mapping) else None
+    if isinstance(content, bool) or not isinstance(content, int | float):
+        raise UserError(f"tune.yaml: search.metric is {metric}, but the file has no number of that name.")
+    return float(content)
+
+
+def _shown(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
