@@ -21,7 +21,7 @@ def main() -> int:
         return 137
     from dvc.cli import main as dvc
 
-    return dvc(sys.argv[1:])
+    return int(dvc(sys.argv[1:]))
 
 
 if __name__ == "__main__":
