@@ -34,10 +34,12 @@ def search_inputs(stage: str) -> SearchInputs:
     """Inputs of `stage` and of all before it. Raises UserError if dvc.yaml has no such stage."""
     with Repo() as repo:
         try:
-            (target,) = repo.stage.collect(stage)
+            target, *others = repo.stage.collect(stage)
             stages = repo.stage.collect(stage, with_deps=True)
-        except (DvcException, ValueError) as error:
-            raise UserError(f"tune.yaml: search.stage is {stage}, which is no single stage of dvc.yaml ({error}).") from None
+        except DvcException as error:
+            raise UserError(f"tune.yaml: search.stage is {stage}, which cannot be run ({error}).") from None
+        if others:
+            raise UserError(f"tune.yaml: search.stage is {stage}, which is several stages. Name one, such as {target.name}.")
         written = {out.def_path for each in stages for out in each.outs}
         keys: set[str] = set()
         pins: dict[str, Any] = {}
