@@ -22,7 +22,20 @@ SOURCES = sorted(Path("src").rglob("*.py"))
 STAGES = sorted(Path("stages").glob("*.py"))
 PIPELINE = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))
 SHARED = {"__init__", "runner", "inputs", "locked", "fold_lists"}
-ROOMS = ["settings", "corpus", "tokens", "model", "training", "decoding", "evaluation", "compression", "export", "serving", "report"]
+ROOMS = [
+    "settings",
+    "corpus",
+    "tokens",
+    "model",
+    "training",
+    "decoding",
+    "evaluation",
+    "compression",
+    "augmentation",
+    "export",
+    "serving",
+    "report",
+]
 # who may know whom; errors, files, tables, tensors, paths, progress and settings may be known by all
 KNOWS = {
     "corpus": set(),
@@ -32,6 +45,7 @@ KNOWS = {
     "decoding": {"tokens", "model"},
     "evaluation": {"tokens", "decoding", "corpus"},
     "compression": {"tokens", "model", "training", "decoding"},
+    "augmentation": {"corpus", "tokens", "model", "training", "decoding"},
     "export": {"tokens", "model", "decoding"},
     "serving": {"tokens", "decoding"},
     "report": {"evaluation", "corpus"},
