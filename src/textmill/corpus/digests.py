@@ -39,7 +39,7 @@ def recognized(texts: Sequence[str], digest: pd.DataFrame, side: str, overlap: O
 
     test_overlap: it shares `overlap_units` words in a row (characters in Chinese, Japanese and Korean) with a source or target of the
     test set, or is all of one that is shorter. near_test: it is like a text of that `side`: of their MinHash signatures, a share of
-    `similarity` is equal, which estimates the Jaccard similarity with a standard error of 0.04 at most (Broder 1997). With a
+    `similarity` is equal, which estimates the Jaccard similarity with a standard error of up to 0.045 (Broder 1997). With a
     similarity of 1 it is not asked.
     """
     known = {int(run) for runs in digest["runs"] for run in runs}
