@@ -1,9 +1,10 @@
 """Turn the development text into token ids, once for all folds.
 
 in   data/split/development.parquet         pairs with their fold
+     data/back_translate/pairs.parquet      pairs with synthetic sources, of no fold; none, unless back_translate is on
      data/tokenizer/tokenizer.model
 out  data/encode/development.safetensors    flat token ids with offsets, memory-mapped by training
-     data/encode/metrics.json               pairs, pairs left out as too long, tokens on both sides
+     data/encode/metrics.json               pairs, how many of them are back-translated, pairs left out as too long, tokens on both sides
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from textmill import paths
 from textmill.files import write_json
 from textmill.settings.tokens import EncodeSettings
 from textmill.tables import read_table
-from textmill.tokens.encode import encode_corpus
+from textmill.tokens.encode import encode_corpus, with_back_translated
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.tracking import RunLog
 
@@ -21,7 +22,7 @@ from textmill.tracking import RunLog
 def main(encode: EncodeSettings, log: RunLog) -> None:
     pairs = read_table(paths.DEVELOPMENT)
     log.dataset(paths.DEVELOPMENT, "development", len(pairs))
-    corpus, metrics = encode_corpus(pairs, Tokenizer.load(paths.TOKENIZER), encode)
+    corpus, metrics = encode_corpus(with_back_translated(pairs, read_table(paths.BACK_TRANSLATED)), Tokenizer.load(paths.TOKENIZER), encode)
     corpus.save(paths.ENCODED)
     write_json(paths.ENCODE_METRICS, metrics)
     log.metrics(metrics)

@@ -3,6 +3,7 @@
 in   data/clean/pairs.parquet             cleaned pairs
 out  data/split/development.parquet       the same columns and folds, one number a repeat; group is the number of the group
      data/split/test.parquet              read by the evaluate stages alone
+     data/split/test_digest.parquet       hashes by which texts that know the test set are found where it may not be read
      data/split/removed.parquet           pairs that know the test set, with the reason and the test pair that they know
      data/split/metrics.json              sizes and balance of test set and folds, what was grouped by what, and the score
                                           that a naive split would have invented
@@ -14,11 +15,12 @@ import pyarrow as pa
 
 from stages.runner import run_stage
 from textmill import paths
+from textmill.corpus.digests import DIGEST_SCHEMA, digest_of
 from textmill.corpus.split import split_corpus
 from textmill.evaluation.leak import measure_leak
 from textmill.files import write_json
 from textmill.settings.corpus import SplitSettings
-from textmill.tables import PAIR_SCHEMA, extended, read_table, write_table
+from textmill.tables import DEVELOPMENT_SCHEMA, PAIR_SCHEMA, extended, read_table, write_table
 from textmill.tracking import RunLog
 
 
@@ -26,8 +28,9 @@ def main(split: SplitSettings, seed: int, log: RunLog) -> None:
     pairs = read_table(paths.CLEAN)
     log.dataset(paths.CLEAN, "clean", len(pairs))
     result = split_corpus(pairs, split, seed)
-    write_table(paths.DEVELOPMENT, result.development, extended(PAIR_SCHEMA, {"folds": pa.list_(pa.int16())}))
+    write_table(paths.DEVELOPMENT, result.development, DEVELOPMENT_SCHEMA)
     write_table(paths.TEST, result.test, PAIR_SCHEMA)
+    write_table(paths.TEST_DIGEST, digest_of(result.test, split.overlap_units), DIGEST_SCHEMA)
     write_table(paths.REMOVED, result.removed, extended(PAIR_SCHEMA, {"reason": pa.string(), "test_id": pa.string()}))
     metrics = result.metrics | {"leak": measure_leak(result, seed)}
     write_json(paths.SPLIT_METRICS, metrics)

@@ -47,6 +47,9 @@ def test_the_default_settings_are_right() -> None:
         ("clean", "near_duplicates", 0.3, "clean.near_duplicates: must be 0 (off), or from 0.5 to 1"),
         ("clean", "filters", {"max_caracters": 3}, "unknown key clean.filters.max_caracters. Did you mean clean.filters.max_characters?"),
         ("clean", "duplicates", "sources", "clean.duplicates is 'sources' (str), but must be one of: pair, source, none"),
+        ("back_translate", "sources", [{"path": ""}], "back_translate.sources[0].path: is empty"),
+        ("back_translate", "sources", ["x.txt"], "back_translate.sources[0] must be a mapping"),
+        ("back_translate", "weight", 0, "back_translate.weight: must be between 0.01 and 100"),
         ("export", "name", "$(touch x)", "export.name: may hold ASCII letters"),
     ],
 )

@@ -19,11 +19,15 @@ CLEAN_METRICS = Path("data/clean/metrics.json")
 
 DEVELOPMENT = Path("data/split/development.parquet")
 TEST = Path("data/split/test.parquet")
+TEST_DIGEST = Path("data/split/test_digest.parquet")
 REMOVED = Path("data/split/removed.parquet")
 SPLIT_METRICS = Path("data/split/metrics.json")
 
 TOKENIZER = Path("data/tokenizer/tokenizer.model")
 TOKENIZER_METRICS = Path("data/tokenizer/metrics.json")
+
+BACK_TRANSLATED = Path("data/back_translate/pairs.parquet")
+BACK_TRANSLATE_METRICS = Path("data/back_translate/metrics.json")
 
 ENCODED = Path("data/encode/development.safetensors")
 ENCODE_METRICS = Path("data/encode/metrics.json")

@@ -44,6 +44,10 @@ def extended(schema: pa.Schema, columns: Mapping[str, pa.DataType]) -> pa.Schema
     return schema
 
 
+# What is trained on: `folds` is the pair's fold in each repeat, or NO_FOLD in all of them (tokens/shards.py).
+DEVELOPMENT_SCHEMA = extended(PAIR_SCHEMA, {"folds": pa.list_(pa.int16())})
+
+
 class TableWriter:
     """Writes a table piece by piece, in bounded memory: `with TableWriter(path, schema) as writer: writer.write(frame)`.
 

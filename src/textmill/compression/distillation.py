@@ -59,7 +59,7 @@ def distilled_corpus(
         "originals": len(originals),
         "taught": len(taught),
         "taught_equal_to_reference": equal,
-        "taught_by_all": len(corpus) if distill.teaching == "ensemble" else int((corpus.folds >= len(teachers)).all(dim=1).sum()),
+        "taught_by_all": len(corpus) if distill.teaching == "ensemble" else _left_out_by_none(corpus, len(teachers)),
         "not_taught": sum(not tokens for tokens in chosen),
     }
 
@@ -74,7 +74,8 @@ def _taught(
 ) -> list[list[Hypothesis]]:
     """Every source's hypotheses, by the teachers that never saw it (one a repeat, decoding together), or by all together.
 
-    A source that no teacher had left out, as in a single hold-out, is taught by all: the classical way, in sample.
+    A source that no teacher had left out, as in a single hold-out or of a back-translated pair, is taught by all: the classical way,
+    in sample.
     """
     everyone = tuple(range(len(teachers)))
     outside = [tuple(fold for fold in row if fold in everyone) or everyone for row in corpus.folds.tolist()]
@@ -86,6 +87,11 @@ def _taught(
         for row, candidates in zip(rows, found, strict=True):
             hypotheses[row] = candidates
     return hypotheses
+
+
+def _left_out_by_none(corpus: EncodedCorpus, num_teachers: int) -> int:
+    """Pairs of folds without a teacher, or of no fold at all (back-translated ones)."""
+    return int((~((corpus.folds >= 0) & (corpus.folds < num_teachers)).any(dim=1)).sum())
 
 
 def _rows_of(outside: list[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:

@@ -143,6 +143,14 @@ class FoldsSettings:
 
 
 @dataclass(frozen=True)
+class OverlapSettings:
+    """The part of `split` that says what knows the test set: see SplitSettings."""
+
+    similarity: float
+    overlap_units: int
+
+
+@dataclass(frozen=True)
 class LanguageSettings:
     """The part of `collect` that later stages need: two-letter language codes."""
 

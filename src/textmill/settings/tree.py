@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from textmill.errors import UserError
+from textmill.settings.augmentation import BackTranslateSettings
 from textmill.settings.cleaning import CleanSettings
 from textmill.settings.corpus import CollectSettings, SplitSettings
 from textmill.settings.inference import DecodeSettings, EvaluateSettings, ExportSettings
@@ -20,6 +21,7 @@ SECTIONS: dict[str, type] = {
     "clean": CleanSettings,
     "split": SplitSettings,
     "tokenizer": TokenizerSettings,
+    "back_translate": BackTranslateSettings,
     "encode": EncodeSettings,
     "model": ModelSettings,
     "train": TrainSettings,

@@ -7,16 +7,21 @@ import pandas as pd
 
 from textmill.errors import UserError
 from textmill.settings.tokens import EncodeSettings
-from textmill.tokens.shards import EncodedCorpus, encoded_corpus
+from textmill.tokens.shards import NO_FOLD, EncodedCorpus, encoded_corpus
 from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer
+
+
+def with_back_translated(development: pd.DataFrame, back_translated: pd.DataFrame) -> pd.DataFrame:
+    """The development pairs, and behind them the back-translated ones: tables of the same columns."""
+    return pd.concat([development, back_translated], ignore_index=True)
 
 
 def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSettings) -> tuple[EncodedCorpus, dict[str, int]]:
     """Encode every pair (columns source, target, task, weight, folds), in order; the task goes in front of its source.
 
     Pairs with more than `max_tokens` on a side are left out and counted.
-    Returns the corpus and {"pairs", "too_long", "source_tokens", "target_tokens"}. Raises UserError if none is left.
+    Returns the corpus and {"pairs", "back_translated", "too_long", "source_tokens", "target_tokens"}. Raises UserError if none is left.
     """
     sources, targets = tokenizer.encode_pairs(with_tasks(pairs["source"], pairs["task"]), pairs["target"].tolist())
     kept = [
@@ -37,6 +42,7 @@ def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSet
     )
     return corpus, {
         "pairs": len(kept),
+        "back_translated": int((corpus.folds == NO_FOLD).all(dim=1).sum()),
         "too_long": len(pairs) - len(kept),
         "source_tokens": len(corpus.source_tokens),
         "target_tokens": len(corpus.target_tokens),

@@ -12,13 +12,15 @@ from torch import Tensor
 
 from textmill.tensors import read_tensors, write_tensors
 
+NO_FOLD = -1  # of a pair that every model sees and none is validated on
+
 
 @dataclass(frozen=True)
 class EncodedCorpus:
     """N pairs as token ids, without begin and end.
 
     source_tokens, target_tokens: (all tokens,) int32, one text behind the other. source_offsets, target_offsets:
-    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. folds: (N, R) int64, the pair's fold in each of R repeats.
+    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. folds: (N, R) int64, the pair's fold in each of R repeats (or NO_FOLD in all).
     weight: (N,) float64, how often a pair is seen in an epoch. vocabulary_size: of the tokenizer.
     tasks: names that stand in front of sources, sorted; empty: none does.
     """
