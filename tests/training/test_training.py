@@ -16,6 +16,7 @@ from textmill.errors import UserError
 from textmill.model.device import prepare_device
 from textmill.model.transformer import Shape, Transformer
 from textmill.settings.training import TrainSettings
+from textmill.tokens.batching import Batch
 from textmill.tokens.shards import EncodedCorpus
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.folds import train_fold
@@ -111,7 +112,12 @@ def test_a_loss_that_is_not_finite_ends_the_training_within_ten_steps(corpus: En
     checkpoint = CheckpointFile(tmp_path, "f")
     run = trainer(corpus, replace(TRAIN, max_steps=100), checkpoint=checkpoint)
     step = run._step
-    run._step = lambda batch: step(batch) * (float("nan") if run.position.step >= 21 else 1.0)  # type: ignore[method-assign]
+
+    def poisoned(batches: list[Batch]) -> tuple[torch.Tensor, int]:
+        loss, count = step(batches)
+        return loss * (float("nan") if run.position.step > 21 else 1.0), count
+
+    run._step = poisoned  # type: ignore[method-assign]
     with pytest.raises(UserError, match="not a finite number any more at step"):
         run.run()
     assert run.position.step <= 31

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_POOL_SIZE = 1 << 22  # masks for 16 MB; a slice of it serves for a mask
+_POOL_SIZE = 1 << 23  # masks for 32 MB in float32; a slice of it serves for a mask
+_LARGEST_SLICE = 1 << 22  # a larger tensor takes several slices, so that there are always millions of places to begin
 
 
 class Dropout(nn.Module):
@@ -26,11 +27,18 @@ class Dropout(nn.Module):
         """x: any shape. Returns the same shape."""
         if not self.training or self.probability == 0:
             return x
-        if x.device.type != "cpu" or x.numel() > _POOL_SIZE // 4:
+        if x.device.type != "cpu":
             return F.dropout(x, self.probability)
-        pool = _pool(self.probability, x.dtype)
-        start = int(torch.randint(_POOL_SIZE - x.numel(), ()))
-        return x * pool[start : start + x.numel()].view(x.shape)
+        return x * _mask(x.numel(), self.probability, x.dtype).view(x.shape)
+
+
+def _mask(count: int, probability: float, dtype: torch.dtype) -> Tensor:
+    pool = _pool(probability, dtype)
+    if count <= _LARGEST_SLICE:
+        start = int(torch.randint(_POOL_SIZE - count, ()))
+        return pool[start : start + count]
+    lengths = [min(_LARGEST_SLICE, count - start) for start in range(0, count, _LARGEST_SLICE)]
+    return torch.cat([_mask(length, probability, dtype) for length in lengths])
 
 
 @cache

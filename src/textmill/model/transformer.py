@@ -153,7 +153,11 @@ class Transformer(nn.Module):
 
     def logits(self, states: Tensor) -> Tensor:
         """states: (..., D). Returns (..., V)."""
-        return F.linear(states, self.embedding.weight, self.output_bias)
+        return F.linear(states, *self.output_projection())
+
+    def output_projection(self) -> tuple[Tensor, Tensor]:
+        """Weight (V, D) and bias (V,) of what makes logits of states."""
+        return self.embedding.weight, self.output_bias
 
     def encode(self, source: Tensor) -> DecoderState:
         """source: (B, S), padded with PAD. Returns a fresh state for decoding."""
@@ -178,7 +182,7 @@ class Transformer(nn.Module):
 
     def _embed(self, tokens: Tensor, start: int) -> Tensor:
         x = self.embedding(tokens) * math.sqrt(self.shape.width)
-        out: Tensor = self.dropout(x + sinusoids(start, tokens.shape[1], self.shape.width, tokens.device))
+        out: Tensor = self.dropout(x + sinusoids(start, tokens.shape[1], self.shape.width, tokens.device).to(x.dtype))
         return out
 
     def _initialize(self) -> None:

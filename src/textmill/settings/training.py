@@ -17,12 +17,23 @@ class TrainSettings:
     patience: validations without a better loss before stopping early; 0 never stops early.
     optimizer: adam (Kingma & Ba 2015) or adamw (Loshchilov & Hutter 2019). learning_rate: the highest.
     schedule: inverse_sqrt (linear warm-up, then 1/sqrt(step); Vaswani et al. 2017, section 5.3), step_lr (every
-        `step_size` steps times `gamma`), cosine (warm-up, then a half cosine to 0 at max_steps), constant.
+        `step_size` steps times `gamma`), cosine (warm-up, then a half cosine to 0 at max_steps), constant, warmup_stable_decay
+        (warm-up, the highest rate, and over the last `decay_steps` linearly to 0).
     label_smoothing: Szegedy et al. 2016. gradient_clip: largest norm of all gradients; 0 does not clip.
     average_checkpoints: the weights at this many of the last validations are averaged (Vaswani et al. 2017, section 6.1);
         1 takes the best validation alone.
-    precision: float32, bfloat16 (autocast), or auto: bfloat16 on a GPU that has it, float32 elsewhere (on a CPU it does not pay).
+    precision: float32; bfloat16, which computes in bfloat16 and trains float32 copies of the weights; or auto: bfloat16 on a GPU
+        that has it, float32 elsewhere.
     device: cpu, cuda, or auto. num_threads: of the CPU; fixed, because sums depend on it.
+    ema_decay: of an exponential moving average of the weights, which is then validated and kept in their place; 0: none.
+    accumulate: batches whose gradients are added up for one step.
+    r_drop: weight of the consistency of two passes (Liang et al. 2021), which take twice the time; 0: off.
+    token_dropout: share of source and earlier target tokens that the model reads as unknown (word dropout, Bowman et al. 2016).
+    subword_sampling: alpha of subword regularization (Kudo 2018, section 3.1): each text is cut anew in every epoch, into one of
+        its `subword_candidates` likeliest cuts, with their probability to the power alpha; 0: off. Needs a unigram tokenizer.
+    stop_on: what `patience` and `average_checkpoints: 1` look at: `loss`, or `chrf`: of greedy outputs for the first `decoded_pairs`
+        validation pairs.
+    profile: also write a trace of some steps by torch.profiler, and a table of the operators that took longest, to MLflow.
     """
 
     batch_tokens: int
@@ -32,7 +43,7 @@ class TrainSettings:
     optimizer: Literal["adam", "adamw"]
     learning_rate: float
     weight_decay: float
-    schedule: Literal["inverse_sqrt", "step_lr", "cosine", "constant"]
+    schedule: Literal["inverse_sqrt", "step_lr", "cosine", "constant", "warmup_stable_decay"]
     warmup_steps: int
     step_size: int
     gamma: float
@@ -42,15 +53,39 @@ class TrainSettings:
     precision: Literal["auto", "float32", "bfloat16"]
     device: Literal["auto", "cpu", "cuda"]
     num_threads: int
+    decay_steps: int = 0
+    ema_decay: float = 0.0
+    accumulate: int = 1
+    r_drop: float = 0.0
+    token_dropout: float = 0.0
+    subword_sampling: float = 0.0
+    subword_candidates: int = 16
+    stop_on: Literal["loss", "chrf"] = "loss"
+    decoded_pairs: int = 200
+    profile: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("batch_tokens", "max_steps", "validate_every", "step_size", "average_checkpoints", "num_threads"):
+        for name in (
+            "batch_tokens",
+            "max_steps",
+            "validate_every",
+            "step_size",
+            "average_checkpoints",
+            "num_threads",
+            "accumulate",
+            "subword_candidates",
+            "decoded_pairs",
+        ):
             require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
-        for name in ("patience", "weight_decay", "warmup_steps", "gradient_clip"):
+        for name in ("patience", "weight_decay", "warmup_steps", "gradient_clip", "decay_steps", "r_drop", "subword_sampling"):
             require(getattr(self, name) >= 0, f"{name}: must be 0 or more.")
         require(self.learning_rate > 0, "learning_rate: must be above 0.")
         require(0 <= self.label_smoothing < 1, "label_smoothing: must be at least 0 and below 1.")
         require(0 < self.gamma <= 1, "gamma: must be above 0 and at most 1.")
+        for name in ("ema_decay", "token_dropout"):
+            require(0 <= getattr(self, name) < 1, f"{name}: must be at least 0 and below 1.")
+        is_decaying = self.schedule == "warmup_stable_decay"
+        require((self.decay_steps > 0) == is_decaying, "decay_steps: needed with schedule warmup_stable_decay, and only there.")
         require(self.warmup_steps < self.max_steps, "warmup_steps: must be below max_steps.")
 
 

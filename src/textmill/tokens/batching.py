@@ -13,19 +13,32 @@ import torch
 from torch import Tensor
 
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import BEGIN, END, PAD
+from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
 
 
 class Batch(NamedTuple):
-    """source: (B, S), padded with PAD. target_input: (B, T) begins with BEGIN. target_output: (B, T) ends with END."""
+    """source: (B, S), padded with PAD. target_input: (B, T) begins with BEGIN. target_output: (B, T) ends with END.
+
+    places: (N,) where the N real tokens of target_output stand, counted through all its rows: known here, so that no device
+    has to be asked for it.
+    """
 
     source: Tensor
     target_input: Tensor
     target_output: Tensor
+    places: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
         return Batch(*(tensor.to(device, non_blocking=True) for tensor in self))
+
+    def targets(self) -> Tensor:
+        """The real tokens of target_output, (N,)."""
+        return self.target_output.flatten()[self.places]
+
+    def real_positions(self, states: Tensor) -> Tensor:
+        """The rows of `states` (B, T, D) that stand at real tokens of target_output, (N, D)."""
+        return states.flatten(0, 1).index_select(0, self.places)
 
 
 def token_budget_batches(
@@ -68,9 +81,44 @@ def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> 
 
 def make_batch(corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray) -> Batch:
     """Gather and pad the pairs `rows` of `corpus`."""
-    sources = [corpus.source(int(row)) for row in rows]
-    targets = [corpus.target(int(row)) for row in rows]
-    return Batch(padded(sources), padded([[BEGIN, *target] for target in targets]), padded([[*target, END] for target in targets]))
+    chosen = np.asarray(rows, dtype=np.int64)
+    source = _gathered(corpus.source_tokens.numpy(), corpus.source_offsets.numpy(), chosen)  # (B, S)
+    target = _gathered(corpus.target_tokens.numpy(), corpus.target_offsets.numpy(), chosen)  # (B, T - 1, but at least 1)
+    target_offsets = corpus.target_offsets.numpy()
+    lengths = target_offsets[chosen + 1] - target_offsets[chosen]
+    target_width = int(lengths.max(initial=0)) + 1
+    target_input = np.full((len(chosen), target_width), PAD, dtype=np.int64)
+    target_input[:, 0] = BEGIN
+    target_input[:, 1:] = target[:, : target_width - 1]
+    target_output = np.full_like(target_input, PAD)
+    target_output[:, :-1] = target[:, : target_width - 1]
+    target_output[np.arange(len(chosen)), lengths] = END
+    places = np.flatnonzero(np.arange(target_width) <= lengths[:, None])
+    return Batch(*map(torch.from_numpy, (source, target_input, target_output, places)))
+
+
+def with_unknown(batch: Batch, share: float, seed: int, epoch: int, number: int) -> Batch:
+    """Token dropout: source and target input with `share` of their tokens read as UNKNOWN; targets stay.
+
+    A pure function of (seed, epoch, number of the batch), as batches are.
+    """
+    generator = np.random.default_rng([seed, epoch, number, 2])
+    source, target_input = (
+        torch.where(torch.from_numpy(generator.random(tuple(tokens.shape)) < share) & (tokens > END), UNKNOWN, tokens)
+        for tokens in (batch.source, batch.target_input)
+    )
+    return batch._replace(source=source, target_input=target_input)
+
+
+def _gathered(tokens: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Texts `rows`, (B, longest) int64, filled up with PAD; at least one column."""
+    starts, ends = offsets[rows], offsets[rows + 1]
+    columns = np.arange(max(1, int((ends - starts).max(initial=0))))
+    places = starts[:, None] + columns  # (B, longest)
+    is_token = places < ends[:, None]
+    table = np.full(places.shape, PAD, dtype=np.int64)
+    table[is_token] = tokens[places[is_token]]
+    return table
 
 
 def padded(texts: Sequence[Sequence[int]]) -> Tensor:

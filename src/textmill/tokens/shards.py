@@ -84,14 +84,15 @@ def encoded_corpus(
     tasks: Sequence[str] = ("",),
 ) -> EncodedCorpus:
     """Pack token ids. sources, targets, weights (all 1 if None): N each. folds: (N, R) int."""
-    source_tokens, source_offsets = _packed(sources)
-    target_tokens, target_offsets = _packed(targets)
+    source_tokens, source_offsets = packed(sources)
+    target_tokens, target_offsets = packed(targets)
     packed_folds = torch.from_numpy(folds.astype(np.int64))  # (N, R)
     weight = torch.ones(len(folds), dtype=torch.float64) if weights is None else torch.tensor(list(weights), dtype=torch.float64)
     return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, packed_folds, weight, vocabulary_size, list(tasks))
 
 
-def _packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+def packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+    """Token ids of all texts one behind the other, int32, and offsets, (N + 1,) int64."""
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.fromiter((token for text in texts for token in text), dtype=np.int32, count=int(offsets[-1]))

@@ -49,6 +49,14 @@ class Tokenizer:
         ids: list[int] = self._processor.EncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN))
         return ids
 
+    def candidates(self, text: str, count: int) -> list[tuple[list[int], float]]:
+        """The `count` likeliest cuts of a text and their natural-log probabilities, best first; none if this is no unigram model."""
+        try:
+            cuts = self._processor.NBestEncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN), count)
+        except RuntimeError:
+            return []
+        return [(cut, sum(map(self._processor.GetScore, cut))) for cut in cuts]
+
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` for many texts."""
         return [self.encode(text) for text in texts]

@@ -1,7 +1,10 @@
-"""Averages of weights over the last validations (Vaswani et al. 2017, section 6.1)."""
+"""Averages of weights: over the last validations (Vaswani et al. 2017, section 6.1), and exponential ones over all steps."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import torch
 from torch import Tensor
 
 
@@ -12,3 +15,20 @@ def averaged(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
         for name, tensor in snapshot.items():
             mean[name] += tensor
     return {name: tensor / len(snapshots) for name, tensor in mean.items()}
+
+
+class MovingAverage:
+    """Exponential moving average of weights: average = decay * average + (1 - decay) * weights after every step.
+
+    decay grows as min(decay, (1 + steps) / (10 + steps)), so that the first weights are soon forgotten (as in TensorFlow's
+    ExponentialMovingAverage; Polyak & Juditsky 1992 for the idea).
+    """
+
+    def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
+        self.average = {name: weight.clone() for name, weight in weights.items()}
+        self.decay = decay
+
+    def update(self, weights: Mapping[str, Tensor], step: int) -> None:
+        """step: counted from 1."""
+        decay = min(self.decay, (1 + step) / (10 + step))
+        torch._foreach_lerp_(list(self.average.values()), [weights[name] for name in self.average], 1 - decay)

@@ -1,13 +1,11 @@
-"""The training loop: batches in, a trained model and its learning curve out.
-
-Dimensions: B rows, T target length, N target tokens of a batch without padding.
-"""
+"""The training loop: batches in, a trained model and its learning curve out."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,36 +14,41 @@ import torch
 from torch import Tensor
 
 from textmill.errors import UserError
-from textmill.model.device import autocast
 from textmill.model.probabilities import token_log_probabilities
 from textmill.model.transformer import Transformer
 from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import Batch, epoch_rows, make_batch, token_budget_batches
+from textmill.tokens.batching import Batch, epoch_rows, make_batch, token_budget_batches, with_unknown
+from textmill.tokens.sampling import resampled
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import PAD
-from textmill.training.averaging import averaged
+from textmill.tokens.tokenizer import Tokenizer
+from textmill.training.averaging import MovingAverage, averaged
 from textmill.training.checkpoints import CheckpointFile
-from textmill.training.objective import label_smoothed_nll
+from textmill.training.memory import naming_what_fits
+from textmill.training.objective import Objective
+from textmill.training.optimization import Optimizer
 from textmill.training.schedules import SCHEDULES
 
 _STEPS_BETWEEN_FINITE_CHECKS = 10
 _VALIDATION_BATCH_FACTOR = 4  # no gradients: a batch of validation may be larger
 
 OnMetrics = Callable[[dict[str, float], int], None]
+OutputScore = Callable[[Transformer, np.ndarray], float]  # of greedy outputs for rows of the corpus, chrF
 
 
 @dataclass(frozen=True)
 class HistoryRow:
     """One validation. train_loss: mean since the one before, label smoothing included; losses in nats per token.
 
-    validation_loss: cross entropy without smoothing, None without a validation set.
+    validation_loss: cross entropy without smoothing, None without a validation set. chrf: of greedy outputs, None unless
+    `stop_on` asks for it.
     """
 
     step: int
     train_loss: float
     validation_loss: float | None
     learning_rate: float
+    chrf: float | None = None
 
 
 @dataclass
@@ -65,7 +68,7 @@ class _Position:
 
     step: int = 0
     epoch: int = 0
-    batch: int = 0
+    batch: int = 0  # the next one of the epoch
     validations_without_gain: int = 0
 
 
@@ -74,6 +77,7 @@ class Trainer:
 
     validation_rows: rows for the validation loss, or None: then nothing stops early and the last weights are kept.
     checkpoint: where the state is kept for resuming, or None. on_metrics: called at every validation with numbers and step.
+    tokenizer: needed for subword sampling. output_score: needed for `stop_on: chrf`. on_rows: told the rows of every batch.
     """
 
     def __init__(
@@ -88,50 +92,61 @@ class Trainer:
         checkpoint: CheckpointFile | None = None,
         on_metrics: OnMetrics | None = None,
         description: str = "train",
+        tokenizer: Tokenizer | None = None,
+        output_score: OutputScore | None = None,
+        on_rows: Callable[[np.ndarray], None] | None = None,
     ) -> None:
         if len(training_rows) == 0:
             raise UserError("train: there is no training pair. Use more data or fewer folds.")
         if validation_rows is not None and len(validation_rows) == 0:
             raise UserError("train: the fold has no validation pair. Use fewer folds or a larger encode.max_tokens.")
+        if settings.subword_sampling and tokenizer is None:
+            raise UserError(f"params.yaml: {description}: subword_sampling is for the models of the folds. Set it to 0 here.")
+        if settings.stop_on == "chrf" and (output_score is None or validation_rows is None):
+            raise UserError(f"params.yaml: {description}: stop_on chrf is for the models of the folds. Set it to loss here.")
         self.model = model.to(device)
         self.corpus, self.settings, self.seed, self.device = corpus, settings, seed, device
         self.training_rows, self.validation_rows = training_rows, validation_rows
         self.checkpoint, self.on_metrics, self.description = checkpoint, on_metrics, description
-        kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
-        # beta2 and epsilon of Vaswani et al. 2017, section 5.3
-        self.optimizer = kind(model.parameters(), lr=1.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=settings.weight_decay, fused=True)
+        self.tokenizer, self.output_score, self.on_rows = tokenizer, output_score, on_rows
+        self.objective = Objective(self.model, settings.label_smoothing, settings.r_drop)
+        self.optimizer = Optimizer(self.model, settings, device)
+        self.average = MovingAverage(self.optimizer.named_weights(), settings.ema_decay) if settings.ema_decay else None
         self.schedule = SCHEDULES[settings.schedule]
-        self.source_lengths = corpus.source_lengths().numpy()
-        self.target_lengths = corpus.target_lengths().numpy()
         self.weights = corpus.weight.numpy()
         self.position = _Position()
         self.history: list[HistoryRow] = []
         self.snapshots: list[dict[str, Tensor]] = []  # of the last validations; with average_checkpoints 1, of the best
 
     def run(self) -> TrainingResult:
-        """Train to max_steps or to an early stop. Afterwards the model holds the weights to keep, in evaluation mode.
+        """Train to max_steps or to an early stop. Afterwards the model holds the weights to keep, in float32 and evaluation mode.
 
-        Raises UserError if the loss is not finite any more.
+        Raises UserError if the loss is not finite any more, or a batch does not fit in memory.
         """
         self._resume()
-        stopped_early = self._train()
+        with naming_what_fits(self):
+            stopped_early = self._train()
         self._take_weights()
         best = self.validation_loss() if self.validation_rows is not None else None
-        epochs = self.position.epoch + self.position.batch / max(len(self._batches(self.position.epoch)), 1)
+        epochs = self.position.epoch + self.position.batch / max(len(self._batches(self.corpus, self.position.epoch)), 1)
         return TrainingResult(self.position.step, epochs, stopped_early, best, self.history)
 
     def _train(self) -> bool:
         settings, position = self.settings, self.position
+        if position.step >= settings.max_steps:
+            return False
         if self._is_out_of_patience():
             return True
         loss_sum, losses = torch.zeros((), device=self.device), 0
         tokens, started = 0, time.monotonic()
         self.model.train()
+        batches = self._endless_batches()
         with Progress(self.description, settings.max_steps, "steps", position.step) as progress:
-            for batch in self._endless_batches():
-                loss_sum += self._step(batch)
+            while position.step < settings.max_steps:
+                loss, count = self._step([next(batches) for _ in range(settings.accumulate)])
+                loss_sum += loss
                 losses += 1
-                tokens += int(batch.target_output.numel())
+                tokens += count
                 is_validation = position.step % settings.validate_every == 0 or position.step == settings.max_steps
                 if is_validation or position.step % _STEPS_BETWEEN_FINITE_CHECKS == 0:
                     self._require_finite(loss_sum)
@@ -144,44 +159,48 @@ class Trainer:
                 last = self.history[-1] if self.history else None
                 shown = f"{last.validation_loss:.3f}" if last and last.validation_loss is not None else "-"
                 rate_shown = f"{tokens / (time.monotonic() - started + 1e-9):,.0f}" if tokens else "-"
-                progress.advance(1, validation_loss=shown, tokens_per_second=rate_shown)
-                if position.step >= settings.max_steps:
-                    return False
+                progress.advance(1, validation_loss=shown, target_tokens_per_second=rate_shown)
                 if is_validation and self._is_out_of_patience():
                     return True
         return False
 
-    def _step(self, batch: Batch) -> Tensor:
-        settings, position = self.settings, self.position
-        position.step += 1
-        batch = batch.to(self.device)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.schedule(position.step, settings)
-        with autocast(settings.precision, self.device):
-            states = self.model(batch.source, batch.target_input)  # (B, T, D)
-            is_token = batch.target_output != PAD  # (B, T)
-            logits = self.model.logits(states[is_token])  # (N, V): nothing is computed for padding
-        loss = label_smoothed_nll(logits, batch.target_output[is_token], settings.label_smoothing)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        if settings.gradient_clip:
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), settings.gradient_clip)
-        self.optimizer.step()
-        return loss.detach()
+    def _step(self, batches: list[Batch]) -> tuple[Tensor, int]:
+        """One step on the gradients of all `batches` together. Returns the mean loss of a target token, and their number."""
+        self.position.step += 1
+        count = sum(len(batch.places) for batch in batches)
+        total = torch.zeros((), device=self.device)
+        for batch in batches:
+            loss = self.objective(batch.to(self.device), float(count))
+            loss.backward()
+            self.optimizer.collect()
+            total += loss.detach()
+        self.optimizer.step(self.schedule(self.position.step, self.settings))
+        if self.average is not None:
+            self.average.update(self.optimizer.named_weights(), self.position.step)
+        return total, count
 
-    def _batches(self, epoch: int) -> list[np.ndarray]:
-        budget = self.settings.batch_tokens
+    def _batches(self, corpus: EncodedCorpus, epoch: int) -> list[np.ndarray]:
+        lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
         rows = epoch_rows(self.training_rows, self.weights, self.seed, epoch)
-        return token_budget_batches(self.source_lengths, self.target_lengths, rows, budget, self.seed, epoch)
+        return token_budget_batches(*lengths, rows, self.settings.batch_tokens, self.seed, epoch)
 
     def _endless_batches(self) -> Iterator[Batch]:
-        position = self.position
+        """From the next batch of `position` on; a batch depends on (seed, epoch, its number) alone."""
+        position, settings = self.position, self.settings
         while True:
-            batches = self._batches(position.epoch)
+            corpus = self.corpus
+            if settings.subword_sampling:
+                assert self.tokenizer is not None
+                sampling = settings.subword_sampling, settings.subword_candidates
+                corpus = resampled(corpus, self.training_rows, self.tokenizer, *sampling, self.seed, position.epoch)
+            batches = self._batches(corpus, position.epoch)
             while position.batch < len(batches):
-                rows = batches[position.batch]
+                number = position.batch
                 position.batch += 1
-                yield make_batch(self.corpus, rows)
+                if self.on_rows is not None:
+                    self.on_rows(batches[number])
+                batch = make_batch(corpus, batches[number])
+                yield with_unknown(batch, settings.token_dropout, self.seed, position.epoch, number) if settings.token_dropout else batch
             position.epoch, position.batch = position.epoch + 1, 0
 
     @torch.no_grad()
@@ -189,41 +208,59 @@ class Trainer:
         """Cross entropy of the validation rows in nats per token, end symbols counted."""
         assert self.validation_rows is not None
         self.model.eval()
+        lengths = self.corpus.source_lengths().numpy(), self.corpus.target_lengths().numpy()
         budget = self.settings.batch_tokens * _VALIDATION_BATCH_FACTOR
-        batches = token_budget_batches(self.source_lengths, self.target_lengths, self.validation_rows, budget, self.seed, 0)
         total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        for rows in batches:
+        for rows in token_budget_batches(*lengths, self.validation_rows, budget, self.seed, 0):
             batch = make_batch(self.corpus, rows).to(self.device)
-            with autocast(self.settings.precision, self.device):
-                states = self.model(batch.source, batch.target_input)
-                is_token = batch.target_output != PAD
-                logits = self.model.logits(states[is_token])
-            total -= token_log_probabilities(logits, batch.target_output[is_token]).double().sum()
-            count += int(is_token.sum())
+            logits = self.model.logits(batch.real_positions(self.model(batch.source, batch.target_input)))
+            total -= token_log_probabilities(logits, batch.targets()).double().sum()
+            count += len(batch.places)
         return float(total) / count
 
     def _validate(self, train_loss: float, tokens_per_second: float) -> None:
         position, settings = self.position, self.settings
-        loss = self.validation_loss() if self.validation_rows is not None else None
-        earlier = [row.validation_loss for row in self.history if row.validation_loss is not None]
-        is_best = loss is None or not earlier or loss < min(earlier)
+        weights = self.average.average if self.average is not None else self.optimizer.named_weights()
+        with self._holding(weights if self.average is not None else None):
+            loss = self.validation_loss() if self.validation_rows is not None else None
+            chrf = None
+            if settings.stop_on == "chrf":
+                assert self.output_score is not None and self.validation_rows is not None
+                chrf = self.output_score(self.model.eval(), self.validation_rows[: settings.decoded_pairs])
+        row = HistoryRow(position.step, train_loss, loss, self.schedule(position.step, settings), chrf)
+        earlier = [_goodness(other) for other in self.history if other.validation_loss is not None]
+        is_best = loss is None or not earlier or _goodness(row) > max(earlier)
         position.validations_without_gain = 0 if is_best else position.validations_without_gain + 1
-        rate = self.schedule(position.step, settings)
-        self.history.append(HistoryRow(position.step, train_loss, loss, rate))
+        self.history.append(row)
         if settings.average_checkpoints > 1 or is_best:
-            weights = {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
-            self.snapshots = [*self.snapshots, weights][-settings.average_checkpoints :]
-        if self.on_metrics is not None:
-            numbers = {"train_loss": train_loss, "learning_rate": rate, "target_tokens_per_second": tokens_per_second}
-            self.on_metrics(numbers | ({"validation_loss": loss} if loss is not None else {}), position.step)
+            self.snapshots.append({name: weight.detach().clone() for name, weight in weights.items()})
+            self.snapshots = self.snapshots[-settings.average_checkpoints :]
         self._save()
+        if self.on_metrics is not None:
+            numbers = {"train_loss": train_loss, "learning_rate": row.learning_rate, "target_tokens_per_second": tokens_per_second}
+            numbers |= {} if loss is None else {"validation_loss": loss}
+            numbers |= {} if chrf is None else {"validation_chrf": chrf}
+            self.on_metrics(numbers, position.step)
+
+    @contextmanager
+    def _holding(self, weights: Mapping[str, Tensor] | None) -> Iterator[None]:
+        """Let the model hold other weights for a while; None: its own."""
+        if weights is None:
+            yield
+            return
+        own = {name: parameter.detach().clone() for name, parameter in self.model.named_parameters()}
+        _copy(weights, self.model)
+        try:
+            yield
+        finally:
+            _copy(own, self.model)
 
     def _is_out_of_patience(self) -> bool:
         return 0 < self.settings.patience <= self.position.validations_without_gain
 
     def _take_weights(self) -> None:
-        if self.snapshots:
-            self.model.load_state_dict(averaged(self.snapshots))
+        self.model.float()
+        _copy(averaged(self.snapshots) if self.snapshots else self.optimizer.named_weights(), self.model)
         self.model.eval()
 
     def _require_finite(self, loss: Tensor) -> None:
@@ -236,9 +273,9 @@ class Trainer:
     def _save(self) -> None:
         if self.checkpoint is None:
             return
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        for index, moments in self.optimizer.state_dict()["state"].items():
-            tensors |= {f"optimizer.{index}.{name}": value for name, value in moments.items()}
+        tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
         for index, snapshot in enumerate(self.snapshots):
             tensors |= {f"snapshot.{index}.{name}": tensor for name, tensor in snapshot.items()}
         tensors["random.cpu"] = torch.get_rng_state()
@@ -254,13 +291,10 @@ class Trainer:
         tensors, state = found
         self.position = _Position(**state["position"])
         self.history = [HistoryRow(**row) for row in state["history"]]
-        self.model.load_state_dict(_under("model.", tensors))
-        optimizer = self.optimizer.state_dict()
-        stored = _under("optimizer.", tensors)
-        for name, value in stored.items():
-            index, _, field = name.partition(".")
-            optimizer["state"].setdefault(int(index), {})[field] = value
-        self.optimizer.load_state_dict(optimizer)
+        self.optimizer.load(_under("optimizer.", tensors))
+        if self.average is not None:
+            for name, value in self.average.average.items():
+                value.copy_(tensors[f"average.{name}"])
         by_index: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("snapshot.", tensors).items():
             index, _, field = name.partition(".")
@@ -270,6 +304,19 @@ class Trainer:
         if self.device.type == "cuda":
             torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
         print(f"{self.description}: going on from the checkpoint at step {self.position.step}", flush=True)
+
+
+def _goodness(row: HistoryRow) -> float:
+    if row.chrf is not None:
+        return row.chrf
+    assert row.validation_loss is not None
+    return -row.validation_loss
+
+
+@torch.no_grad()
+def _copy(weights: Mapping[str, Tensor], model: Transformer) -> None:
+    for name, parameter in model.named_parameters():
+        parameter.copy_(weights[name])
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

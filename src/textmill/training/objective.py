@@ -1,12 +1,20 @@
-"""What is minimized.
+"""What is minimized: cross entropy against smoothed targets, and R-Drop's consistency.
 
-Dimensions: N target tokens without padding, V vocabulary.
+Dimensions: B rows, T target length, N target tokens without padding, D model width, V vocabulary.
 """
 
 from __future__ import annotations
 
-from torch import Tensor
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from textmill.model.transformer import Transformer
+from textmill.tokens.batching import Batch
+
+_CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}  # of float32 logits at a time; on a CPU they stay in the cache
 
 
 def label_smoothed_nll(logits: Tensor, targets: Tensor, epsilon: float) -> Tensor:
@@ -16,3 +24,68 @@ def label_smoothed_nll(logits: Tensor, targets: Tensor, epsilon: float) -> Tenso
     Returns a scalar in nats per token. Szegedy et al. 2016, section 7.
     """
     return F.cross_entropy(logits.float(), targets, label_smoothing=epsilon)
+
+
+def projected_nll(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, denominator: float) -> Tensor:
+    """`label_smoothed_nll` of the output projection of `states`, summed and divided by `denominator`, without all logits in memory.
+
+    states: (N, D). weight: (V, D). bias: (V,). targets: (N,). The projection, the loss and their gradients are computed
+    for some rows at a time (as in Hsu et al. 2024, section 3.2), logits in float32.
+    """
+    return _ProjectedNll.apply(states, weight, bias, targets, epsilon, denominator)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _ProjectedNll(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, denominator: float) -> Tensor:
+        vocabulary = weight.shape[0]
+        rows = max(_CHUNK_BYTES[states.device.type] // (4 * vocabulary), 16)
+        states_gradient = torch.empty_like(states)
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
+        bias_gradient = torch.zeros_like(bias, dtype=torch.float32)
+        total = torch.zeros((), device=states.device)
+        for start in range(0, len(states), rows):
+            chunk, wanted = states[start : start + rows], targets[start : start + rows, None]
+            logits = torch.addmm(bias, chunk, weight.t()).float()  # (rows, V)
+            log_normalizer = logits.logsumexp(1, keepdim=True)
+            total += log_normalizer.sum() - (1 - epsilon) * logits.gather(1, wanted).sum() - epsilon / vocabulary * logits.sum()
+            # In place from here: d loss / d logits = softmax - smoothed target.
+            gradient = logits.sub_(log_normalizer).exp_().sub_(epsilon / vocabulary)
+            gradient.scatter_add_(1, wanted, torch.full_like(wanted, epsilon - 1, dtype=gradient.dtype)).div_(denominator)
+            bias_gradient += gradient.sum(0)
+            low = gradient.to(states.dtype)
+            torch.mm(low, weight, out=states_gradient[start : start + rows])
+            weight_gradient += low.t() @ chunk
+        ctx.save_for_backward(states_gradient, weight_gradient.to(weight.dtype), bias_gradient.to(bias.dtype))
+        return total / denominator
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        states_gradient, weight_gradient, bias_gradient = ctx.saved_tensors
+        factor = outer[0]
+        return states_gradient * factor, weight_gradient * factor, bias_gradient * factor, None, None, None
+
+
+class Objective(nn.Module):
+    """The loss of a batch as one module, which engines for several devices can wrap whole.
+
+    label_smoothing: epsilon of `label_smoothed_nll`. r_drop: weight of the consistency of two passes with other dropout
+    masks (Liang et al. 2021, equation 4): loss = mean of the two cross entropies + r_drop / 2 * (KL(p1 || p2) + KL(p2 || p1)).
+    """
+
+    def __init__(self, model: Transformer, label_smoothing: float, r_drop: float) -> None:
+        super().__init__()
+        self.model, self.label_smoothing, self.r_drop = model, label_smoothing, r_drop
+
+    def forward(self, batch: Batch, denominator: float) -> Tensor:
+        """Loss summed over the batch's target tokens and divided by `denominator`, the tokens of all that is added up."""
+        targets = batch.targets()
+        if not self.r_drop:
+            states = batch.real_positions(self.model(batch.source, batch.target_input))  # (N, D): nothing is computed for padding
+            return projected_nll(states, *self.model.output_projection(), targets, self.label_smoothing, denominator)
+        states = self.model(torch.cat((batch.source, batch.source)), torch.cat((batch.target_input, batch.target_input)))  # (2B, T, D)
+        logits = [self.model.logits(batch.real_positions(half)).float() for half in states.chunk(2)]  # (N, V) twice
+        cross = sum(F.cross_entropy(each, targets, label_smoothing=self.label_smoothing, reduction="sum") for each in logits)
+        first, second = (torch.log_softmax(each, dim=-1) for each in logits)
+        divergence = ((first.exp() - second.exp()) * (first - second)).sum()
+        return (0.5 * cross + 0.5 * self.r_drop * divergence) / denominator

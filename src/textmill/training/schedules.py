@@ -32,9 +32,16 @@ def constant(step: int, settings: TrainSettings) -> float:
     return settings.learning_rate * min(step / max(settings.warmup_steps, 1), 1.0)
 
 
+def warmup_stable_decay(step: int, settings: TrainSettings) -> float:
+    """Linear warm-up, the highest rate, then over the last `decay_steps` linearly towards 0. Hu et al. 2024, section 4."""
+    left = settings.max_steps + 1 - step
+    return constant(step, settings) * min(left / max(settings.decay_steps, 1), 1.0)
+
+
 SCHEDULES: dict[str, Callable[[int, TrainSettings], float]] = {
     "inverse_sqrt": inverse_sqrt,
     "step_lr": step_lr,
     "cosine": cosine,
     "constant": constant,
+    "warmup_stable_decay": warmup_stable_decay,
 }

@@ -1,0 +1,127 @@
+"""BLEU on Multi30k English-German against training time, with a small model and no outside data.
+
+    python -m benchmarks.multi30k DATA --out benchmarks/results/multi30k.json [--max-steps N]
+
+DATA: a folder with train, valid and test.jsonl.gz (fields source and target). The model, the training and the search are those
+of the recipe (recipes/multi30k.yaml): this script only adds the clock and the test score at every validation. BLEU is
+sacrebleu's on detokenized outputs, lower-cased and cased. Killed, it goes on from its checkpoint when it is started again.
+Time is counted in core seconds (of all threads), which other work on the machine does not change much, without tests in between.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import os
+import platform
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import sacrebleu
+import torch
+from ruamel.yaml import YAML
+
+from textmill.decoding.ct2_engine import CTranslate2Engine
+from textmill.decoding.translate import translate
+from textmill.export.ct2_spec import write_ct2
+from textmill.files import write_json
+from textmill.model.device import prepare_device
+from textmill.model.transformer import Shape, Transformer, num_parameters
+from textmill.settings.inference import DecodeSettings
+from textmill.settings.model import ModelSettings
+from textmill.settings.schema import build
+from textmill.settings.tokens import TokenizerSettings
+from textmill.settings.training import TrainSettings
+from textmill.tokens.shards import encoded_corpus
+from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
+from textmill.training.averaging import averaged
+from textmill.training.checkpoints import CheckpointFile
+from textmill.training.loop import Trainer
+
+RECIPE = Path("recipes/multi30k.yaml")
+
+
+def read_pairs(file: Path) -> tuple[list[str], list[str]]:
+    """Sources and targets of a gzipped JSONL file."""
+    rows = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode("utf-8").split("\n") if line]
+    return [row["source"] for row in rows], [row["target"] for row in rows]
+
+
+def scores(weights: dict[str, torch.Tensor], model: Transformer, tokenizer: Tokenizer, decode: DecodeSettings, pairs: tuple) -> dict[str, float]:
+    """Lower-cased and cased BLEU of a model with `weights`."""
+    copy = Transformer(model.shape)
+    copy.load_state_dict(weights)
+    with tempfile.TemporaryDirectory() as folder:
+        write_ct2(copy.eval(), tokenizer.pieces, Path(folder), "float32")
+        outputs = translate(pairs[0], tokenizer, CTranslate2Engine(Path(folder), num_threads=2), decode)
+    return {
+        "bleu_lowercase": sacrebleu.corpus_bleu(outputs, [pairs[1]], lowercase=True).score,
+        "bleu": sacrebleu.corpus_bleu(outputs, [pairs[1]]).score,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--checkpoints", type=Path, default=Path(".checkpoints/multi30k"))
+    parser.add_argument("--max-steps", type=int)
+    arguments = parser.parse_args()
+    params = YAML(typ="safe").load(RECIPE.read_text(encoding="utf-8"))
+    if arguments.max_steps:
+        params["train"]["max_steps"] = arguments.max_steps
+    train = build(TrainSettings, params["train"], "train")
+    decode = build(DecodeSettings, params["decode"], "decode")
+    texts, valid, test = (read_pairs(arguments.data / f"{name}.jsonl.gz") for name in ("train", "valid", "test"))
+    tokenizer = fit_tokenizer(*texts, build(TokenizerSettings, params["tokenizer"], "tokenizer"))
+    sources, targets = tokenizer.encode_pairs(texts[0] + valid[0], texts[1] + valid[1])
+    folds = np.array([[1]] * len(texts[0]) + [[0]] * len(valid[0]))
+    corpus = encoded_corpus(sources, targets, folds, len(tokenizer.pieces))
+    device = prepare_device(train.device, train.num_threads, params["seed"])
+    model = Transformer(Shape.of(build(ModelSettings, params["model"], "model"), corpus.vocabulary_size))
+    left_out = corpus.left_out(0).numpy()
+
+    points_file = arguments.checkpoints / "points.json"
+    points = json.loads(points_file.read_text()) if points_file.exists() else []
+    clock = {"since": time.process_time(), "before": points[-1]["core_seconds"] if points else 0.0}
+
+    def on_metrics(numbers: dict[str, float], step: int) -> None:
+        core_seconds = clock["before"] + time.process_time() - clock["since"]
+        weights = averaged(trainer.snapshots)
+        point = {"step": step, "core_seconds": round(core_seconds, 1), **numbers, **scores(weights, model, tokenizer, decode, test)}
+        points.append(point)
+        write_json(points_file, points)
+        print(json.dumps(point), flush=True)
+        clock.update(before=core_seconds, since=time.process_time())
+
+    checkpoint = CheckpointFile(arguments.checkpoints, "run")
+    rows = np.flatnonzero(~left_out), np.flatnonzero(left_out)
+    trainer = Trainer(model, corpus, *rows, train, params["seed"], device, checkpoint, on_metrics, "multi30k", tokenizer)
+    result = trainer.run()
+    final = scores(model.state_dict(), model, tokenizer, decode, test)
+    reached = [point["core_seconds"] for point in points if point["bleu_lowercase"] >= 35]
+    summary = {
+        "test": "test_2016_flickr, 1,000 sentences",
+        "signature": "nrefs:1|case:lc or mixed|eff:no|tok:13a|smooth:exp|version:" + sacrebleu.__version__,
+        "parameters": num_parameters(model),
+        "final": final,
+        "steps": result.steps,
+        "epochs": round(result.epochs, 2),
+        "core_minutes_to_35_bleu": round(reached[0] / 60, 1) if reached else None,
+        "core_minutes": round(points[-1]["core_seconds"] / 60, 1),
+        "precision": train.precision,
+        "threads": train.num_threads,
+        "cores": os.cpu_count(),
+        "machine": platform.machine(),
+        "torch": torch.__version__.split("+")[0],
+        "curve": points,
+    }
+    write_json(arguments.out, summary)
+    print(json.dumps({name: value for name, value in summary.items() if name != "curve"}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""Adam over float32 weights, for a model that computes in float32 or in bfloat16."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from textmill.settings.training import TrainSettings
+
+
+def computes_in_bfloat16(precision: str, device: torch.device) -> bool:
+    """precision: float32, bfloat16, or auto: bfloat16 on a GPU that has it."""
+    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+class Optimizer:
+    """Gradients in, new weights out.
+
+    In bfloat16 the module itself is cast, which makes products fast and spares the casts of autocast; the weights that are
+    trained are float32 copies (Micikevicius et al. 2018, section 3.1), of which the module gets a rounded copy after every step.
+    """
+
+    def __init__(self, model: nn.Module, settings: TrainSettings, device: torch.device) -> None:
+        self.names = [name for name, _ in model.named_parameters()]
+        self.parameters: list[Tensor] = list(model.parameters())
+        self.clip = settings.gradient_clip
+        self.weights = self.parameters  # float32
+        if computes_in_bfloat16(settings.precision, device):
+            self.weights = [parameter.detach().clone().requires_grad_() for parameter in self.parameters]
+            model.to(torch.bfloat16)
+            self.parameters = list(model.parameters())
+        kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
+        # beta2 and epsilon of Vaswani et al. 2017, section 5.3
+        self.adam = kind(self.weights, lr=1.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=settings.weight_decay, fused=True)
+
+    @property
+    def has_copies(self) -> bool:
+        """Are the trained weights others than the module's?"""
+        return self.weights is not self.parameters
+
+    def collect(self) -> None:
+        """Add the module's gradients to those of the weights, in float32, and clear them; call it after every backward pass."""
+        if not self.has_copies:
+            return
+        for weight, parameter in zip(self.weights, self.parameters, strict=True):
+            if parameter.grad is not None:
+                weight.grad = parameter.grad.float() if weight.grad is None else weight.grad.add_(parameter.grad)
+                parameter.grad = None
+
+    def step(self, learning_rate: float) -> None:
+        """Clip, take one step of Adam, and clear the gradients."""
+        for group in self.adam.param_groups:
+            group["lr"] = learning_rate
+        if self.clip:
+            torch.nn.utils.clip_grad_norm_(self.weights, self.clip)
+        self.adam.step()
+        self.adam.zero_grad(set_to_none=True)
+        self._round()
+
+    def named_weights(self) -> dict[str, Tensor]:
+        """The float32 weights by the module's names: views, not copies."""
+        return {name: weight.detach() for name, weight in zip(self.names, self.weights, strict=True)}
+
+    def state(self) -> dict[str, Tensor]:
+        """What a checkpoint needs, the weights included."""
+        state = {f"weight.{name}": weight for name, weight in self.named_weights().items()}
+        for index, moments in self.adam.state_dict()["state"].items():
+            state |= {f"adam.{index}.{name}": value for name, value in moments.items()}
+        return state
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """The inverse of `state`."""
+        for name, weight in zip(self.names, self.weights, strict=True):
+            weight.copy_(state[f"weight.{name}"])
+        adam = self.adam.state_dict()
+        for key, value in state.items():
+            kind, index, name = [*key.split(".", 2), "", ""][:3]
+            if kind == "adam":
+                adam["state"].setdefault(int(index), {})[name] = value
+        self.adam.load_state_dict(adam)
+        self._round()
+
+    @torch.no_grad()
+    def _round(self) -> None:
+        if self.has_copies:
+            torch._foreach_copy_(self.parameters, self.weights)
