@@ -1,6 +1,7 @@
 """Train the model of one fold on the other folds.
 
 in   data/encode/development.safetensors             all development pairs as token ids
+     data/tokenizer/tokenizer.model                  to cut texts anew (subword sampling) and to score outputs (stop_on: chrf)
 out  models/train/${item.fold}/model.safetensors     weights and shape
      models/train/${item.fold}/history.csv           the learning curve, a row a validation
      models/train/${item.fold}/metrics.json          steps, epochs, validation loss, parameters
@@ -8,13 +9,18 @@ out  models/train/${item.fold}/model.safetensors     weights and shape
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 from stages.runner import run_stage
 from textmill import paths
+from textmill.evaluation.validation import greedy_chrf
 from textmill.files import write_json
 from textmill.model.weights import save_model
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import Tokenizer
 from textmill.tracking import RunLog
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.folds import train_fold
@@ -25,7 +31,21 @@ def main(fold: str, model: ModelSettings, train: TrainSettings, seed: int, finge
     corpus = EncodedCorpus.load(paths.ENCODED)
     log.dataset(paths.ENCODED, "development", len(corpus))
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "train" / fold, fingerprint)
-    network, result = train_fold(corpus, int(fold), model, train, seed, checkpoint, log.metrics)
+    tokenizer = Tokenizer.load(paths.TOKENIZER)
+    with tempfile.TemporaryDirectory(prefix="textmill-profile-") as folder:
+        network, result = train_fold(
+            corpus,
+            int(fold),
+            model,
+            train,
+            seed,
+            checkpoint,
+            log.metrics,
+            tokenizer,
+            greedy_chrf(corpus, tokenizer),
+            Path(folder),
+        )
+        log.artifacts(Path(folder), "profile")
     save_model(paths.fold_model(int(fold)), network)
     write_history(paths.fold_history(int(fold)), result.history)
     metrics = training_metrics(network, result, paths.fold_model(int(fold)))

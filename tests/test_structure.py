@@ -44,7 +44,7 @@ KNOWS = {
     "model": {"tokens"},
     "training": {"tokens", "model"},
     "decoding": {"tokens", "model"},
-    "evaluation": {"tokens", "decoding", "corpus"},
+    "evaluation": {"tokens", "model", "decoding", "corpus"},
     "compression": {"tokens", "model", "training", "decoding"},
     "augmentation": {"corpus", "tokens", "model", "training", "decoding"},
     "export": {"tokens", "model", "decoding"},

@@ -68,6 +68,11 @@ class RunLog:
         """Keep a copy of a file with the run."""
         self._try(lambda c: c.client.log_artifact(self._run_id, str(path), folder or None))
 
+    def artifacts(self, folder: Path, name: str) -> None:
+        """Keep copies of all files of a folder under `name`; an empty folder leaves nothing."""
+        for path in sorted(folder.iterdir()):
+            self.artifact(path, name)
+
     def dataset(self, path: Path, name: str, rows: int) -> None:
         """Say which data the stage read. Its digest is the file's MD5: the hash that dvc.lock has."""
         self._try(lambda c: _log_dataset(c, self._run_id, path, name, rows))

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import itertools
+import re
 import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,23 +15,28 @@ import torch
 from toy import MODEL, TRAIN
 
 from textmill.errors import UserError
+from textmill.evaluation.validation import greedy_chrf
 from textmill.model.device import prepare_device
 from textmill.model.transformer import Shape, Transformer
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch
 from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.folds import train_fold
 from textmill.training.loop import Trainer
 from textmill.training.objective import label_smoothed_nll
+from textmill.training.profiling import TABLE, TRACE
 from textmill.training.schedules import SCHEDULES
 
 
-def trainer(corpus: EncodedCorpus, settings: TrainSettings = TRAIN, seed: int = 1, checkpoint: CheckpointFile | None = None) -> Trainer:
+def trainer(
+    corpus: EncodedCorpus, settings: TrainSettings = TRAIN, seed: int = 1, checkpoint: CheckpointFile | None = None, **more: Any
+) -> Trainer:
     device = prepare_device("cpu", 1, seed)
     model = Transformer(Shape.of(MODEL, corpus.vocabulary_size))
     left_out = corpus.left_out(0).numpy()
-    return Trainer(model, corpus, np.flatnonzero(~left_out), np.flatnonzero(left_out), settings, 1, device, checkpoint)
+    return Trainer(model, corpus, np.flatnonzero(~left_out), np.flatnonzero(left_out), settings, 1, device, checkpoint, **more)
 
 
 def test_training_learns(corpus: EncodedCorpus) -> None:
@@ -56,6 +63,7 @@ import os, signal, sys
 sys.path.insert(0, "tests")
 from pathlib import Path
 from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 from textmill.model.weights import save_model
 sys.path.insert(0, "tests/training")
@@ -139,6 +147,13 @@ def test_step_lr_is_that_of_torch() -> None:
         peer.step()
 
 
+def test_warmup_stable_decay_falls_in_a_line_over_its_last_steps() -> None:
+    settings = replace(TRAIN, schedule="warmup_stable_decay", max_steps=100, warmup_steps=10, decay_steps=20, learning_rate=0.5)
+    rates = [SCHEDULES["warmup_stable_decay"](step, settings) for step in range(1, 101)]
+    assert rates[9:81] == pytest.approx([0.5] * 72)
+    assert rates[80:] == pytest.approx([0.5 * left / 20 for left in range(20, 0, -1)])
+
+
 @pytest.mark.parametrize("name", ["inverse_sqrt", "cosine", "constant"])
 def test_schedules_warm_up_to_the_highest_rate_and_never_exceed_it(name: str) -> None:
     settings = replace(TRAIN, max_steps=100, warmup_steps=10, learning_rate=0.5)
@@ -160,3 +175,54 @@ def test_label_smoothing_is_the_formula() -> None:
     log = torch.log_softmax(logits.double(), -1)
     expected = -(0.9 * log[torch.arange(6), targets] + 0.1 * log.mean(-1)).mean()
     assert float(label_smoothed_nll(logits, targets, 0.1)) == pytest.approx(float(expected), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"precision": "bfloat16"},
+        {"accumulate": 2, "batch_tokens": 100},
+        {"ema_decay": 0.9},
+        {"r_drop": 1.0},
+        {"token_dropout": 0.05, "subword_sampling": 0.5},
+        {"schedule": "warmup_stable_decay", "decay_steps": 60, "optimizer": "adamw", "weight_decay": 0.01},
+    ],
+)
+def test_training_learns_with_every_option(corpus: EncodedCorpus, tokenizer: Tokenizer, change: dict[str, object]) -> None:
+    run = trainer(corpus, replace(TRAIN, max_steps=200, validate_every=100, **change), tokenizer=tokenizer)  # type: ignore[arg-type]
+    before = run.validation_loss()
+    result = run.run()
+    assert result.best_validation_loss is not None and result.best_validation_loss < 0.75 * before
+    assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
+
+
+def test_stopping_on_chrf_keeps_the_model_with_the_best_outputs(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    given = iter([10.0, 30.0, 20.0, 25.0, 40.0])
+    settings = replace(TRAIN, max_steps=60, validate_every=6, patience=2, stop_on="chrf", decoded_pairs=9, average_checkpoints=1)
+    asked = []
+    run = trainer(corpus, settings, tokenizer=tokenizer, output_score=lambda model, rows: (asked.append(len(rows)), next(given))[1])
+    result = run.run()
+    assert [row.chrf for row in result.history] == [10.0, 30.0, 20.0, 25.0] and result.stopped_early
+    assert asked == [9] * 4
+    best = trainer(corpus, replace(settings, max_steps=12, stop_on="loss", schedule="inverse_sqrt"))
+    best.run()
+    for kept, wanted in zip(run.model.parameters(), best.optimizer.weights, strict=True):
+        assert torch.equal(kept, wanted)
+
+
+def test_the_chrf_of_greedy_outputs_grows_with_training(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    score = greedy_chrf(corpus, tokenizer)
+    run = trainer(corpus, replace(TRAIN, max_steps=240, validate_every=120))
+    rows = np.arange(20)
+    before = score(run.model.eval(), rows)
+    run.run()
+    assert score(run.model, rows) > before + 5
+
+
+def test_a_profile_is_written_and_changes_nothing(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    plain = trainer(corpus)
+    plain.run()
+    profiled = trainer(corpus, replace(TRAIN, profile=True), profile_folder=tmp_path)
+    profiled.run()
+    assert {"addmm", "traceEvents"} <= set(re.findall("addmm|traceEvents", (tmp_path / TABLE).read_text() + (tmp_path / TRACE).read_text()))
+    assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), profiled.model.parameters(), strict=True))

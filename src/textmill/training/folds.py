@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from textmill.errors import UserError
@@ -10,8 +12,9 @@ from textmill.model.transformer import Shape, Transformer
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
-from textmill.training.loop import OnMetrics, Trainer, TrainingResult
+from textmill.training.loop import OnMetrics, OutputScore, Trainer, TrainingResult
 
 
 def train_fold(
@@ -22,8 +25,14 @@ def train_fold(
     seed: int,
     checkpoint: CheckpointFile,
     on_metrics: OnMetrics,
+    tokenizer: Tokenizer | None = None,
+    output_score: OutputScore | None = None,
+    profile_folder: Path | None = None,
 ) -> tuple[Transformer, TrainingResult]:
-    """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: seed + fold."""
+    """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: seed + fold.
+
+    See `Trainer` for what is handed on to it.
+    """
     left_out = corpus.left_out(fold).numpy()
     if not left_out.any():
         raise UserError(f"train: no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(corpus.folds)))}).")
@@ -40,5 +49,8 @@ def train_fold(
         checkpoint=checkpoint,
         on_metrics=on_metrics,
         description=f"train fold {fold}",
+        tokenizer=tokenizer,
+        output_score=output_score,
+        profile_folder=profile_folder,
     )
     return network, trainer.run()

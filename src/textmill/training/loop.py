@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from textmill.training.checkpoints import CheckpointFile
 from textmill.training.memory import naming_what_fits
 from textmill.training.objective import Objective
 from textmill.training.optimization import Optimizer
+from textmill.training.profiling import profiled_steps
 from textmill.training.schedules import SCHEDULES
 
 _STEPS_BETWEEN_FINITE_CHECKS = 10
@@ -78,6 +80,7 @@ class Trainer:
     validation_rows: rows for the validation loss, or None: then nothing stops early and the last weights are kept.
     checkpoint: where the state is kept for resuming, or None. on_metrics: called at every validation with numbers and step.
     tokenizer: needed for subword sampling. output_score: needed for `stop_on: chrf`. on_rows: told the rows of every batch.
+    profile_folder: where `profile` writes, or None.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Trainer:
         tokenizer: Tokenizer | None = None,
         output_score: OutputScore | None = None,
         on_rows: Callable[[np.ndarray], None] | None = None,
+        profile_folder: Path | None = None,
     ) -> None:
         if len(training_rows) == 0:
             raise UserError("train: there is no training pair. Use more data or fewer folds.")
@@ -109,6 +113,7 @@ class Trainer:
         self.training_rows, self.validation_rows = training_rows, validation_rows
         self.checkpoint, self.on_metrics, self.description = checkpoint, on_metrics, description
         self.tokenizer, self.output_score, self.on_rows = tokenizer, output_score, on_rows
+        self.profile_folder = profile_folder if settings.profile else None
         self.objective = Objective(self.model, settings.label_smoothing, settings.r_drop)
         self.optimizer = Optimizer(self.model, settings, device)
         self.average = MovingAverage(self.optimizer.named_weights(), settings.ema_decay) if settings.ema_decay else None
@@ -141,9 +146,11 @@ class Trainer:
         tokens, started = 0, time.monotonic()
         self.model.train()
         batches = self._endless_batches()
-        with Progress(self.description, settings.max_steps, "steps", position.step) as progress:
+        progressing = Progress(self.description, settings.max_steps, "steps", position.step)
+        with progressing as progress, profiled_steps(self.profile_folder) as profile_step:
             while position.step < settings.max_steps:
                 loss, count = self._step([next(batches) for _ in range(settings.accumulate)])
+                profile_step()
                 loss_sum += loss
                 losses += 1
                 tokens += count
