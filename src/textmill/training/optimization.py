@@ -11,8 +11,13 @@ from textmill.settings.training import TrainSettings
 
 
 def computes_in_bfloat16(precision: str, device: torch.device) -> bool:
-    """precision: float32, bfloat16, or auto: bfloat16 on a GPU that has it."""
-    return precision == "bfloat16" or (precision == "auto" and device.type == "cuda" and torch.cuda.is_bf16_supported())
+    """precision: float32, bfloat16, or auto: bfloat16 where the GPU or the CPU has instructions for it."""
+    if precision != "auto":
+        return precision == "bfloat16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    present = torch.cpu.get_capabilities()
+    return bool(present.get("avx512_bf16") or present.get("amx_bf16"))
 
 
 class Optimizer:
