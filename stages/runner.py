@@ -8,7 +8,6 @@ stage's MLflow run (or one that keeps nothing), and the rest is what the command
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import inspect
 import os
@@ -24,6 +23,7 @@ import dvc.api
 from stages.inputs import stage_inputs
 from textmill import tracking
 from textmill.errors import UserError
+from textmill.lifetime import end_with_parent
 from textmill.settings.schema import build
 
 
@@ -33,7 +33,9 @@ class Terminated(BaseException):
 
 def run_stage(main: Callable[..., None]) -> None:
     """Run a stage's `main` and exit: 0 done, 2 a user's mistake (one line on stderr), 143 ended by SIGTERM."""
-    _end_with_parent()
+    end_with_parent(signal.SIGKILL)  # a stage that outlives a killed dvc would overwrite the result of the next run
+    if os.getppid() == 1 and "DVC_STAGE" in os.environ:  # dvc died before the call
+        os._exit(137)
     signal.signal(signal.SIGTERM, _terminate)
     stage = os.environ.get("DVC_STAGE")
     try:
@@ -76,17 +78,6 @@ def _check_packages(pins: dict[str, str]) -> None:
                 f"packages.yaml: {name} is pinned to {pinned}, but {installed} is installed."
                 " Run `make setup`, or change the pin there and in constraints.txt."
             )
-
-
-def _end_with_parent() -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux): a stage that outlives a killed dvc would
-    overwrite the result of the next run."""
-    if sys.platform != "linux":
-        return
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL)
-    if os.getppid() == 1 and "DVC_STAGE" in os.environ:  # it died before the call
-        os._exit(137)
 
 
 def _terminate(*_: object) -> None:

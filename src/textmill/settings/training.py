@@ -33,6 +33,9 @@ class TrainSettings:
         its `subword_candidates` likeliest cuts, with their probability to the power alpha; 0: off. Needs a unigram tokenizer.
     stop_on: what `patience` and `average_checkpoints: 1` look at: `loss`, or `chrf`: of greedy outputs for the first `decoded_pairs`
         validation pairs.
+    parallel: how several processes train one model of a fold: none; data (each holds all weights, and takes a part of every batch);
+        or sharded (each also holds only its part of weights and optimizer, for what does not fit on one device).
+    processes: on this machine, with `parallel`: one a GPU, or each with `num_threads` on a CPU.
     profile: also write a trace of some steps by torch.profiler, and a table of the operators that took longest, to MLflow.
     """
 
@@ -62,6 +65,8 @@ class TrainSettings:
     subword_candidates: int = 16
     stop_on: Literal["loss", "chrf"] = "loss"
     decoded_pairs: int = 200
+    parallel: Literal["none", "data", "sharded"] = "none"
+    processes: int = 1
     profile: bool = False
 
     def __post_init__(self) -> None:
@@ -75,6 +80,7 @@ class TrainSettings:
             "accumulate",
             "subword_candidates",
             "decoded_pairs",
+            "processes",
         ):
             require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
         for name in ("patience", "weight_decay", "warmup_steps", "gradient_clip", "decay_steps", "r_drop", "subword_sampling"):
@@ -86,6 +92,9 @@ class TrainSettings:
             require(0 <= getattr(self, name) < 1, f"{name}: must be at least 0 and below 1.")
         is_decaying = self.schedule == "warmup_stable_decay"
         require((self.decay_steps > 0) == is_decaying, "decay_steps: needed with schedule warmup_stable_decay, and only there.")
+        is_parallel = self.parallel != "none"
+        require(is_parallel or self.processes == 1, "processes: more than 1 needs parallel: data or sharded.")
+        require(not is_parallel or self.stop_on == "loss", "stop_on: chrf works with parallel: none alone.")
         require(self.warmup_steps < self.max_steps, "warmup_steps: must be below max_steps.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+from torch import distributed
 
 from textmill.errors import UserError
 from textmill.model.device import prepare_device
@@ -14,6 +15,7 @@ from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
+from textmill.training.launching import Job, train_in_processes
 from textmill.training.loop import OnMetrics, OutputScore, Trainer, TrainingResult
 
 
@@ -31,11 +33,15 @@ def train_fold(
 ) -> tuple[Transformer, TrainingResult]:
     """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: seed + fold.
 
-    See `Trainer` for what is handed on to it.
+    See `Trainer` for what is handed on to it. With `parallel`, processes are started for it, unless this is one of them.
     """
     left_out = corpus.left_out(fold).numpy()
     if not left_out.any():
         raise UserError(f"train: no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(corpus.folds)))}).")
+    description = f"train fold {fold}"
+    if train.parallel != "none" and not distributed.is_initialized():
+        job = Job(checkpoint.path.parent / "job", fold, model, train, seed, checkpoint.path.stem)
+        return train_in_processes(job, corpus, tokenizer, description, on_metrics, profile_folder)
     device = prepare_device(train.device, train.num_threads, seed + fold)
     network = Transformer(Shape.of(model, corpus.vocabulary_size))
     trainer = Trainer(
@@ -48,7 +54,7 @@ def train_fold(
         device=device,
         checkpoint=checkpoint,
         on_metrics=on_metrics,
-        description=f"train fold {fold}",
+        description=description,
         tokenizer=tokenizer,
         output_score=output_score,
         profile_folder=profile_folder,

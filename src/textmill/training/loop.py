@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from textmill.errors import UserError
-from textmill.model.probabilities import token_log_probabilities
 from textmill.model.transformer import Transformer
 from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
@@ -25,9 +24,10 @@ from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.averaging import MovingAverage, averaged
 from textmill.training.checkpoints import CheckpointFile
+from textmill.training.distributed import Processes, like, whole
 from textmill.training.memory import naming_what_fits
 from textmill.training.objective import Objective
-from textmill.training.optimization import Optimizer
+from textmill.training.optimization import Optimizer, computes_in_bfloat16
 from textmill.training.profiling import profiled_steps
 from textmill.training.schedules import SCHEDULES
 
@@ -114,8 +114,13 @@ class Trainer:
         self.checkpoint, self.on_metrics, self.description = checkpoint, on_metrics, description
         self.tokenizer, self.output_score, self.on_rows = tokenizer, output_score, on_rows
         self.profile_folder = profile_folder if settings.profile else None
-        self.objective = Objective(self.model, settings.label_smoothing, settings.r_drop)
+        self.processes = Processes(settings.parallel, description)
+        objective = Objective(self.model, settings.label_smoothing, settings.r_drop)
+        self.processes.shard(objective, computes_in_bfloat16(settings.precision, device))
         self.optimizer = Optimizer(self.model, settings, device)
+        self.objective = self.processes.replicate(objective)
+        if not self.processes.is_first:
+            torch.manual_seed(_seed_of(seed, self.processes.rank, 0))  # other rows, so other dropout
         self.average = MovingAverage(self.optimizer.named_weights(), settings.ema_decay) if settings.ema_decay else None
         self.schedule = SCHEDULES[settings.schedule]
         self.weights = corpus.weight.numpy()
@@ -146,8 +151,8 @@ class Trainer:
         tokens, started = 0, time.monotonic()
         self.model.train()
         batches = self._endless_batches()
-        progressing = Progress(self.description, settings.max_steps, "steps", position.step)
-        with progressing as progress, profiled_steps(self.profile_folder) as profile_step:
+        progressing = Progress(self.description, settings.max_steps, "steps", position.step) if self.processes.is_first else None
+        with progressing or nullcontext() as progress, profiled_steps(self.profile_folder) as profile_step:
             while position.step < settings.max_steps:
                 loss, count = self._step([next(batches) for _ in range(settings.accumulate)])
                 profile_step()
@@ -156,29 +161,37 @@ class Trainer:
                 tokens += count
                 is_validation = position.step % settings.validate_every == 0 or position.step == settings.max_steps
                 if is_validation or position.step % _STEPS_BETWEEN_FINITE_CHECKS == 0:
-                    self._require_finite(loss_sum)
+                    reduced = self.processes.total(loss_sum) / self.processes.size
+                    self._require_finite(reduced)
                 if is_validation:
                     rate = tokens / (time.monotonic() - started)
-                    self._validate(float(loss_sum) / losses, rate)
+                    self._validate(float(reduced) / losses, rate)
                     loss_sum, losses = torch.zeros((), device=self.device), 0
                     tokens, started = 0, time.monotonic()
                     self.model.train()
                 last = self.history[-1] if self.history else None
                 shown = f"{last.validation_loss:.3f}" if last and last.validation_loss is not None else "-"
                 rate_shown = f"{tokens / (time.monotonic() - started + 1e-9):,.0f}" if tokens else "-"
-                progress.advance(1, validation_loss=shown, target_tokens_per_second=rate_shown)
+                if progress is not None:
+                    progress.advance(1, validation_loss=shown, target_tokens_per_second=rate_shown)
                 if is_validation and self._is_out_of_patience():
                     return True
         return False
 
     def _step(self, batches: list[Batch]) -> tuple[Tensor, int]:
-        """One step on the gradients of all `batches` together. Returns the mean loss of a target token, and their number."""
+        """One step on the gradients of all `batches` together. Returns the mean loss of a target token, and their number.
+
+        With several processes, this one's rows count `size` times, since gradients are averaged over them; so does the loss returned.
+        """
         self.position.step += 1
         count = sum(len(batch.places) for batch in batches)
         total = torch.zeros((), device=self.device)
-        for batch in batches:
-            loss = self.objective(batch.to(self.device), float(count))
-            loss.backward()
+        for number, batch in enumerate(batches):
+            # Copies take the gradients after every pass, so each has to be reduced; else the last reduces all.
+            is_reduced = self.optimizer.has_copies or number == len(batches) - 1
+            with self.processes.reducing(self.objective, is_reduced):
+                loss = self.objective(self.processes.share(batch).to(self.device), count / self.processes.size)
+                loss.backward()
             self.optimizer.collect()
             total += loss.detach()
         self.optimizer.step(self.schedule(self.position.step, self.settings))
@@ -219,11 +232,10 @@ class Trainer:
         budget = self.settings.batch_tokens * _VALIDATION_BATCH_FACTOR
         total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
         for rows in token_budget_batches(*lengths, self.validation_rows, budget, self.seed, 0):
-            batch = make_batch(self.corpus, rows).to(self.device)
-            logits = self.model.logits(batch.real_positions(self.model(batch.source, batch.target_input)))
-            total -= token_log_probabilities(logits, batch.targets()).double().sum()
+            batch = make_batch(self.corpus, rows)
+            total += self.objective(self.processes.share(batch).to(self.device), 1.0)
             count += len(batch.places)
-        return float(total) / count
+        return float(self.processes.total(total)) / count
 
     def _validate(self, train_loss: float, tokens_per_second: float) -> None:
         position, settings = self.position, self.settings
@@ -243,7 +255,7 @@ class Trainer:
             self.snapshots.append({name: weight.detach().clone() for name, weight in weights.items()})
             self.snapshots = self.snapshots[-settings.average_checkpoints :]
         self._save()
-        if self.on_metrics is not None:
+        if self.on_metrics is not None and self.processes.is_first:
             numbers = {"train_loss": train_loss, "learning_rate": row.learning_rate, "target_tokens_per_second": tokens_per_second}
             numbers |= {} if loss is None else {"validation_loss": loss}
             numbers |= {} if chrf is None else {"validation_chrf": chrf}
@@ -282,12 +294,16 @@ class Trainer:
             return
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
         if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.average.items()}
+            tensors |= {f"average.{name}": whole(tensor).cpu() for name, tensor in self.average.average.items()}
         for index, snapshot in enumerate(self.snapshots):
-            tensors |= {f"snapshot.{index}.{name}": tensor for name, tensor in snapshot.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
+            tensors |= {f"snapshot.{index}.{name}": whole(tensor).cpu() for name, tensor in snapshot.items()}
+        states = {"cpu": torch.get_rng_state()}
         if self.device.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state(self.device)
+            states["cuda"] = torch.cuda.get_rng_state(self.device)
+        for kind, random in states.items():
+            tensors |= {f"random.{kind}.{rank}": state for rank, state in enumerate(self.processes.gathered(random))}
+        if not self.processes.is_first:
+            return
         state: dict[str, Any] = {"position": asdict(self.position), "history": [asdict(row) for row in self.history]}
         self.checkpoint.save(tensors, state)
 
@@ -301,16 +317,29 @@ class Trainer:
         self.optimizer.load(_under("optimizer.", tensors))
         if self.average is not None:
             for name, value in self.average.average.items():
-                value.copy_(tensors[f"average.{name}"])
+                value.copy_(like(tensors[f"average.{name}"], value))
+        weights = self.optimizer.named_weights()
         by_index: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("snapshot.", tensors).items():
             index, _, field = name.partition(".")
-            by_index.setdefault(int(index), {})[field] = value.to(self.device)
+            by_index.setdefault(int(index), {})[field] = like(value.to(self.device), weights[field])
         self.snapshots = [by_index[index] for index in sorted(by_index)]
-        torch.set_rng_state(tensors["random.cpu"])
+        self._resume_random_states(tensors)
+        if self.processes.is_first:
+            print(f"{self.description}: going on from the checkpoint at step {self.position.step}", flush=True)
+
+    def _resume_random_states(self, tensors: Mapping[str, Tensor]) -> None:
+        rank = self.processes.rank
+        if f"random.cpu.{rank}" not in tensors:  # there were fewer processes: go on with masks of its own
+            torch.manual_seed(_seed_of(self.seed, rank, self.position.step))
+            return
+        torch.set_rng_state(tensors[f"random.cpu.{rank}"])
         if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors["random.cuda"], self.device)
-        print(f"{self.description}: going on from the checkpoint at step {self.position.step}", flush=True)
+            torch.cuda.set_rng_state(tensors[f"random.cuda.{rank}"], self.device)
+
+
+def _seed_of(seed: int, rank: int, step: int) -> int:
+    return int(np.random.default_rng([seed, rank, step]).integers(1 << 62))
 
 
 def _goodness(row: HistoryRow) -> float:

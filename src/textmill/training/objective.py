@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from textmill.model.probabilities import token_log_probabilities
 from textmill.model.transformer import Transformer
 from textmill.tokens.batching import Batch
 
@@ -78,8 +79,14 @@ class Objective(nn.Module):
         self.model, self.label_smoothing, self.r_drop = model, label_smoothing, r_drop
 
     def forward(self, batch: Batch, denominator: float) -> Tensor:
-        """Loss summed over the batch's target tokens and divided by `denominator`, the tokens of all that is added up."""
+        """Loss summed over the batch's target tokens and divided by `denominator`, the tokens of all that is added up.
+
+        In evaluation mode it is the cross entropy without smoothing, in float64.
+        """
         targets = batch.targets()
+        if not self.model.training:
+            scores = self.model.logits(batch.real_positions(self.model(batch.source, batch.target_input)))  # (N, V)
+            return -token_log_probabilities(scores, targets).double().sum() / denominator
         if not self.r_drop:
             states = batch.real_positions(self.model(batch.source, batch.target_input))  # (N, D): nothing is computed for padding
             return projected_nll(states, *self.model.output_projection(), targets, self.label_smoothing, denominator)

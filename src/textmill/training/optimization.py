@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from textmill.settings.training import TrainSettings
+from textmill.training.distributed import like, whole
 
 
 def computes_in_bfloat16(precision: str, device: torch.device) -> bool:
@@ -32,7 +33,7 @@ class Optimizer:
         self.parameters: list[Tensor] = list(model.parameters())
         self.clip = settings.gradient_clip
         self.weights = self.parameters  # float32
-        if computes_in_bfloat16(settings.precision, device):
+        if computes_in_bfloat16(settings.precision, device) and settings.parallel != "sharded":  # which rounds by itself
             self.weights = [parameter.detach().clone().requires_grad_() for parameter in self.parameters]
             model.to(torch.bfloat16)
             self.parameters = list(model.parameters())
@@ -69,22 +70,23 @@ class Optimizer:
         return {name: weight.detach() for name, weight in zip(self.names, self.weights, strict=True)}
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint needs, the weights included."""
-        state = {f"weight.{name}": weight for name, weight in self.named_weights().items()}
+        """What a checkpoint needs, the weights included, on the CPU; sharded, all processes have to call it."""
+        state = {f"weight.{name}": whole(weight).cpu() for name, weight in self.named_weights().items()}
         for index, moments in self.adam.state_dict()["state"].items():
-            state |= {f"adam.{index}.{name}": value for name, value in moments.items()}
+            state |= {f"adam.{index}.{name}": whole(value).cpu() for name, value in moments.items()}
         return state
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         """The inverse of `state`."""
         for name, weight in zip(self.names, self.weights, strict=True):
-            weight.copy_(state[f"weight.{name}"])
+            weight.copy_(like(state[f"weight.{name}"], weight))
         adam = self.adam.state_dict()
         for key, value in state.items():
             kind, index, name = [*key.split(".", 2), "", ""][:3]
             if kind == "adam":
-                adam["state"].setdefault(int(index), {})[name] = value
+                cut = value if name == "step" else like(value, self.weights[int(index)])
+                adam["state"].setdefault(int(index), {})[name] = cut
         self.adam.load_state_dict(adam)
         self._round()
 
