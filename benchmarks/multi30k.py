@@ -50,7 +50,9 @@ def read_pairs(file: Path) -> tuple[list[str], list[str]]:
     return [row["source"] for row in rows], [row["target"] for row in rows]
 
 
-def scores(weights: dict[str, torch.Tensor], model: Transformer, tokenizer: Tokenizer, decode: DecodeSettings, pairs: tuple) -> dict[str, float]:
+def scores(
+    weights: dict[str, torch.Tensor], model: Transformer, tokenizer: Tokenizer, decode: DecodeSettings, pairs: tuple
+) -> dict[str, float]:
     """Lower-cased and cased BLEU of a model with `weights`."""
     copy = Transformer(model.shape)
     copy.load_state_dict(weights)
