@@ -6,7 +6,9 @@ import numpy as np
 
 from textmill.errors import UserError
 from textmill.model.device import prepare_device
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
@@ -22,13 +24,13 @@ def train_fold(
     seed: int,
     checkpoint: CheckpointFile,
     on_metrics: OnMetrics,
-) -> tuple[Transformer, TrainingResult]:
+) -> tuple[Seq2SeqModel, TrainingResult]:
     """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: seed + fold."""
     left_out = corpus.left_out(fold).numpy()
     if not left_out.any():
         raise UserError(f"train: no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(corpus.folds)))}).")
     device = prepare_device(train.device, train.num_threads, seed + fold)
-    network = Transformer(Shape.of(model, corpus.vocabulary_size))
+    network = build_model(Shape.of(model, corpus.vocabulary_size))
     trainer = Trainer(
         network,
         corpus,

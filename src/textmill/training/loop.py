@@ -17,8 +17,8 @@ from torch import Tensor
 
 from textmill.errors import UserError
 from textmill.model.device import autocast
+from textmill.model.interface import Seq2SeqModel
 from textmill.model.probabilities import token_log_probabilities
-from textmill.model.transformer import Transformer
 from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch, epoch_rows, make_batch, token_budget_batches
@@ -78,7 +78,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Seq2SeqModel,
         corpus: EncodedCorpus,
         training_rows: np.ndarray,
         validation_rows: np.ndarray | None,
