@@ -29,7 +29,9 @@ from textmill.decoding.translate import translate
 from textmill.export.ct2_spec import write_ct2
 from textmill.files import write_json
 from textmill.model.device import prepare_device
-from textmill.model.transformer import Shape, Transformer, num_parameters
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel, num_parameters
+from textmill.model.shape import Shape
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.model import ModelSettings
 from textmill.settings.schema import build
@@ -51,10 +53,10 @@ def read_pairs(file: Path) -> tuple[list[str], list[str]]:
 
 
 def scores(
-    weights: dict[str, torch.Tensor], model: Transformer, tokenizer: Tokenizer, decode: DecodeSettings, pairs: tuple
+    weights: dict[str, torch.Tensor], model: Seq2SeqModel, tokenizer: Tokenizer, decode: DecodeSettings, pairs: tuple
 ) -> dict[str, float]:
     """Lower-cased and cased BLEU of a model with `weights`."""
-    copy = Transformer(model.shape)
+    copy = build_model(model.shape)
     copy.load_state_dict(weights)
     with tempfile.TemporaryDirectory() as folder:
         write_ct2(copy.eval(), tokenizer.pieces, Path(folder), "float32")
@@ -83,7 +85,7 @@ def main() -> None:
     folds = np.array([[1]] * len(texts[0]) + [[0]] * len(valid[0]))
     corpus = encoded_corpus(sources, targets, folds, len(tokenizer.pieces))
     device = prepare_device(train.device, train.num_threads, params["seed"])
-    model = Transformer(Shape.of(build(ModelSettings, params["model"], "model"), corpus.vocabulary_size))
+    model = build_model(Shape.of(build(ModelSettings, params["model"], "model"), corpus.vocabulary_size))
     left_out = corpus.left_out(0).numpy()
 
     points_file = arguments.checkpoints / "points.json"

@@ -16,13 +16,14 @@ from stages.fold_lists import check_fold_lists
 from stages.runner import run_stage
 from textmill import paths
 from textmill.files import write_json
-from textmill.settings.tree import SECTIONS, check_settings
+from textmill.settings.tree import SECTIONS, check_settings, limits
 
 
 def main() -> None:
     params = dvc.api.params_show("params.yaml")
     check_settings(params)
     check_fold_lists(Path("dvc.yaml").read_text(encoding="utf-8"), len(params["split"]["folds"]))
+    print(limits(params), end="", flush=True)
     write_json(paths.PREFLIGHT, sorted(SECTIONS))
 
 

@@ -5,7 +5,9 @@ import pytest
 import torch
 from toy import MODEL, PAIRS, TOKENIZER
 
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 
@@ -22,12 +24,12 @@ def corpus(tokenizer: Tokenizer) -> EncodedCorpus:
 
 
 @pytest.fixture
-def model(tokenizer: Tokenizer) -> Transformer:
+def model(tokenizer: Tokenizer) -> Seq2SeqModel:
     """A model with random weights large enough that its outputs are not all alike."""
-    torch.manual_seed(3)
-    network = Transformer(Shape.of(MODEL, len(tokenizer.pieces)))
+    torch.manual_seed(0)
+    network = build_model(Shape.of(MODEL, len(tokenizer.pieces)))
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.add_(0.2 * torch.randn_like(parameter))
-        network.output_bias[3] += 2.0
+        network.tokens.output_bias[3] += 3.0
     return network.eval()

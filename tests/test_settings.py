@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from textmill.errors import UserError
-from textmill.settings.tree import check_settings
+from textmill.settings.tree import check_settings, limits
 
 PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -27,6 +27,9 @@ def test_the_default_settings_are_right() -> None:
         ("train", "schedule", "linear", "train.schedule is 'linear' (str), but must be one of: inverse_sqrt"),
         ("train", "warmup_steps", 10**6, "train.warmup_steps: must be below max_steps"),
         ("model", "heads", 7, "model.heads: 7 does not divide width 160"),
+        ("model", "key_value_heads", 3, "model.key_value_heads: 3 does not divide heads 4"),
+        ("model", "key_value_heads", 2, "prune.encoder_heads is 3, but by model.key_value_heads 2 heads share a key and go together"),
+        ("model", "positions", "learned", "model.max_positions: must be 1 or more with learned positions"),
         ("model", "width", None, "model.width must be a whole number"),
         ("split", "folds", [0, 2], "split.folds: must be 0, 1, 2"),
         ("split", "folds", -1, "split.folds must be a list"),
@@ -74,3 +77,22 @@ def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:
         change(params)
         with pytest.raises(UserError, match=message.replace("?", r"\?")):
             check_settings(params)
+
+
+def test_a_table_of_positions_holds_the_longest_text() -> None:
+    for architecture, needed in (("encoder_decoder", 129), ("decoder_only", 257)):
+        params = copy.deepcopy(PARAMS)
+        params["encode"]["max_tokens"] = params["decode"]["max_tokens"] = 128
+        params["model"] |= {"architecture": architecture, "positions": "learned", "max_positions": needed}
+        check_settings(params)
+        params["model"]["max_positions"] -= 1
+        with pytest.raises(UserError, match=f"let texts reach {needed} positions"):
+            check_settings(params)
+
+
+def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
+    params = copy.deepcopy(PARAMS)
+    assert limits(params) == ""
+    params["model"]["architecture"] = "lstm"
+    check_settings(params)
+    assert "neither pruned nor exported" in limits(params) and limits(params).count("\n") == 1

@@ -211,9 +211,17 @@ def test_the_choices_of_the_settings_are_the_tables_of_the_rooms() -> None:
     import typing
 
     from textmill.corpus.sources import READERS
-    from textmill.model.layers import ACTIVATIONS
+    from textmill.model.factory import ARCHITECTURES
+    from textmill.model.layers import ACTIVATIONS, NORMS
+    from textmill.model.positions import POSITIONS
     from textmill.settings.corpus import SourceSettings
     from textmill.settings.model import ModelSettings
 
-    for settings, field, table in ((SourceSettings, "format", READERS), (ModelSettings, "activation", ACTIVATIONS)):
+    for settings, field, table in (
+        (SourceSettings, "format", READERS),
+        (ModelSettings, "architecture", ARCHITECTURES),
+        (ModelSettings, "activation", ACTIVATIONS),
+        (ModelSettings, "norm", NORMS),
+        (ModelSettings, "positions", POSITIONS),
+    ):
         assert set(typing.get_args(typing.get_type_hints(settings)[field])) == set(table)

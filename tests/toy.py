@@ -29,13 +29,20 @@ PAIRS: list[tuple[str, str]] = [
 
 TOKENIZER = TokenizerSettings(vocabulary_size=360, model_type="unigram", character_coverage=1.0, num_threads=1, protect_spans=True)
 MODEL = ModelSettings(
+    architecture="encoder_decoder",
     width=16,
     heads=2,
+    key_value_heads=2,
     feed_forward=32,
     encoder_layers=1,
     decoder_layers=2,
+    norm="layer_norm",
     norm_position="pre",
+    positions="sinusoidal",
+    max_positions=0,
     activation="relu",
+    tied_embeddings=True,
+    embeddings="random",
     dropout=0.1,
     attention_dropout=0.1,
 )

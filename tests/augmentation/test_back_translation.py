@@ -23,7 +23,7 @@ from textmill.corpus.rows import RowPlan
 from textmill.decoding.search import Hypothesis
 from textmill.decoding.torch_engine import TorchEngine
 from textmill.errors import UserError
-from textmill.model.transformer import Transformer
+from textmill.model.interface import Seq2SeqModel
 from textmill.settings.augmentation import BackTranslateSettings, MonolingualSettings
 from textmill.settings.cleaning import CleanSettings
 from textmill.settings.corpus import CollectSettings, LanguageSettings, OverlapSettings
@@ -190,7 +190,7 @@ def test_of_a_beam_the_best_output_that_ended_and_keeps_the_slots_is_taken(token
         assert write_sources([target], [""], tokenizer, engine, SHAPE.encode, DECODE) == [expected]
 
 
-def test_a_pair_of_no_fold_is_taught_by_all_models(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Transformer) -> None:
+def test_a_pair_of_no_fold_is_taught_by_all_models(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
     folds = corpus.folds.clone()
     folds[:10] = NO_FOLD
     few = replace(corpus, folds=folds)

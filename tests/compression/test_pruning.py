@@ -15,8 +15,11 @@ from textmill.compression.pruning import prune_model
 from textmill.compression.student import copy_teacher
 from textmill.decoding.search import Hypothesis
 from textmill.errors import UserError
-from textmill.model.layers import Attention, FeedForward
-from textmill.model.transformer import Shape, Transformer, num_parameters
+from textmill.model.attention import Attention
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel, num_parameters
+from textmill.model.layers import FeedForward
+from textmill.model.shape import Shape
 from textmill.settings.training import DistillSettings, PruneSettings
 from textmill.tokens.batching import make_batch, padded
 from textmill.tokens.protection import SLOTS
@@ -42,7 +45,7 @@ DISTILL = DistillSettings(
 )
 
 
-def test_a_sliced_model_computes_what_a_masked_one_computes(model: Transformer, corpus: EncodedCorpus) -> None:
+def test_a_sliced_model_computes_what_a_masked_one_computes(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     importances = importance(model, [make_batch(corpus, range(start, start + 10)) for start in (0, 10, 20)])
     pruned = prune_model(model, importances, PRUNE)
     masked = copy.deepcopy(model)
@@ -69,7 +72,7 @@ def test_a_sliced_model_computes_what_a_masked_one_computes(model: Transformer, 
     assert sum(widths) == pytest.approx(0.5 * 32 * 3, abs=2 * 3)
 
 
-def test_importance_is_the_derivative_of_the_loss_in_a_gate(model: Transformer, corpus: EncodedCorpus) -> None:
+def test_importance_is_the_derivative_of_the_loss_in_a_gate(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     """By finite differences: the output projection's columns of one head or unit, scaled by 1 + e."""
     batch = make_batch(corpus, range(6))
     found = importance(model, [batch])
@@ -93,13 +96,13 @@ def test_importance_is_the_derivative_of_the_loss_in_a_gate(model: Transformer, 
         assert float(found[name][place]) == pytest.approx(abs(values[0] - values[1]) / 2e-2, rel=0.05, abs=1e-5)
 
 
-def test_more_heads_than_there_are_is_an_error(model: Transformer, corpus: EncodedCorpus) -> None:
+def test_more_heads_than_there_are_is_an_error(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     importances = importance(model, [make_batch(corpus, range(4))])
     with pytest.raises(UserError, match=r"prune\.encoder_heads is 3, but the student has 2"):
         prune_model(model, importances, PruneSettings(3, 1, 0.5, 4, 1, TRAIN))
 
 
-def test_pruning_and_healing_ends_smaller_and_better(model: Transformer, corpus: EncodedCorpus, tmp_path: object) -> None:
+def test_pruning_and_healing_ends_smaller_and_better(model: Seq2SeqModel, corpus: EncodedCorpus, tmp_path: object) -> None:
     from pathlib import Path
 
     losses: list[float] = []
@@ -112,11 +115,11 @@ def test_pruning_and_healing_ends_smaller_and_better(model: Transformer, corpus:
 @pytest.mark.parametrize("teaching", ["out_of_fold", "ensemble"])
 def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer: Tokenizer, teaching: str) -> None:
     torch.manual_seed(1)
-    teachers = [Transformer(Shape.of(MODEL, corpus.vocabulary_size)).eval() for _ in range(3)]
+    teachers = [build_model(Shape.of(MODEL, corpus.vocabulary_size)).eval() for _ in range(3)]
     for fold, teacher in enumerate(teachers):  # teacher of fold i always writes piece WORD + i, twice
         with torch.no_grad():
-            teacher.output_bias.fill_(-50.0)
-            teacher.output_bias[WORD + fold] = 0.0
+            teacher.tokens.output_bias.fill_(-50.0)
+            teacher.tokens.output_bias[WORD + fold] = 0.0
     settings = DistillSettings(**{**DISTILL.__dict__, "teaching": teaching, "num_hypotheses": 1})
     decode = type(DECODE)(beam_size=3, length_penalty=1.0, max_tokens=2, batch_size=64)
     pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
@@ -165,14 +168,14 @@ def test_the_teachers_of_all_repeats_decode_together(corpus: EncodedCorpus, toke
     assert pairs.target(1) == [WORD + 1]
 
 
-def writer(corpus: EncodedCorpus, pieces: set[int]) -> Transformer:
+def writer(corpus: EncodedCorpus, pieces: set[int]) -> Seq2SeqModel:
     """A model that writes nothing but these pieces."""
     torch.manual_seed(1)
-    network = Transformer(Shape.of(MODEL, corpus.vocabulary_size)).eval()
+    network = build_model(Shape.of(MODEL, corpus.vocabulary_size)).eval()
     with torch.no_grad():
-        network.embedding.weight.mul_(0.01)  # all of them equally likely
-        network.output_bias.fill_(-50.0)
-        network.output_bias[list(pieces)] = 0.0
+        network.tokens.target.weight.mul_(0.01)  # all of them equally likely
+        network.tokens.output_bias.fill_(-50.0)
+        network.tokens.output_bias[list(pieces)] = 0.0
     return network
 
 
@@ -180,20 +183,20 @@ def _has_slot(ids: list[int], tokenizer: Tokenizer) -> bool:
     return any(tokenizer.pieces[token] in SLOTS for token in ids)
 
 
-def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model: Transformer) -> None:
-    teacher = Transformer(replace(model.shape, decoder_feed_forward=(32, 32, 32)))
-    student = Transformer(replace(model.shape, decoder_feed_forward=(32, 32)))
+def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model: Seq2SeqModel) -> None:
+    teacher = build_model(replace(model.shape, decoder_feed_forward=(32, 32, 32)))
+    student = build_model(replace(model.shape, decoder_feed_forward=(32, 32)))
     copy_teacher(student, teacher)
     for own, theirs in ((0, 0), (1, 2)):
         expected = teacher.decoder[theirs].state_dict()
         assert all(torch.equal(value, expected[name]) for name, value in student.decoder[own].state_dict().items())
-    copy_teacher(same := Transformer(model.shape), model)
+    copy_teacher(same := build_model(model.shape), model)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in same.state_dict().items())
     with pytest.raises(UserError, match=r"distill\.feed_forward is not model\.feed_forward"):
-        copy_teacher(Transformer(replace(model.shape, encoder_feed_forward=(16,))), model)
+        copy_teacher(build_model(replace(model.shape, encoder_feed_forward=(16,))), model)
 
 
-def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Transformer) -> None:
+def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
     settings = DistillSettings(**{**DISTILL.__dict__, "original_share": 0.0})
     pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert counts["originals"] == 0

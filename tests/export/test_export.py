@@ -17,7 +17,9 @@ from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.parity import compare_engines
 from textmill.files import read_json, write_json
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.model.weights import save_model
 from textmill.serving.translator import Translator
 from textmill.settings.corpus import LanguageSettings
@@ -37,12 +39,20 @@ def test_ctranslate2_says_what_torch_says(
     torch.manual_seed(2)
     shape = Shape.of(replace(MODEL, width=32, heads=4, norm_position=norm_position, activation=activation), len(tokenizer.pieces))  # type: ignore[arg-type]
     if is_pruned:
-        shape = replace(shape, encoder_heads=3, decoder_heads=1, encoder_feed_forward=(12,), decoder_feed_forward=(4, 20))
-    model = Transformer(shape).eval()
+        shape = replace(
+            shape,
+            encoder_heads=3,
+            encoder_key_value_heads=3,
+            decoder_heads=1,
+            decoder_key_value_heads=1,
+            encoder_feed_forward=(12,),
+            decoder_feed_forward=(4, 20),
+        )
+    model = build_model(shape).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.15 * torch.randn_like(parameter))
-        model.output_bias[3] += 2
+        model.tokens.output_bias[3] += 2
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     sources, targets = [corpus.source(row) for row in range(40)], [corpus.target(row) for row in range(40)]
     for quantization, allowed in (("float32", 1e-4), ("int8", 2.0)):
@@ -58,7 +68,7 @@ def test_ctranslate2_says_what_torch_says(
     assert (tmp_path / "int8" / "model.bin").stat().st_size < 0.5 * (tmp_path / "float32" / "model.bin").stat().st_size
 
 
-def exported(folder: Path, model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, settings: ExportSettings = EXPORT) -> Path:
+def exported(folder: Path, model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, settings: ExportSettings = EXPORT) -> Path:
     save_model(folder / "model.safetensors", model)
     write_json(folder / "metrics.json", export_model(folder / "model.safetensors", corpus, tokenizer, folder / "export", settings, DECODE))
     return folder / "export" / "int8"
@@ -72,14 +82,14 @@ def exported(folder: Path, model: Transformer, corpus: EncodedCorpus, tokenizer:
     ],
 )
 def test_a_failed_check_writes_nothing(
-    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, settings: ExportSettings, message: str
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, settings: ExportSettings, message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
         exported(tmp_path, model, corpus, tokenizer, settings)
     assert not (tmp_path / "export").exists()
 
 
-def test_an_export_is_the_same_bytes_twice(model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_an_export_is_the_same_bytes_twice(model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:
     manifests = []
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
@@ -88,7 +98,7 @@ def test_an_export_is_the_same_bytes_twice(model: Transformer, corpus: EncodedCo
 
 
 def test_it_translates_where_torch_cannot_be_imported(
-    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     folder = exported(tmp_path, model, corpus, tokenizer)
     program = (
@@ -101,7 +111,7 @@ def test_it_translates_where_torch_cannot_be_imported(
 
 
 def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
-    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     folders = {}
     for name, tasks in {"none": [""], "one": ["ui"], "two": ["qa", "ui"]}.items():
@@ -122,7 +132,7 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
 
 
 def test_a_changed_or_missing_file_is_refused_by_name(
-    model: Transformer, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     folder = exported(tmp_path, model, corpus, tokenizer)
     Translator.load(folder)

@@ -11,7 +11,9 @@ from toy import DECODE, MODEL
 
 from textmill.decoding.torch_engine import TorchEngine
 from textmill.errors import UserError
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.model.weights import load_model, save_model
 from textmill.tokens.batching import padded
 from textmill.tokens.shards import EncodedCorpus
@@ -23,7 +25,7 @@ def test_it_computes_what_torch_nn_transformer_computes(norm_position: str) -> N
     """An independent implementation with the same weights."""
     torch.manual_seed(0)
     shape = Shape.of(replace(MODEL, norm_position=norm_position, dropout=0.0, attention_dropout=0.0, decoder_layers=1), 50)  # type: ignore[arg-type]
-    ours = Transformer(shape).eval()
+    ours = build_model(shape).eval()
     peer = nn.Transformer(16, 2, 1, 1, 32, 0.0, batch_first=True, norm_first=norm_position == "pre").eval()
     if norm_position == "post":
         peer.encoder.norm = peer.decoder.norm = None
@@ -39,8 +41,8 @@ def test_it_computes_what_torch_nn_transformer_computes(norm_position: str) -> N
             else:
                 norms.append((layer.feed_forward_norm, theirs.norm2))
             for own, other in attentions:
-                other.in_proj_weight.copy_(torch.cat((own.query.weight, own.key_value.weight)))
-                other.in_proj_bias.copy_(torch.cat((own.query.bias, own.key_value.bias)))
+                other.in_proj_weight.copy_(own.projection.weight)
+                other.in_proj_bias.copy_(own.projection.bias)
                 other.out_proj.load_state_dict(own.output.state_dict())
             for own, other in norms:
                 other.load_state_dict(own.norm.state_dict())
@@ -53,12 +55,15 @@ def test_it_computes_what_torch_nn_transformer_computes(norm_position: str) -> N
         mask = source == 0
         causal = nn.Transformer.generate_square_subsequent_mask(3)
         expected = peer(
-            ours._embed(source, 0), ours._embed(target, 0), tgt_mask=causal, src_key_padding_mask=mask, memory_key_padding_mask=mask
+            *(ours.source_positions(ours.tokens.embed_source(tokens), torch.arange(tokens.shape[1])) for tokens in (source, target)),
+            tgt_mask=causal,
+            src_key_padding_mask=mask,
+            memory_key_padding_mask=mask,
         )
         torch.testing.assert_close(ours(source, target), expected, atol=1e-5, rtol=1e-5)
 
 
-def test_decoding_step_by_step_equals_decoding_at_once(model: Transformer) -> None:
+def test_decoding_step_by_step_equals_decoding_at_once(model: Seq2SeqModel) -> None:
     source, target = padded([[5, 6, 7], [8, 9]]), padded([[BEGIN, 11, 12, 13], [BEGIN, 14, 15, 16]])
     with torch.no_grad():
         at_once = model.logits(model(source, target))
@@ -67,7 +72,7 @@ def test_decoding_step_by_step_equals_decoding_at_once(model: Transformer) -> No
     torch.testing.assert_close(torch.stack(steps, dim=1), at_once, atol=1e-5, rtol=1e-5)
 
 
-def exhaustive(model: Transformer, source: list[int], length: int) -> tuple[list[int], float]:
+def exhaustive(model: Seq2SeqModel, source: list[int], length: int) -> tuple[list[int], float]:
     """The best output of at most `length` tokens, by trying all prefixes breadth first with a beam of everything."""
     best: tuple[list[int], float] = ([], -math.inf)
     open_prefixes = [([], 0.0)]
@@ -91,7 +96,7 @@ def exhaustive(model: Transformer, source: list[int], length: int) -> tuple[list
 
 def test_a_wide_beam_finds_the_best_of_all_outputs() -> None:
     torch.manual_seed(5)
-    model = Transformer(Shape.of(MODEL, 7)).eval()
+    model = build_model(Shape.of(MODEL, 7)).eval()
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
@@ -103,7 +108,7 @@ def test_a_wide_beam_finds_the_best_of_all_outputs() -> None:
         assert found.score == pytest.approx(score, abs=1e-5)
 
 
-def test_batches_ensembles_of_one_and_empty_sources(model: Transformer, corpus: EncodedCorpus) -> None:
+def test_batches_ensembles_of_one_and_empty_sources(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     sources = [corpus.source(row) for row in range(12)]
     engine = TorchEngine([model])
     together = engine.translate(sources, DECODE, 2)
@@ -116,7 +121,7 @@ def test_batches_ensembles_of_one_and_empty_sources(model: Transformer, corpus: 
     assert all(len(row) == 1 for row in greedy)
 
 
-def test_a_hypothesis_has_the_score_that_scoring_gives_it(model: Transformer, corpus: EncodedCorpus) -> None:
+def test_a_hypothesis_has_the_score_that_scoring_gives_it(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     sources = [corpus.source(row) for row in range(8)]
     engine = TorchEngine([model])
     best = [row[0] for row in engine.translate(sources, DECODE)]
@@ -127,14 +132,14 @@ def test_a_hypothesis_has_the_score_that_scoring_gives_it(model: Transformer, co
         assert hypothesis.score == pytest.approx(sum(each) / len(each), abs=1e-4)
 
 
-def test_weights_survive_a_file_and_bad_ones_are_refused(model: Transformer, tmp_path: Path) -> None:
+def test_weights_survive_a_file_and_bad_ones_are_refused(model: Seq2SeqModel, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"
     save_model(path, model)
     loaded = load_model(path)
     assert loaded.shape == model.shape
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True))
     with torch.no_grad():
-        model.output_bias[5] = float("nan")
+        model.tokens.output_bias[5] = float("nan")
     with pytest.raises(UserError, match="output_bias holds NaN"):
         save_model(path, model)
     assert load_model(path).shape == loaded.shape, "the good file is still there"

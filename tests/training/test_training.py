@@ -17,7 +17,8 @@ from toy import MODEL, TRAIN
 from textmill.errors import UserError
 from textmill.evaluation.validation import greedy_chrf
 from textmill.model.device import prepare_device
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.shape import Shape
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch
 from textmill.tokens.shards import EncodedCorpus
@@ -34,7 +35,7 @@ def trainer(
     corpus: EncodedCorpus, settings: TrainSettings = TRAIN, seed: int = 1, checkpoint: CheckpointFile | None = None, **more: Any
 ) -> Trainer:
     device = prepare_device("cpu", 1, seed)
-    model = Transformer(Shape.of(MODEL, corpus.vocabulary_size))
+    model = build_model(Shape.of(MODEL, corpus.vocabulary_size))
     left_out = corpus.left_out(0).numpy()
     return Trainer(model, corpus, np.flatnonzero(~left_out), np.flatnonzero(left_out), settings, 1, device, checkpoint, **more)
 

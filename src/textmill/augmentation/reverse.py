@@ -11,7 +11,9 @@ import torch
 
 from textmill.decoding.search import Hypothesis
 from textmill.decoding.torch_engine import TorchEngine
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.settings.augmentation import BackTranslateSettings
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.model import ModelSettings
@@ -48,7 +50,7 @@ def train_reverse(
     device: torch.device,
     checkpoint: CheckpointFile,
     on_metrics: OnMetrics,
-) -> tuple[Transformer, TrainingResult]:
+) -> tuple[Seq2SeqModel, TrainingResult]:
     """Train on the development pairs of the tasks that text was given for, swapped: the task stands in front of the target.
 
     A validation set is not kept back: what this model knows of a fold reaches the fold's model in synthetic sources alone.
@@ -56,7 +58,7 @@ def train_reverse(
     pairs = development[development["task"].isin({source.task for source in back_translate.sources})]
     swapped = pairs.assign(source=pairs["target"], target=pairs["source"])
     corpus, _ = encode_corpus(swapped, tokenizer, shape.encode)
-    network = Transformer(Shape.of(shape.model, corpus.vocabulary_size))
+    network = build_model(Shape.of(shape.model, corpus.vocabulary_size))
     trainer = Trainer(
         network,
         corpus,

@@ -11,7 +11,7 @@ from sacrebleu.metrics import CHRF
 
 from textmill.decoding.search import Hypothesis
 from textmill.decoding.torch_engine import TorchEngine
-from textmill.model.transformer import Transformer
+from textmill.model.interface import Seq2SeqModel
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import DistillSettings
@@ -22,7 +22,7 @@ from textmill.tokens.tokenizer import Tokenizer
 
 def distilled_corpus(
     corpus: EncodedCorpus,
-    teachers: Sequence[Transformer],
+    teachers: Sequence[Seq2SeqModel],
     tokenizer: Tokenizer,
     distill: DistillSettings,
     decode: DecodeSettings,
@@ -70,7 +70,7 @@ def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSet
 
 
 def _taught(
-    corpus: EncodedCorpus, teachers: Sequence[Transformer], distill: DistillSettings, decode: DecodeSettings, device: torch.device
+    corpus: EncodedCorpus, teachers: Sequence[Seq2SeqModel], distill: DistillSettings, decode: DecodeSettings, device: torch.device
 ) -> list[list[Hypothesis]]:
     """Every source's hypotheses, by the teachers that never saw it (one a repeat, decoding together), or by all together.
 

@@ -9,7 +9,7 @@ import numpy as np
 from textmill.compression.importance import importance
 from textmill.compression.pruning import prune_model
 from textmill.model.device import prepare_device
-from textmill.model.transformer import Transformer, num_parameters
+from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.settings.training import PruneSettings
 from textmill.tokens.batching import make_batch, token_budget_batches
 from textmill.tokens.shards import EncodedCorpus
@@ -18,8 +18,8 @@ from textmill.training.loop import OnMetrics, Trainer, TrainingResult
 
 
 def prune_and_heal(
-    student: Transformer, pairs: EncodedCorpus, prune: PruneSettings, seed: int, checkpoint: CheckpointFile, on_metrics: OnMetrics
-) -> tuple[Transformer, dict[str, Any], TrainingResult]:
+    student: Seq2SeqModel, pairs: EncodedCorpus, prune: PruneSettings, seed: int, checkpoint: CheckpointFile, on_metrics: OnMetrics
+) -> tuple[Seq2SeqModel, dict[str, Any], TrainingResult]:
     """Returns the smaller model, its shape beside the student's, and how its training ended.
 
     pairs: what the student learned; importance is measured on `importance_batches` of it, and it heals on all.

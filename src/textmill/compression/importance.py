@@ -12,15 +12,25 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from textmill.model.layers import Attention, FeedForward
-from textmill.model.transformer import Transformer
+from textmill.errors import UserError
+from textmill.model.attention import Attention
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.layers import FeedForward
 from textmill.tokens.batching import Batch
 from textmill.tokens.special import PAD
 from textmill.training.objective import label_smoothed_nll
 
 
-def importance(model: Transformer, batches: list[Batch]) -> dict[str, Tensor]:
-    """Importance by module name: (H,) for every Attention, (F,) for every FeedForward. The model is not changed."""
+def importance(model: Seq2SeqModel, batches: list[Batch]) -> dict[str, Tensor]:
+    """Importance by module name: (H,) for every Attention, (F,) for every FeedForward. The model is not changed.
+
+    Raises UserError for an architecture that has neither.
+    """
+    if not any(isinstance(module, (Attention, FeedForward)) for module in model.modules()):
+        raise UserError(
+            f"prune: a model of architecture {model.shape.architecture} has neither heads nor feed-forward units to prune."
+            " Set model.architecture to encoder_decoder or decoder_only, or stop at `dvc repro evaluate@student`."
+        )
     model.eval()
     with _gates(model) as gates:
         totals = {name: torch.zeros_like(gate) for name, gate in gates.items()}
@@ -34,7 +44,7 @@ def importance(model: Transformer, batches: list[Batch]) -> dict[str, Tensor]:
 
 
 @contextmanager
-def _gates(model: Transformer) -> Iterator[dict[str, Tensor]]:
+def _gates(model: Seq2SeqModel) -> Iterator[dict[str, Tensor]]:
     """Put gates before the output projections of all attentions and feed-forwards; take them away at the end."""
     gates: dict[str, Tensor] = {}
     handles = []

@@ -9,7 +9,9 @@ import numpy as np
 from textmill.compression.distillation import distilled_corpus, student_settings
 from textmill.errors import UserError
 from textmill.model.device import prepare_device
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import DistillSettings
@@ -19,18 +21,27 @@ from textmill.training.checkpoints import CheckpointFile
 from textmill.training.loop import OnMetrics, Trainer, TrainingResult
 
 
-def copy_teacher(student: Transformer, teacher: Transformer) -> None:
+def copy_teacher(student: Seq2SeqModel, teacher: Seq2SeqModel) -> None:
     """Start `student` from the weights of `teacher`; with fewer layers, from evenly spaced ones, first and last included.
 
-    Raises UserError if the two differ in anything but the number of layers.
+    Raises UserError if the two differ in anything but the number of layers, or if that differs in an LSTM.
     """
     weights = teacher.state_dict()
-    counts = {"encoder": (len(student.encoder), len(teacher.encoder)), "decoder": (len(student.decoder), len(teacher.decoder))}
+    own_shape, their_shape = student.shape, teacher.shape
+    counts = {
+        "encoder": (len(own_shape.encoder_feed_forward), len(their_shape.encoder_feed_forward)),
+        "decoder": (len(own_shape.decoder_feed_forward), len(their_shape.decoder_feed_forward)),
+    }
+    if own_shape.architecture == "lstm" and any(own != theirs for own, theirs in counts.values()):
+        raise UserError(
+            "params.yaml: distill.start_from is teacher, but an LSTM's layers cannot be chosen from."
+            " Make distill.encoder_layers and decoder_layers those of model, or start from scratch."
+        )
     chosen = {}
     for name in student.state_dict():
         stack, _, rest = name.partition(".")
         layer, _, inner = rest.partition(".")
-        if stack in counts:
+        if stack in counts and layer.isdigit():
             own, theirs = counts[stack]
             place = round(int(layer) * (theirs - 1) / max(own - 1, 1))
             chosen[name] = weights[f"{stack}.{place}.{inner}"]
@@ -47,7 +58,7 @@ def copy_teacher(student: Transformer, teacher: Transformer) -> None:
 
 def distill_student(
     corpus: EncodedCorpus,
-    teachers: Sequence[Transformer],
+    teachers: Sequence[Seq2SeqModel],
     tokenizer: Tokenizer,
     model: ModelSettings,
     distill: DistillSettings,
@@ -55,11 +66,11 @@ def distill_student(
     seed: int,
     checkpoint: CheckpointFile,
     on_metrics: OnMetrics,
-) -> tuple[Transformer, EncodedCorpus, dict[str, float | int], TrainingResult]:
+) -> tuple[Seq2SeqModel, EncodedCorpus, dict[str, float | int], TrainingResult]:
     """Returns the student, the pairs it learned (with counts), and how its training ended. See `distilled_corpus`."""
     device = prepare_device(distill.train.device, distill.train.num_threads, seed)
     pairs, counts = distilled_corpus(corpus, teachers, tokenizer, distill, decode, seed, device)
-    student = Transformer(Shape.of(student_settings(model, distill), corpus.vocabulary_size))
+    student = build_model(Shape.of(student_settings(model, distill), corpus.vocabulary_size))
     if distill.start_from == "teacher":
         copy_teacher(student, teachers[0])
     trainer = Trainer(

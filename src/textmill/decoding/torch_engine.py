@@ -14,8 +14,8 @@ from torch import Tensor
 
 from textmill.decoding.beam import beam_search
 from textmill.decoding.search import Hypothesis
+from textmill.model.interface import DecodingState, Seq2SeqModel, num_parameters
 from textmill.model.probabilities import token_log_probabilities
-from textmill.model.transformer import DecoderState, Transformer, num_parameters
 from textmill.model.weights import load_model
 from textmill.progress import Progress
 from textmill.settings.inference import DecodeSettings
@@ -28,7 +28,7 @@ _SCORE_BATCH = 64
 class TorchEngine:
     """Greedy and beam search and scoring; an ensemble averages the models' probabilities at every step."""
 
-    def __init__(self, models: Sequence[Transformer], device: torch.device | None = None) -> None:
+    def __init__(self, models: Sequence[Seq2SeqModel], device: torch.device | None = None) -> None:
         self.device = device or torch.device("cpu")
         self.models = [model.to(self.device).eval() for model in models]
         self.num_parameters = sum(num_parameters(model) for model in models)
@@ -75,9 +75,9 @@ class TorchEngine:
 class _EnsembleSteps:
     """Decoding state of all models; see StepFunction."""
 
-    def __init__(self, models: Sequence[Transformer], source: Tensor, beams: int) -> None:
+    def __init__(self, models: Sequence[Seq2SeqModel], source: Tensor, beams: int) -> None:
         self.models = models
-        self.states: list[DecoderState] = [model.encode(source) for model in models]
+        self.states: list[DecodingState] = [model.encode(source) for model in models]
         repeated = torch.arange(len(source), device=source.device).repeat_interleave(beams)  # (B * K,)
         for state in self.states:
             state.select(repeated)

@@ -13,7 +13,7 @@ from textmill.errors import UserError
 from textmill.export.ct2_spec import QUANTIZATIONS, write_ct2
 from textmill.export.parity import Parity, compare_engines
 from textmill.files import sha256_of, write_bytes, write_json
-from textmill.model.transformer import Transformer, num_parameters
+from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.model.weights import load_model
 from textmill.settings.inference import DecodeSettings, ExportSettings
 from textmill.tokens.shards import EncodedCorpus
@@ -53,7 +53,7 @@ def export_model(
 
 
 def _parities(
-    model: Transformer, candidates: dict[str, Path], corpus: EncodedCorpus, export: ExportSettings, decode: DecodeSettings
+    model: Seq2SeqModel, candidates: dict[str, Path], corpus: EncodedCorpus, export: ExportSettings, decode: DecodeSettings
 ) -> dict[str, Parity]:
     rows = range(min(export.parity_sentences, len(corpus)))
     sources, targets = [corpus.source(row) for row in rows], [corpus.target(row) for row in rows]

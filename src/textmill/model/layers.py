@@ -1,106 +1,78 @@
-"""Building blocks of the Transformer (Vaswani et al. 2017).
-
-Dimensions: B batch, T length of the queries, S length of keys and values, D model width, H heads, K width of a head,
-F feed-forward width.
-"""
+"""Building blocks of the Transformer around attention. Dimensions: B batch, T length, D model width, F feed-forward width."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from textmill.model.attention import Attention
 from textmill.model.dropout import Dropout
+from textmill.model.shape import Shape
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu}
-
-
-class Cache:
-    """Keys and values of one attention, each (B, H, S, K), kept between decoding steps."""
-
-    def __init__(self) -> None:
-        self.keys: Tensor | None = None
-        self.values: Tensor | None = None
-
-    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add one step's keys and values and return all of them."""
-        if self.keys is not None and self.values is not None:
-            keys = torch.cat((self.keys, keys), dim=2)
-            values = torch.cat((self.values, values), dim=2)
-        self.keys, self.values = keys, values
-        return keys, values
-
-    def select(self, rows: Tensor) -> None:
-        """Keep `rows` of the batch, in that order."""
-        if self.keys is not None and self.values is not None:
-            self.keys, self.values = self.keys[rows], self.values[rows]
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "swiglu": F.silu}
+# Both compute in float32 inside and return the dtype of their input.
+NORMS: dict[str, Callable[..., nn.Module]] = {"layer_norm": nn.LayerNorm, "rms_norm": nn.RMSNorm}
+NORM_EPSILON = 1e-5
 
 
-class Attention(nn.Module):
-    """Multi-head attention, section 3.2.2, over torch's scaled_dot_product_attention.
+def make_norm(shape: Shape) -> nn.Module:
+    """Layer normalization (Ba et al. 2016) or root mean square normalization (Zhang & Sennrich 2019)."""
+    return NORMS[shape.norm](shape.width, eps=NORM_EPSILON)
 
-    The width of a head is a parameter of its own: pruning takes heads away and leaves the model width as it is.
-    """
 
-    def __init__(self, width: int, num_heads: int, head_width: int, dropout: float) -> None:
-        super().__init__()
-        self.num_heads, self.head_width, self.dropout = num_heads, head_width, dropout
-        inner = num_heads * head_width
-        self.query = nn.Linear(width, inner)
-        self.key_value = nn.Linear(width, 2 * inner)
-        self.output = nn.Linear(inner, width)
+def make_final_norm(shape: Shape) -> nn.Module:
+    """What stands behind a stack: a norm, if the norms stand before the sublayers."""
+    return make_norm(shape) if shape.norm_position == "pre" else nn.Identity()
 
-    def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of `memory` (B, S, D), each (B, H, S, K)."""
-        keys, values = self.key_value(memory).chunk(2, dim=-1)  # (B, S, HK) each
-        return self._heads(keys), self._heads(values)
 
-    def forward(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool = False) -> Tensor:
-        """x: (B, T, D). keys, values: (B, H, S, K). mask: true where a query may look, broadcast to (B, H, T, S)."""
-        queries = self._heads(self.query(x))  # (B, H, T, K)
-        dropout = self.dropout if self.training else 0.0
-        if x.dtype == torch.bfloat16 and x.device.type == "cpu":  # the backward pass of torch's kernel is 7 times slower there
-            queries, keys, values = queries.float(), keys.float(), values.float()
-        mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal).to(x.dtype)
-        out: Tensor = self.output(mixed.transpose(1, 2).flatten(2))  # (B, T, HK) -> (B, T, D)
-        return out
+def encoder_attention(shape: Shape) -> Attention:
+    """Self-attention of an encoder layer."""
+    heads = shape.encoder_heads, shape.encoder_key_value_heads
+    return Attention(shape.width, *heads, shape.head_width, shape.attention_dropout, shape.positions == "rotary")
 
-    def _heads(self, x: Tensor) -> Tensor:
-        rows, length, _ = x.shape
-        return x.view(rows, length, self.num_heads, self.head_width).transpose(1, 2)  # (B, T, HK) -> (B, H, T, K)
+
+def decoder_attention(shape: Shape, is_cross: bool) -> Attention:
+    """Self-attention of a decoder layer, or its attention on the source (`is_cross`), which knows no positions."""
+    heads = shape.decoder_heads, shape.decoder_key_value_heads
+    return Attention(shape.width, *heads, shape.head_width, shape.attention_dropout, shape.positions == "rotary" and not is_cross)
 
 
 class FeedForward(nn.Module):
-    """Position-wise feed-forward network, section 3.3."""
+    """Position-wise feed-forward network, section 3.3; with a gate for SwiGLU (Shazeer 2020)."""
 
-    def __init__(self, width: int, inner: int, activation: str, dropout: float) -> None:
+    def __init__(self, shape: Shape, inner: int) -> None:
         super().__init__()
-        self.up = nn.Linear(width, inner)
-        self.down = nn.Linear(inner, width)
-        self.activation = ACTIVATIONS[activation]
-        self.dropout = Dropout(dropout)
+        self.gate = nn.Linear(shape.width, inner) if shape.activation == "swiglu" else None
+        self.up = nn.Linear(shape.width, inner)
+        self.down = nn.Linear(inner, shape.width)
+        self.activation = ACTIVATIONS[shape.activation]
+        self.dropout = Dropout(shape.dropout)
+        for linear in (self.gate, self.up, self.down):
+            if linear is not None:
+                nn.init.xavier_uniform_(linear.weight)
+                nn.init.zeros_(linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """x: (B, T, D) -> (B, T, D)."""
-        out: Tensor = self.down(self.dropout(self.activation(self.up(x))))
+        inner = self.activation(self.up(x)) if self.gate is None else self.activation(self.gate(x)) * self.up(x)  # (B, T, F)
+        out: Tensor = self.down(self.dropout(inner))
         return out
 
 
 class AddNorm(nn.Module):
-    """Residual connection and layer normalization round a sublayer.
+    """Residual connection and normalization round a sublayer.
 
-    `post`: LayerNorm(x + sublayer(x)), the paper's section 3.1. `pre`: x + sublayer(LayerNorm(x)), Xiong et al. 2020,
+    `post`: norm(x + sublayer(x)), the paper's section 3.1. `pre`: x + sublayer(norm(x)), Xiong et al. 2020,
     which trains without a long warm-up.
     """
 
-    def __init__(self, width: int, norm_position: str, dropout: float) -> None:
+    def __init__(self, shape: Shape) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.is_pre = norm_position == "pre"
-        self.dropout = Dropout(dropout)
+        self.norm = make_norm(shape)
+        self.is_pre = shape.norm_position == "pre"
+        self.dropout = Dropout(shape.dropout)
 
     def forward(self, x: Tensor, sublayer: Callable[[Tensor], Tensor]) -> Tensor:
         """x: (B, T, D) -> (B, T, D)."""
@@ -109,17 +81,3 @@ class AddNorm(nn.Module):
             return x + y
         out: Tensor = self.norm(x + self.dropout(sublayer(x)))
         return out
-
-
-def sinusoids(start: int, length: int, width: int, device: torch.device) -> Tensor:
-    """Position encodings (length, D) for positions start, start + 1, ..., in the layout of Tensor2Tensor.
-
-    Section 3.5's wavelengths, but sines in the first half and cosines in the second, positions counted from 1 and
-    D/2 - 1 in the exponent: what CTranslate2 computes by itself, so that no table limits the length of a text.
-    """
-    half = width // 2
-    scale = math.log(10000.0) / max(half - 1, 1)
-    rates = torch.exp(torch.arange(half, dtype=torch.float32, device=device) * -scale)
-    positions = torch.arange(start + 1, start + 1 + length, dtype=torch.float32, device=device)
-    angles = positions[:, None] * rates[None, :]  # (length, D/2)
-    return torch.cat((angles.sin(), angles.cos()), dim=1)

@@ -8,11 +8,13 @@ from pathlib import Path
 import torch
 
 from textmill.errors import UserError
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.tensors import read_tensors, write_tensors
 
 
-def save_model(path: Path, model: Transformer) -> None:
+def save_model(path: Path, model: Seq2SeqModel) -> None:
     """Write weights and shape. Raises UserError if a weight is not a finite number."""
     state = model.state_dict()
     for name, tensor in state.items():
@@ -21,14 +23,14 @@ def save_model(path: Path, model: Transformer) -> None:
     write_tensors(path, state, {"shape": asdict(model.shape)})
 
 
-def load_model(path: Path) -> Transformer:
+def load_model(path: Path) -> Seq2SeqModel:
     """Read what `save_model` wrote, in evaluation mode on the CPU.
 
     Raises UserError if the file is missing, damaged, holds other tensors than its shape says, or a number that is not finite.
     """
     tensors, metadata = read_tensors(path)
     try:
-        model = Transformer(Shape.from_json(metadata["shape"]))
+        model = build_model(Shape.from_json(metadata["shape"]))
         model.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         reason = str(error).replace("\n", " ")

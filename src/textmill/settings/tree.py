@@ -52,8 +52,39 @@ def check_settings(params: Mapping[str, Any]) -> None:
 
 
 def _check_together(params: Mapping[str, Any]) -> None:
-    heads = params["model"]["heads"]
-    for stack in ("encoder", "decoder"):
+    model = params["model"]
+    if model["architecture"] == "lstm":
+        return
+    heads, group = model["heads"], model["heads"] // model["key_value_heads"]
+    for stack in ("decoder",) if model["architecture"] == "decoder_only" else ("encoder", "decoder"):
         wanted = params["prune"][f"{stack}_heads"]
         if wanted > heads:
             raise UserError(f"params.yaml: prune.{stack}_heads is {wanted}, but model.heads is {heads}. Lower it.")
+        if wanted % group != 0:
+            raise UserError(
+                f"params.yaml: prune.{stack}_heads is {wanted}, but by model.key_value_heads {group} heads share a key and go together."
+                f" Make it a multiple of {group}."
+            )
+    needed = _positions_needed(model["architecture"], params["encode"]["max_tokens"], params["decode"]["max_tokens"])
+    if model["positions"] == "learned" and model["max_positions"] < needed:
+        raise UserError(
+            f"params.yaml: model.max_positions is {model['max_positions']}, but encode.max_tokens and decode.max_tokens let texts"
+            f" reach {needed} positions. Raise it to {needed}, or lower them."
+        )
+
+
+def _positions_needed(architecture: str, encoded: int, decoded: int) -> int:
+    """Positions of the longest text: a target in training has a begin before it, and one in decoding never shows its last token."""
+    if architecture == "decoder_only":
+        return max(2 * encoded + 1, 2 * decoded)
+    return max(encoded + 1, decoded)
+
+
+def limits(params: Mapping[str, Any]) -> str:
+    """One line about what right settings cannot do; empty if they can do all."""
+    if params["model"]["architecture"] != "lstm":
+        return ""
+    return (
+        "params.yaml: model.architecture is lstm, which can be neither pruned nor exported: `dvc repro prune` and what comes after it"
+        " will end. `dvc repro train`, `dvc repro evaluate@fold-0`, `dvc repro distill` and `dvc repro evaluate@student` work.\n"
+    )

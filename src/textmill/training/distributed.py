@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -46,12 +46,15 @@ class Processes:
         if self.parallel != "sharded":
             return
         policy = MixedPrecisionPolicy(torch.bfloat16 if computes_in_bfloat16 else None, torch.float32)
-        for encoder_layer in objective.model.encoder:
-            fully_shard(encoder_layer, mp_policy=policy)
-        for decoder_layer in objective.model.decoder:
-            # Used by Transformer.encode before the layer itself is called, which would be too early for the layer's hooks.
-            fully_shard(decoder_layer.cross_attention.key_value, mp_policy=policy)  # type: ignore[union-attr, arg-type]
-            fully_shard(decoder_layer, mp_policy=policy)
+        stacks = [stack for stack in objective.model.children() if isinstance(stack, nn.ModuleList)]
+        for layer in (layer for stack in stacks for layer in stack):
+            cross_attention = getattr(layer, "cross_attention", None)
+            if cross_attention is not None:
+                # Projects the source before the layer itself is called, which would be too early for the layer's hooks.
+                fully_shard(cross_attention, mp_policy=policy)
+                for method in ("project", "look"):
+                    register_fsdp_forward_method(cross_attention, method)
+            fully_shard(layer, mp_policy=policy)
         # torch leaves the outermost module's weights whole after a pass without gradients, while others are written into them.
         fully_shard(objective, mp_policy=policy, reshard_after_forward=True)
 

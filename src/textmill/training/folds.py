@@ -9,7 +9,9 @@ from torch import distributed
 
 from textmill.errors import UserError
 from textmill.model.device import prepare_device
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
@@ -30,7 +32,7 @@ def train_fold(
     tokenizer: Tokenizer | None = None,
     output_score: OutputScore | None = None,
     profile_folder: Path | None = None,
-) -> tuple[Transformer, TrainingResult]:
+) -> tuple[Seq2SeqModel, TrainingResult]:
     """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: seed + fold.
 
     See `Trainer` for what is handed on to it. With `parallel`, processes are started for it, unless this is one of them.
@@ -43,7 +45,7 @@ def train_fold(
         job = Job(checkpoint.path.parent / "job", fold, model, train, seed, checkpoint.path.stem)
         return train_in_processes(job, corpus, tokenizer, description, on_metrics, profile_folder)
     device = prepare_device(train.device, train.num_threads, seed + fold)
-    network = Transformer(Shape.of(model, corpus.vocabulary_size))
+    network = build_model(Shape.of(model, corpus.vocabulary_size))
     trainer = Trainer(
         network,
         corpus,

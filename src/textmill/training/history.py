@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill.files import write_text
-from textmill.model.transformer import Transformer, num_parameters
+from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.training.loop import HistoryRow, TrainingResult
 
 
@@ -19,7 +19,7 @@ def write_history(path: Path, history: Sequence[HistoryRow]) -> None:
     write_text(path, "\n".join(lines) + "\n")
 
 
-def training_metrics(model: Transformer, result: TrainingResult, path: Path) -> dict[str, Any]:
+def training_metrics(model: Seq2SeqModel, result: TrainingResult, path: Path) -> dict[str, Any]:
     """What a training stage writes beside its model: no time and no speed, so that a rerun gives the same bytes."""
     return {
         "steps": result.steps,

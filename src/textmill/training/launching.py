@@ -18,7 +18,7 @@ from typing import Any
 
 from textmill.errors import UserError
 from textmill.files import read_json, write_json
-from textmill.model.transformer import Transformer
+from textmill.model.interface import Seq2SeqModel
 from textmill.model.weights import load_model
 from textmill.settings.model import ModelSettings
 from textmill.settings.schema import build
@@ -108,7 +108,7 @@ class Job:
 
 def train_in_processes(
     job: Job, corpus: EncodedCorpus, tokenizer: Tokenizer | None, description: str, on_metrics: OnMetrics, profile_folder: Path | None
-) -> tuple[Transformer, TrainingResult]:
+) -> tuple[Seq2SeqModel, TrainingResult]:
     """Start `train.processes` processes and wait; a process that dies is started again with all others, from the last checkpoint.
 
     description: how the first process's lines about progress begin. Raises UserError if a process did, RuntimeError with the

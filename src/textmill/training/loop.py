@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from textmill.errors import UserError
-from textmill.model.transformer import Transformer
+from textmill.model.interface import Seq2SeqModel
 from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch, epoch_rows, make_batch, token_budget_batches, with_unknown
@@ -35,7 +35,7 @@ _STEPS_BETWEEN_FINITE_CHECKS = 10
 _VALIDATION_BATCH_FACTOR = 4  # no gradients: a batch of validation may be larger
 
 OnMetrics = Callable[[dict[str, float], int], None]
-OutputScore = Callable[[Transformer, np.ndarray], float]  # of greedy outputs for rows of the corpus, chrF
+OutputScore = Callable[[Seq2SeqModel, np.ndarray], float]  # of greedy outputs for rows of the corpus, chrF
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Trainer:
 
     def __init__(
         self,
-        model: Transformer,
+        model: Seq2SeqModel,
         corpus: EncodedCorpus,
         training_rows: np.ndarray,
         validation_rows: np.ndarray | None,
@@ -350,7 +350,7 @@ def _goodness(row: HistoryRow) -> float:
 
 
 @torch.no_grad()
-def _copy(weights: Mapping[str, Tensor], model: Transformer) -> None:
+def _copy(weights: Mapping[str, Tensor], model: Seq2SeqModel) -> None:
     for name, parameter in model.named_parameters():
         parameter.copy_(weights[name])
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from textmill.model.interface import Seq2SeqModel
 from textmill.model.probabilities import token_log_probabilities
-from textmill.model.transformer import Transformer
 from textmill.tokens.batching import Batch
 
 _CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}  # of float32 logits at a time; on a CPU they stay in the cache
@@ -74,7 +74,7 @@ class Objective(nn.Module):
     masks (Liang et al. 2021, equation 4): loss = mean of the two cross entropies + r_drop / 2 * (KL(p1 || p2) + KL(p2 || p1)).
     """
 
-    def __init__(self, model: Transformer, label_smoothing: float, r_drop: float) -> None:
+    def __init__(self, model: Seq2SeqModel, label_smoothing: float, r_drop: float) -> None:
         super().__init__()
         self.model, self.label_smoothing, self.r_drop = model, label_smoothing, r_drop
 

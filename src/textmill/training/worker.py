@@ -15,7 +15,7 @@ from torch import distributed
 from textmill.errors import UserError
 from textmill.files import write_json
 from textmill.lifetime import end_with_parent
-from textmill.model.transformer import Transformer
+from textmill.model.factory import build_model
 from textmill.model.weights import save_model
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
@@ -64,7 +64,7 @@ def _train(job: Job) -> None:
     )
     weights = whole_weights(network.state_dict().items())
     if is_first:
-        whole = Transformer(network.shape)
+        whole = build_model(network.shape)
         whole.load_state_dict(weights)
         save_model(job.network, whole)
         write_json(job.result, asdict(result))

@@ -1,0 +1,109 @@
+"""Multi-head attention (Vaswani et al. 2017, section 3.2) with grouped queries (Ainslie et al. 2023).
+
+Dimensions: B batch, T length of the queries, S length of keys and values, D model width, H heads of the queries, G heads of
+keys and values, K width of a head.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from textmill.model.positions import rotate
+
+
+def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool, dropout: float) -> Tensor:
+    """Mix values by scaled dot products, with the softmax in float32.
+
+    queries: (B, H, T, K). keys, values: (B, G, S, K), G divides H and neighbouring queries share a key.
+    mask: true where a query may look, broadcast to (B, H, T, S). Returns (B, H, T, K) in the dtype of the queries.
+    """
+    group = queries.shape[1] // keys.shape[1]
+    if group > 1:
+        keys, values = (x[:, :, None].expand(-1, -1, group, -1, -1).flatten(1, 2) for x in (keys, values))  # (B, H, S, K)
+    dtype = queries.dtype
+    if dtype == torch.bfloat16 and queries.device.type == "cpu":  # torch's bfloat16 kernel for a CPU is the slower one
+        queries, keys, values = queries.float(), keys.float(), values.float()
+    mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal)
+    return mixed.to(dtype)
+
+
+class Cache:
+    """Keys and values of one attention, each (B, G, S, K), kept between decoding steps."""
+
+    def __init__(self) -> None:
+        self.keys: Tensor | None = None
+        self.values: Tensor | None = None
+
+    def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Add the newest keys and values and return all of them."""
+        if self.keys is not None and self.values is not None:
+            keys = torch.cat((self.keys, keys), dim=2)
+            values = torch.cat((self.values, values), dim=2)
+        self.keys, self.values = keys, values
+        return keys, values
+
+    def select(self, rows: Tensor) -> None:
+        """Keep `rows` of the batch, in that order."""
+        if self.keys is not None and self.values is not None:
+            self.keys, self.values = self.keys[rows], self.values[rows]
+
+
+class Attention(nn.Module):
+    """Attention on oneself (`forward`) or on something that was projected before (`project`, `look`).
+
+    Queries, keys and values are one matrix: H heads of queries, then G of keys, then G of values, so that self-attention
+    is one product. The width of a head is a parameter of its own: pruning takes heads away and leaves the model width.
+    """
+
+    def __init__(self, width: int, num_heads: int, key_value_heads: int, head_width: int, dropout: float, is_rotary: bool) -> None:
+        super().__init__()
+        self.num_heads, self.key_value_heads, self.head_width = num_heads, key_value_heads, head_width
+        self.dropout, self.is_rotary = dropout, is_rotary
+        self.projection = nn.Linear(width, sum(self.parts))
+        self.output = nn.Linear(num_heads * head_width, width)
+        # Glorot & Bengio 2010, queries, keys and values apart as if they were three matrices.
+        for part in (*torch.split(self.projection.weight, self.parts), self.output.weight):
+            nn.init.xavier_uniform_(part)
+        nn.init.zeros_(self.projection.bias)
+        nn.init.zeros_(self.output.bias)
+
+    @property
+    def parts(self) -> list[int]:
+        """Rows of the projection that make queries, keys and values."""
+        return [heads * self.head_width for heads in (self.num_heads, self.key_value_heads, self.key_value_heads)]
+
+    def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, is_causal: bool, cache: Cache | None) -> Tensor:
+        """x: (B, T, D). positions: (T,) or (B, T). mask: see `attend`. Returns (B, T, D).
+
+        With a cache, x are the newest positions, which see the cached ones as far as the mask allows.
+        """
+        queries, keys, values = (self._heads(part) for part in self.projection(x).split(self.parts, dim=-1))
+        if self.is_rotary:
+            queries, keys = rotate(queries, positions), rotate(keys, positions)
+        if cache is not None:
+            keys, values = cache.append(keys, values)
+        return self._mix(queries, keys, values, mask, is_causal)
+
+    def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of `memory` (B, S, D), each (B, G, S, K)."""
+        start = self.parts[0]
+        both = F.linear(memory, self.projection.weight[start:], self.projection.bias[start:])
+        keys, values = both.chunk(2, dim=-1)  # (B, S, GK) each
+        return self._heads(keys), self._heads(values)
+
+    def look(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+        """x: (B, T, D). keys, values: from `project`. mask: see `attend`. Returns (B, T, D)."""
+        end = self.parts[0]
+        queries = self._heads(F.linear(x, self.projection.weight[:end], self.projection.bias[:end]))  # (B, H, T, K)
+        return self._mix(queries, keys, values, mask, is_causal=False)
+
+    def _mix(self, queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool) -> Tensor:
+        mixed = attend(queries, keys, values, mask, is_causal, self.dropout if self.training else 0.0)
+        out: Tensor = self.output(mixed.transpose(1, 2).flatten(2))  # (B, T, HK) -> (B, T, D)
+        return out
+
+    def _heads(self, x: Tensor) -> Tensor:
+        rows, length, _ = x.shape
+        return x.view(rows, length, -1, self.head_width).transpose(1, 2)  # (B, T, HK) -> (B, H, T, K)

@@ -1,0 +1,83 @@
+"""Encoder-decoder of LSTMs (Sutskever et al. 2014) with attention (Luong et al. 2015, "general" score, no input feeding).
+
+Dimensions: B batch, S source length, T target length, D model width, L decoder layers, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from textmill.model.attention import attend
+from textmill.model.dropout import Dropout
+from textmill.model.embeddings import TokenEmbeddings
+from textmill.model.interface import Seq2SeqModel
+from textmill.model.shape import Shape
+from textmill.tokens.special import PAD
+
+
+class LstmState:
+    """See DecodingState. memory: (B, S, D). mask: (B, S), true on real tokens. hidden, cell: (L, B, D)."""
+
+    def __init__(self, memory: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor) -> None:
+        self.memory, self.mask, self.hidden, self.cell = memory, mask, hidden, cell
+
+    def select(self, rows: Tensor) -> None:
+        """See DecodingState."""
+        self.memory, self.mask = self.memory[rows], self.mask[rows]
+        self.select_past(rows)
+
+    def select_past(self, rows: Tensor) -> None:
+        """See DecodingState."""
+        self.hidden, self.cell = self.hidden[:, rows], self.cell[:, rows]
+
+
+class Lstm(Seq2SeqModel):
+    """See Seq2SeqModel. The encoder reads both ways, half of the width each; the decoder starts from what it ended with."""
+
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.shape = shape
+        layers = len(shape.encoder_feed_forward), len(shape.decoder_feed_forward)
+        between = [shape.dropout if count > 1 else 0.0 for count in layers]  # torch warns of dropout between one layer
+        self.tokens = TokenEmbeddings(shape.vocabulary_size, shape.width, shape.tied_embeddings, has_source=True)
+        width = shape.width
+        self.encoder = nn.LSTM(width, width // 2, layers[0], batch_first=True, bidirectional=True, dropout=between[0])
+        self.decoder = nn.LSTM(width, width, layers[1], batch_first=True, dropout=between[1])
+        self.start = nn.Linear(width, layers[1] * width)
+        self.query = nn.Linear(width, width, bias=False)
+        self.combine = nn.Linear(2 * width, width)
+        self.dropout = Dropout(shape.dropout)
+        for name, parameter in self.named_parameters():
+            if not name.startswith("tokens.") and parameter.dim() == 2:
+                nn.init.xavier_uniform_(parameter)
+
+    def forward(self, source: Tensor, target_input: Tensor) -> Tensor:
+        """See Seq2SeqModel."""
+        return self._decode(target_input, self.encode(source))
+
+    def encode(self, source: Tensor) -> LstmState:
+        """See Seq2SeqModel."""
+        mask = source != PAD  # (B, S)
+        x = self.dropout(self.tokens.embed_source(source))
+        # Packed, so that the way back begins at the last real token and not at padding.
+        packed = pack_padded_sequence(x, mask.sum(1).clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
+        outputs, (last, _) = self.encoder(packed)
+        memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])  # (B, S, D)
+        both = torch.cat((last[-2], last[-1]), dim=-1)  # (B, D): the top layer, forwards and backwards
+        hidden = torch.tanh(self.start(both)).view(len(source), -1, self.shape.width).transpose(0, 1).contiguous()  # (L, B, D)
+        return LstmState(memory, mask, hidden, torch.zeros_like(hidden))
+
+    def decode_step(self, tokens: Tensor, state: LstmState) -> Tensor:
+        """See Seq2SeqModel."""
+        return self.logits(self._decode(tokens[:, None], state)[:, -1])
+
+    def _decode(self, target: Tensor, state: LstmState) -> Tensor:
+        x = self.dropout(self.tokens.embed_target(target))  # (B, T, D)
+        hidden, (state.hidden, state.cell) = self.decoder(x, (state.hidden.contiguous(), state.cell.contiguous()))
+        memory = state.memory[:, None]  # (B, 1, S, D)
+        queries = self.query(hidden)[:, None]  # (B, 1, T, D)
+        context = attend(queries, memory, memory, state.mask[:, None, None, :], is_causal=False, dropout=0.0)[:, 0]  # (B, T, D)
+        out: Tensor = self.dropout(torch.tanh(self.combine(torch.cat((context, hidden), dim=-1))))
+        return out

@@ -1,0 +1,81 @@
+"""How a Transformer knows the order of tokens.
+
+Dimensions: B batch, T length, D model width, H heads, K width of a head. `positions` are whole numbers from 0, (T,) or (B, T).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from textmill.errors import UserError
+
+
+class Sinusoidal(nn.Module):
+    """Position encodings of Vaswani et al. 2017, section 3.5, in the layout of Tensor2Tensor.
+
+    Sines in the first half and cosines in the second, positions counted from 1 and D/2 - 1 in the exponent: what
+    CTranslate2 computes by itself, so that no table limits the length of a text.
+    """
+
+    def __init__(self, width: int, max_positions: int) -> None:
+        super().__init__()
+        self.width = width
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """x: (B, T, D). Returns x with the encodings of `positions` added."""
+        half = self.width // 2
+        scale = math.log(10000.0) / max(half - 1, 1)
+        rates = torch.exp(torch.arange(half, dtype=torch.float32, device=x.device) * -scale)
+        angles = (positions + 1).float()[..., None] * rates  # (..., T, D/2)
+        return x + torch.cat((angles.sin(), angles.cos()), dim=-1).to(x.dtype)
+
+
+class Learned(nn.Module):
+    """A trained vector for each of `max_positions` positions (Gehring et al. 2017)."""
+
+    def __init__(self, width: int, max_positions: int) -> None:
+        super().__init__()
+        self.table = nn.Parameter(torch.empty(max_positions, width))
+        nn.init.normal_(self.table, std=width**-0.5)
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """x: (B, T, D). Returns x with the vectors of `positions` added. Raises UserError for a position behind the table."""
+        last, known = int(positions.max()), len(self.table)
+        if last >= known:
+            raise UserError(
+                f"params.yaml: model.max_positions is {known}, but a text reaches position {last + 1}."
+                " Raise it, lower encode.max_tokens and decode.max_tokens, or take other model.positions."
+            )
+        return x + self.table[positions]
+
+
+class Rotary(nn.Module):
+    """Nothing is added to the embeddings; queries and keys of self-attentions are turned instead, by `rotate`."""
+
+    def __init__(self, width: int, max_positions: int) -> None:
+        super().__init__()
+
+    def forward(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Returns x."""
+        return x
+
+
+POSITIONS: dict[str, type[nn.Module]] = {"sinusoidal": Sinusoidal, "learned": Learned, "rotary": Rotary}
+
+
+def rotate(x: Tensor, positions: Tensor) -> Tensor:
+    """Turn queries or keys by their positions (Su et al. 2021), first half of a head against the second.
+
+    x: (B, H, T, K). Computed in float32, returned in x.dtype.
+    """
+    half = x.shape[-1] // 2
+    rates = 10000.0 ** -(torch.arange(half, dtype=torch.float32, device=x.device) / half)
+    angles = positions.float()[..., None] * rates  # (T, K/2) or (B, T, K/2)
+    if angles.dim() == 3:
+        angles = angles[:, None]  # (B, 1, T, K/2)
+    cosines, sines = angles.cos(), angles.sin()
+    first, second = x.float().chunk(2, dim=-1)  # (B, H, T, K/2) each
+    return torch.cat((first * cosines - second * sines, second * cosines + first * sines), dim=-1).to(x.dtype)

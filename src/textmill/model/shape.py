@@ -1,0 +1,69 @@
+"""What a model's weights look like."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from textmill.settings.model import ModelSettings
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Differs from ModelSettings once heads and units are pruned away.
+
+    encoder_feed_forward, decoder_feed_forward: inner width of every layer, so their lengths are the numbers of layers; a
+    decoder-only model has no encoder layers, and an LSTM takes the lengths alone.
+    encoder_key_value_heads, decoder_key_value_heads: heads of keys and values, each shared by a group of query heads.
+    max_positions: rows of a learned table of positions, 0 without one. The other fields are those of ModelSettings.
+    """
+
+    architecture: str
+    vocabulary_size: int
+    width: int
+    head_width: int
+    encoder_heads: int
+    decoder_heads: int
+    encoder_key_value_heads: int
+    decoder_key_value_heads: int
+    encoder_feed_forward: tuple[int, ...]
+    decoder_feed_forward: tuple[int, ...]
+    norm: str
+    norm_position: str
+    positions: str
+    max_positions: int
+    activation: str
+    tied_embeddings: bool
+    dropout: float
+    attention_dropout: float
+
+    @classmethod
+    def of(cls, settings: ModelSettings, vocabulary_size: int) -> Shape:
+        """The unpruned shape."""
+        encoder_layers = 0 if settings.architecture == "decoder_only" else settings.encoder_layers
+        return cls(
+            architecture=settings.architecture,
+            vocabulary_size=vocabulary_size,
+            width=settings.width,
+            head_width=settings.width // settings.heads,
+            encoder_heads=settings.heads,
+            decoder_heads=settings.heads,
+            encoder_key_value_heads=settings.key_value_heads,
+            decoder_key_value_heads=settings.key_value_heads,
+            encoder_feed_forward=(settings.feed_forward,) * encoder_layers,
+            decoder_feed_forward=(settings.feed_forward,) * settings.decoder_layers,
+            norm=settings.norm,
+            norm_position=settings.norm_position,
+            positions=settings.positions,
+            max_positions=settings.max_positions if settings.positions == "learned" else 0,
+            activation=settings.activation,
+            tied_embeddings=settings.tied_embeddings,
+            dropout=settings.dropout,
+            attention_dropout=settings.attention_dropout,
+        )
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Shape:
+        """The inverse of dataclasses.asdict and JSON, which makes lists of tuples."""
+        arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+        return cls(**arguments)
