@@ -49,6 +49,7 @@ def main(
     write_json(paths.DISTILL_METRICS, metrics)
     log.metrics(metrics, result.steps)
     log.artifact(paths.STUDENT_HISTORY)
+    log.artifact(paths.STUDENT)
     checkpoint.discard()
 
 

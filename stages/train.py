@@ -10,6 +10,7 @@ out  models/train/${item.fold}/model.safetensors     weights and shape
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from stages.runner import run_stage
@@ -21,7 +22,7 @@ from textmill.settings.model import ModelSettings
 from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
-from textmill.tracking import RunLog
+from textmill.tracking import RunLog, fetched
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.folds import train_fold
 from textmill.training.history import training_metrics, write_history
@@ -31,6 +32,7 @@ def main(fold: str, model: ModelSettings, train: TrainSettings, seed: int, finge
     corpus = EncodedCorpus.load(paths.ENCODED)
     log.dataset(paths.ENCODED, "development", len(corpus))
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "train" / fold, fingerprint)
+    train = replace(train, init_from=fetched(train.init_from))
     tokenizer = Tokenizer.load(paths.TOKENIZER)
     with tempfile.TemporaryDirectory(prefix="textmill-profile-") as folder:
         network, result = train_fold(

@@ -10,6 +10,7 @@ switches tracking off, TEXTMILL_REBUILD joins several dvc processes into one reb
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import math
 import os
@@ -23,6 +24,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
+
+from textmill.errors import UserError
 
 EXPERIMENT = "textmill"
 _PARAM_CHARACTERS = 6000  # MLflow refuses longer values
@@ -377,6 +380,22 @@ def _say_lost(error: Exception) -> None:
 
 def _git(*arguments: str) -> str:
     return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+
+
+def fetched(address: str) -> str:
+    """A local path for `address`: itself, unless it is one of MLflow's (`runs:/...`, `models:/...`), which is downloaded.
+
+    Raises UserError if MLflow does not give it: unlike all else here it is an input.
+    """
+    if not address.startswith(("runs:/", "models:/")):
+        return address
+    folder = store_folder() / "fetched" / hashlib.sha256(address.encode("utf-8")).hexdigest()[:16]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return str(mlflow_module().artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder)))
+    except Exception as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(f"{address}: MLflow does not give it ({reason}).") from None
 
 
 def mlflow_module() -> Any:

@@ -16,9 +16,11 @@ from toy import MODEL, TRAIN
 
 from textmill.errors import UserError
 from textmill.evaluation.validation import greedy_chrf
+from textmill.files import sha256_of
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.shape import Shape
+from textmill.model.weights import save_model
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch
 from textmill.tokens.shards import EncodedCorpus
@@ -227,3 +229,31 @@ def test_a_profile_is_written_and_changes_nothing(corpus: EncodedCorpus, tmp_pat
     profiled.run()
     assert {"addmm", "traceEvents"} <= set(re.findall("addmm|traceEvents", (tmp_path / TABLE).read_text() + (tmp_path / TRACE).read_text()))
     assert all(torch.equal(a, b) for a, b in zip(plain.model.parameters(), profiled.model.parameters(), strict=True))
+
+
+def test_a_fold_starts_from_an_earlier_model_that_is_the_one_it_was_told(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    def fold(name: str, **change: Any) -> float:
+        settings = replace(TRAIN, max_steps=30, validate_every=30, **change)
+        network, result = train_fold(
+            corpus, 0, MODEL, settings, 1, CheckpointFile(tmp_path / "checkpoints", name), lambda numbers, step: None
+        )
+        save_model(tmp_path / f"{name}.safetensors", network)
+        assert result.best_validation_loss is not None
+        return result.best_validation_loss
+
+    first = fold("first")
+    file = tmp_path / "first.safetensors"
+    assert fold("second", init_from=str(file), init_sha256=sha256_of(file)) < first - 0.2
+    with pytest.raises(UserError, match="init_sha256"):
+        fold("third", init_from=str(file), init_sha256="0")
+
+
+def test_a_fold_starts_from_word_vectors(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    model = replace(MODEL, embeddings="word2vec")
+    settings = replace(TRAIN, max_steps=6)
+    results = [
+        train_fold(corpus, 0, kind, settings, 1, CheckpointFile(tmp_path, kind.embeddings), lambda numbers, step: None)[1]
+        for kind in (model, model, MODEL)
+    ]
+    losses = [result.history[0].validation_loss for result in results]
+    assert losses[0] == losses[1] != losses[2]

@@ -8,17 +8,22 @@ import torch
 from torch import Tensor
 
 from textmill.errors import UserError
+from textmill.files import sha256_of
 from textmill.model.interface import Seq2SeqModel
 from textmill.tensors import read_tensors
 
 
-def load_initial_weights(model: Seq2SeqModel, path: Path) -> str:
+def load_initial_weights(model: Seq2SeqModel, path: Path, sha256: str) -> str:
     """Copy every tensor of an earlier model that has the name and the shape of one of `model`'s (transfer learning).
 
-    path: model.safetensors, or the folder that holds it. Returns one line: how much was taken.
-    Raises UserError if the vocabularies differ in size, or if nothing fits.
+    path: model.safetensors, or the folder that holds it. sha256: of the file. Returns one line: how much was taken.
+    Raises UserError if the file is missing or another one, if the vocabularies differ in size, or if nothing fits.
     """
     file = path / "model.safetensors" if path.is_dir() else path
+    if file.is_file() and (found := sha256_of(file)) != sha256:
+        raise UserError(
+            f"{file}: its SHA-256 is {found}, but train.init_sha256 is {sha256}. Is it the right file? Then correct the setting."
+        )
     tensors, metadata = read_tensors(file)
     theirs, ours = metadata.get("shape", {}).get("vocabulary_size"), model.shape.vocabulary_size
     if theirs != ours:

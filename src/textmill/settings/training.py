@@ -36,6 +36,9 @@ class TrainSettings:
     parallel: how several processes train one model of a fold: none; data (each holds all weights, and takes a part of every batch);
         or sharded (each also holds only its part of weights and optimizer, for what does not fit on one device).
     processes: on this machine, with `parallel`: one a GPU, or each with `num_threads` on a CPU.
+    init_from: the weights of an earlier model to start from (transfer): its model.safetensors, the folder with it, or its address
+        in MLflow (`runs:/RUN/model.safetensors`); what has another name or shape starts at random. Empty: all starts at random.
+        init_sha256: of that model.safetensors, since DVC does not follow it.
     profile: also write a trace of some steps by torch.profiler, and a table of the operators that took longest, to MLflow.
     """
 
@@ -67,6 +70,8 @@ class TrainSettings:
     decoded_pairs: int = 200
     parallel: Literal["none", "data", "sharded"] = "none"
     processes: int = 1
+    init_from: str = ""
+    init_sha256: str = ""
     profile: bool = False
 
     def __post_init__(self) -> None:
@@ -90,6 +95,7 @@ class TrainSettings:
         require(0 < self.gamma <= 1, "gamma: must be above 0 and at most 1.")
         for name in ("ema_decay", "token_dropout"):
             require(0 <= getattr(self, name) < 1, f"{name}: must be at least 0 and below 1.")
+        require(bool(self.init_from) == bool(self.init_sha256), "init_sha256: needed with init_from, and only there.")
         is_decaying = self.schedule == "warmup_stable_decay"
         require((self.decay_steps > 0) == is_decaying, "decay_steps: needed with schedule warmup_stable_decay, and only there.")
         is_parallel = self.parallel != "none"

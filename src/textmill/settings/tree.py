@@ -53,6 +53,9 @@ def check_settings(params: Mapping[str, Any]) -> None:
 
 def _check_together(params: Mapping[str, Any]) -> None:
     model = params["model"]
+    for section, key in (("distill", "train"), ("prune", "heal"), ("back_translate", "train")):
+        if params[section][key].get("init_from"):
+            raise UserError(f"params.yaml: {section}.{key}.init_from is for the models of the folds (train.init_from). Take it out.")
     if model["architecture"] == "lstm":
         return
     heads, group = model["heads"], model["heads"] // model["key_value_heads"]
