@@ -2,9 +2,6 @@ from __future__ import annotations
 
 import itertools
 import re
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,43 +52,6 @@ def test_twice_the_weight_is_half_the_epochs_in_the_same_steps(corpus: EncodedCo
     plain = trainer(corpus, replace(TRAIN, max_steps=48)).run()
     doubled = trainer(replace(corpus, weight=2 * corpus.weight), replace(TRAIN, max_steps=48)).run()
     assert doubled.epochs == pytest.approx(plain.epochs / 2, rel=0.1)
-
-
-@pytest.mark.parametrize("kills", [[1], [7], [13, 20]])
-def test_a_killed_training_ends_with_the_same_bytes_as_an_undisturbed_one(corpus: EncodedCorpus, tmp_path: Path, kills: list[int]) -> None:
-    """Killed with SIGKILL behind a step, resumed in a process with another seed: a forgotten random state would show."""
-    corpus.save(tmp_path / "corpus.safetensors")
-    program = """
-import os, signal, sys
-sys.path.insert(0, "tests")
-from pathlib import Path
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.training.checkpoints import CheckpointFile
-from textmill.model.weights import save_model
-sys.path.insert(0, "tests/training")
-from test_training import trainer
-folder, kill_at, seed = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-run = trainer(EncodedCorpus.load(folder / "corpus.safetensors"), seed=seed, checkpoint=CheckpointFile(folder / sys.argv[4], "f"))
-step = run._step
-def killing(batch):
-    if run.position.step == kill_at: os.kill(os.getpid(), signal.SIGKILL)
-    return step(batch)
-run._step = killing
-run.run()
-save_model(folder / sys.argv[5], run.model)
-"""
-
-    def start(kill_at: int, seed: int, checkpoints: str, out: str) -> int:
-        arguments = [str(tmp_path), str(kill_at), str(seed), checkpoints, out]
-        return subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=False).returncode
-
-    assert start(-1, 1, "undisturbed", "undisturbed.safetensors") == 0
-    for kill_at in kills:
-        assert start(kill_at, 1 if kill_at == kills[0] else 98, "killed", "killed.safetensors") == -signal.SIGKILL
-    # without a checkpoint (killed before the first) nothing can be resumed: then the same seed starts anew
-    assert start(-1, 99 if max(kills) >= TRAIN.validate_every else 1, "killed", "killed.safetensors") == 0
-    assert (tmp_path / "killed.safetensors").read_bytes() == (tmp_path / "undisturbed.safetensors").read_bytes()
 
 
 def test_a_checkpoint_of_other_settings_is_not_resumed_and_is_removed(corpus: EncodedCorpus, tmp_path: Path) -> None:

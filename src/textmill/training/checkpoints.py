@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from torch import Tensor
 
 from textmill.errors import UserError
@@ -23,11 +24,15 @@ class CheckpointFile:
         self.path = folder / f"{fingerprint}.safetensors"
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint in one step, and remove those that other settings, data or code have left."""
-        write_tensors(self.path, tensors, state)
-        for other in self.path.parent.glob("*.safetensors"):
-            if other != self.path:
-                other.unlink()
+        """Replace the checkpoint in one step, and remove those that other settings, data or code, or a killed write, have left.
+
+        Raises UserError if there is no room for it.
+        """
+        try:
+            write_tensors(self.path, tensors, state)
+        except (OSError, SafetensorError) as error:
+            raise UserError(f"{self.path}: not written ({error}). Make room and run again; the checkpoint before it is kept.") from None
+        self._remove_all_but({self.path})
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors and state, or None if there is no whole checkpoint of this fingerprint."""
@@ -37,5 +42,11 @@ class CheckpointFile:
             return None
 
     def discard(self) -> None:
-        """Remove the checkpoint; called when the result is written."""
-        self.path.unlink(missing_ok=True)
+        """Remove the checkpoint, and what killed writes have left; called when the result is written."""
+        self._remove_all_but(set())
+
+    def _remove_all_but(self, kept: set[Path]) -> None:
+        # Hidden ones are of `files.replacing`: a killed process could not remove them.
+        for pattern in ("*.safetensors", ".*.safetensors.*.tmp"):
+            for path in set(self.path.parent.glob(pattern)) - kept:
+                path.unlink()

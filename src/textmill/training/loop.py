@@ -246,6 +246,8 @@ class Trainer:
             if settings.stop_on == "chrf":
                 assert self.output_score is not None and self.validation_rows is not None
                 chrf = self.output_score(self.model.eval(), self.validation_rows[: settings.decoded_pairs])
+        if loss is not None:
+            self._require_finite(loss)  # of the weights behind the last step, before they replace a good checkpoint
         row = HistoryRow(position.step, train_loss, loss, self.schedule(position.step, settings), chrf)
         earlier = [_goodness(other) for other in self.history if other.validation_loss is not None]
         is_best = loss is None or not earlier or _goodness(row) > max(earlier)
@@ -282,7 +284,7 @@ class Trainer:
         _copy(averaged(self.snapshots) if self.snapshots else self.optimizer.named_weights(), self.model)
         self.model.eval()
 
-    def _require_finite(self, loss: Tensor) -> None:
+    def _require_finite(self, loss: Tensor | float) -> None:
         if not math.isfinite(float(loss)):
             raise UserError(
                 f"{self.description}: the loss is not a finite number any more at step {self.position.step}."

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from textmill.errors import UserError
-from textmill.tokens.batching import make_batch, token_budget_batches
+from textmill.tokens.batching import make_batch
 
 if TYPE_CHECKING:
     from textmill.training.loop import Trainer
 
 _SMALLEST_BUDGET = 64
+# Of torch 2.13 on a CPU: its allocator; oneDNN, which computes in bfloat16 and names no reason; C++ itself.
+_OUT_OF_MEMORY = ("can't allocate memory", "could not create a primitive", "could not execute a primitive", "bad_alloc")
 
 
 @contextmanager
@@ -26,6 +30,8 @@ def naming_what_fits(trainer: Trainer) -> Iterator[None]:
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
+        # contextlib holds the error while this function goes on, and with it the failed step's frames and their activations.
+        traceback.clear_frames(error.__traceback__)
     else:
         return
     budget = trainer.settings.batch_tokens
@@ -39,7 +45,7 @@ def naming_what_fits(trainer: Trainer) -> Iterator[None]:
     hint = (
         f"{fitting} fits: use it with accumulate: {-(-budget // fitting)}"
         if fitting
-        else "Nor does any smaller batch fit: use a smaller model"
+        else "Nor did a smaller one in what memory was left: lower batch_tokens, or use a smaller model"
     )
     raise UserError(
         f"{trainer.description}: a batch of batch_tokens: {budget} does not fit in memory. {hint}; the last checkpoint is kept."
@@ -47,7 +53,7 @@ def naming_what_fits(trainer: Trainer) -> Iterator[None]:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in str(error)
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in str(error) for words in _OUT_OF_MEMORY)
 
 
 def _largest_that_fits(trainer: Trainer) -> int | None:
@@ -60,18 +66,24 @@ def _largest_that_fits(trainer: Trainer) -> int | None:
 
 
 def _fits(trainer: Trainer, budget: int) -> bool:
-    """Try the batch of this budget with the most tokens, padding counted."""
+    """Try a step on the batch of this budget with the most tokens, padding counted, and a validation.
+
+    The training is over, so its state may change: a step of the trainer itself knows of Adam's moments, copies and averages.
+    """
     corpus = trainer.corpus
-    lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
-    batches = token_budget_batches(*lengths, trainer.training_rows, budget, trainer.seed, 0)
-    largest = max(batches, key=lambda rows: len(rows) * int(np.maximum(lengths[0][rows], lengths[1][rows]).max()))
+    trainer.settings = replace(trainer.settings, batch_tokens=budget)
+    longest = np.maximum(corpus.source_lengths().numpy(), corpus.target_lengths().numpy() + 1)
     try:
-        batch = make_batch(corpus, largest).to(trainer.device)
-        trainer.objective(batch, 1.0).backward()
+        largest = max(trainer._batches(corpus, trainer.position.epoch), key=lambda rows: len(rows) * int(longest[rows].max()))
+        trainer.model.train()
+        trainer._step([make_batch(corpus, largest)])
+        if trainer.validation_rows is not None:
+            trainer.validation_loss()
     except (MemoryError, RuntimeError) as error:
         if _is_out_of_memory(error):
             return False
         raise
     finally:
         trainer.model.zero_grad(set_to_none=True)
+        trainer.optimizer.adam.zero_grad(set_to_none=True)
     return True

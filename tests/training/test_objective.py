@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.nn import functional as F
+from toy import MODEL
+
+from textmill.model.transformer import Shape, Transformer
+from textmill.tokens.batching import make_batch
+from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.special import PAD
+from textmill.training import objective
+from textmill.training.objective import Objective, label_smoothed_nll, projected_nll
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.1])
+@pytest.mark.parametrize("chunk_bytes", [1, 4 * 23 * 17, 4 * 23 * 50, 1 << 24], ids=lambda size: f"chunk {size}")
+@pytest.mark.parametrize("count", [1, 16, 50])
+def test_the_projected_loss_and_its_gradients_are_those_of_all_logits(
+    monkeypatch: pytest.MonkeyPatch, epsilon: float, chunk_bytes: int, count: int
+) -> None:
+    """A chunk has 16 rows or more; 50 rows leave a rest behind chunks of 16 and of 17, none behind 50."""
+    monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
+    torch.manual_seed(count)
+    values = torch.randn(count, 7), torch.randn(23, 7), torch.randn(23)
+    targets = torch.randint(0, 23, (count,))
+    ours = [value.clone().requires_grad_() for value in values]
+    exact = [value.double().requires_grad_() for value in values]
+    loss = projected_nll(*ours, targets, epsilon, denominator=13.0)
+    wanted = F.cross_entropy(F.linear(*exact), targets, label_smoothing=epsilon, reduction="sum") / 13
+    (3 * loss).backward()
+    (3 * wanted).backward()
+    torch.testing.assert_close(loss.double(), wanted, atol=1e-6, rtol=1e-6)
+    for got, right in zip(ours, exact, strict=True):
+        assert got.grad is not None
+        torch.testing.assert_close(got.grad.double(), right.grad, atol=2e-6, rtol=1e-5)
+    mean = projected_nll(*ours, targets, epsilon, denominator=float(count))
+    torch.testing.assert_close(mean, label_smoothed_nll(F.linear(*ours), targets, epsilon))
+
+
+def test_in_bfloat16_the_projected_loss_is_that_of_the_rounded_logits() -> None:
+    torch.manual_seed(0)
+    states, weight, bias = (torch.randn(shape, dtype=torch.bfloat16) for shape in ((40, 8), (30, 8), (30,)))
+    targets = torch.randint(0, 30, (40,))
+    loss = projected_nll(states, weight, bias, targets, 0.1, 40.0)
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, label_smoothed_nll(torch.addmm(bias, states, weight.t()), targets, 0.1))
+
+
+def test_without_dropout_the_two_passes_of_r_drop_agree_and_the_loss_is_the_plain_one(model: Transformer, corpus: EncodedCorpus) -> None:
+    batch = make_batch(corpus, range(12))
+    plain, twice = (Objective(model, 0.1, weight)(batch, 10.0) for weight in (0.0, 5.0))
+    torch.testing.assert_close(plain, twice, atol=1e-5, rtol=1e-5)
+
+
+def test_r_drop_is_the_mean_loss_and_half_the_weighted_divergences_of_two_passes(corpus: EncodedCorpus) -> None:
+    torch.manual_seed(2)
+    shape = Shape.of(replace(MODEL, dropout=0.3, attention_dropout=0.0), corpus.vocabulary_size)
+    network = Transformer(shape).train()
+    batch = make_batch(corpus, [0, 9, 40])
+    rows = len(batch.source)
+    torch.manual_seed(5)
+    loss = Objective(network, 0.1, 0.7)(batch, 21.0)
+    torch.manual_seed(5)
+    states = network(batch.source.repeat(2, 1), batch.target_input.repeat(2, 1))
+    passes = [network.logits(half[batch.target_output != PAD]).double() for half in (states[:rows], states[rows:])]
+    logs = [F.log_softmax(logits, -1) for logits in passes]
+    cross = [F.cross_entropy(logits, batch.targets(), label_smoothing=0.1, reduction="sum") for logits in passes]
+    there, back = (F.kl_div(logs[i], logs[1 - i], log_target=True, reduction="sum") for i in (0, 1))
+    assert float(there.detach()) > 0.1
+    expected = ((cross[0] + cross[1]) / 2 + 0.7 / 2 * (there + back)) / 21
+    assert float(loss.detach()) == pytest.approx(float(expected.detach()), rel=1e-5)
