@@ -23,7 +23,7 @@ def word2vec_embeddings(sentences: Iterable[Sequence[int]], vocabulary_size: int
     """
     texts = [[str(token) for token in sentence] for sentence in sentences]
     spread = width**-0.5
-    vectors = torch.randn(vocabulary_size, width, generator=torch.Generator().manual_seed(seed)) * spread
+    vectors: Tensor = torch.randn(vocabulary_size, width, generator=torch.Generator().manual_seed(seed)) * spread
     if any(texts):
         trained = Word2Vec(
             texts, vector_size=width, window=_WINDOW, epochs=_EPOCHS, min_count=1, sg=1, workers=1, seed=seed, hashfxn=_stable_hash
