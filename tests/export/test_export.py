@@ -144,3 +144,12 @@ def test_a_changed_or_missing_file_is_refused_by_name(
     (folder / "model.bin").unlink()
     with pytest.raises(UserError, match=r"model\.bin: no such file"):
         Translator.load(folder)
+
+
+def test_a_decoder_only_model_is_a_package_like_any_other(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = build_model(Shape.of(replace(MODEL, architecture="decoder_only"), len(tokenizer.pieces))).eval()
+    folder = exported(tmp_path, network, corpus, tokenizer)
+    translator = Translator.load(folder)
+    assert len(translator.translate(["Open the file", ""])) == 2
+    assert read_json(folder / "config.json")["architecture"] == "decoder_only"
