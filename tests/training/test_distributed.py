@@ -54,7 +54,7 @@ def test_two_processes_train_as_one_does_and_one_goes_on_from_their_checkpoint(
 
 
 def test_a_killed_process_is_started_again_and_the_curve_stays_the_same(corpus: EncodedCorpus, tmp_path: Path) -> None:
-    settings = replace(TRAIN, max_steps=300, validate_every=30)
+    settings = replace(TRAIN, max_steps=150, validate_every=30)
     killed: list[int] = []
 
     def kill(numbers: dict[str, float], step: int) -> None:

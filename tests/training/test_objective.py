@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 from toy import MODEL
 
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.shape import Shape
 from textmill.tokens.batching import make_batch
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.special import PAD
@@ -49,7 +49,7 @@ def test_in_bfloat16_the_projected_loss_is_that_of_the_rounded_logits() -> None:
     torch.testing.assert_close(loss, label_smoothed_nll(torch.addmm(bias, states, weight.t()), targets, 0.1))
 
 
-def test_without_dropout_the_two_passes_of_r_drop_agree_and_the_loss_is_the_plain_one(model: Transformer, corpus: EncodedCorpus) -> None:
+def test_without_dropout_the_two_passes_of_r_drop_agree_and_the_loss_is_the_plain_one(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     batch = make_batch(corpus, range(12))
     plain, twice = (Objective(model, 0.1, weight)(batch, 10.0) for weight in (0.0, 5.0))
     torch.testing.assert_close(plain, twice, atol=1e-5, rtol=1e-5)
@@ -58,7 +58,7 @@ def test_without_dropout_the_two_passes_of_r_drop_agree_and_the_loss_is_the_plai
 def test_r_drop_is_the_mean_loss_and_half_the_weighted_divergences_of_two_passes(corpus: EncodedCorpus) -> None:
     torch.manual_seed(2)
     shape = Shape.of(replace(MODEL, dropout=0.3, attention_dropout=0.0), corpus.vocabulary_size)
-    network = Transformer(shape).train()
+    network = build_model(shape).train()
     batch = make_batch(corpus, [0, 9, 40])
     rows = len(batch.source)
     torch.manual_seed(5)

@@ -21,7 +21,8 @@ from textmill import tensors
 from textmill.errors import UserError
 from textmill.model import dropout
 from textmill.model.device import prepare_device
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.shape import Shape
 from textmill.model.weights import save_model
 from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
@@ -102,7 +103,7 @@ def trainer(run: Run, seed: int, **more: Any) -> Trainer:
     """As `train_fold` builds it, but its process may have another seed."""
     corpus, tokenizer = EncodedCorpus.load(run.folder / "corpus.safetensors"), Tokenizer.load(run.folder / "tokenizer.model")
     device = prepare_device("cpu", 1, seed)
-    model = Transformer(Shape.of(MODEL, corpus.vocabulary_size))
+    model = build_model(Shape.of(MODEL, corpus.vocabulary_size))
     rows = (np.flatnonzero(~corpus.left_out(0).numpy()), np.flatnonzero(corpus.left_out(0).numpy()))
     return Trainer(model, corpus, *rows, run.settings, 1, device, run.checkpoint, tokenizer=tokenizer, **more)
 

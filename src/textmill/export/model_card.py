@@ -9,7 +9,7 @@ from textmill.settings.inference import DecodeSettings
 
 _CARD = """# {name}
 
-A text-to-text model from {source_language} to {target_language}, made by textmill: an encoder-decoder Transformer that
+A text-to-text model from {source_language} to {target_language}, made by textmill: a Transformer that
 was taught by a cross-validated ensemble, pruned, and quantized to 8-bit integers for CTranslate2.
 
 | | |

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
@@ -46,17 +47,20 @@ class Processes:
         if self.parallel != "sharded":
             return
         policy = MixedPrecisionPolicy(torch.bfloat16 if computes_in_bfloat16 else None, torch.float32)
+        mesh = init_device_mesh(
+            objective.model.output_projection()[1].device.type, (self.size,)
+        )  # by default a GPU's, even if the model is on the CPU
         stacks = [stack for stack in objective.model.children() if isinstance(stack, nn.ModuleList)]
         for layer in (layer for stack in stacks for layer in stack):
             cross_attention = getattr(layer, "cross_attention", None)
             if cross_attention is not None:
                 # Projects the source before the layer itself is called, which would be too early for the layer's hooks.
-                fully_shard(cross_attention, mp_policy=policy)
+                fully_shard(cross_attention, mesh=mesh, mp_policy=policy)
                 for method in ("project", "look"):
                     register_fsdp_forward_method(cross_attention, method)
-            fully_shard(layer, mp_policy=policy)
+            fully_shard(layer, mesh=mesh, mp_policy=policy)
         # torch leaves the outermost module's weights whole after a pass without gradients, while others are written into them.
-        fully_shard(objective, mp_policy=policy, reshard_after_forward=True)
+        fully_shard(objective, mesh=mesh, mp_policy=policy, reshard_after_forward=True)
 
     def replicate(self, objective: Objective) -> nn.Module:
         """Data parallel: the module to call for a loss whose gradients are means over all processes. Call it behind the optimizer's casts."""
@@ -77,9 +81,9 @@ class Processes:
             yield
 
     def share(self, batch: Batch) -> Batch:
-        """This process's rows of a batch: rank, rank + size, ... A rank with none gets the first row without any target token,
+        """This process's rows of a batch: rank, rank + size, ...
 
-        since it has to take part in the passes, where it adds nothing.
+        A rank with none gets the first row without any target token: it has to take part in the passes, and adds nothing.
         """
         if self.size == 1:
             return batch
@@ -87,8 +91,7 @@ class Processes:
         row, column = batch.places // width, batch.places % width
         is_mine = row % self.size == self.rank
         places = row[is_mine] // self.size * width + column[is_mine]
-        start = self.rank if self.rank < rows else 0
-        mine = slice(start, None, self.size) if self.rank < rows else slice(0, 1)
+        mine = slice(self.rank, None, self.size) if self.rank < rows else slice(0, 1)
         return Batch(batch.source[mine], batch.target_input[mine], batch.target_output[mine], places)
 
     def total(self, number: Tensor) -> Tensor:

@@ -8,13 +8,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from textmill.errors import UserError
 from textmill.files import read_json, write_json
@@ -136,11 +134,16 @@ def train_in_processes(
 
 def _run_watched(job: Job, description: str, on_metrics: OnMetrics) -> int:
     """torchrun's exit code; what the processes report is handed on while they run. Any exception here ends them."""
-    from textmill.training import worker  # not above: it imports the module that imports this one
+    from textmill.training import torchrun, worker  # not above: worker imports the module that imports this one
 
     options = ["--standalone", f"--nproc-per-node={job.train.processes}", f"--max-restarts={_MAX_RESTARTS}"]
-    command = [sys.executable, "-m", __name__, str(os.getpid()), *options, "-m", worker.__name__, str(job.path)]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(job.train.num_threads)}  # torchrun would set 1, and say so at length
+    command = [sys.executable, "-m", torchrun.__name__, str(os.getpid()), *options, "-m", worker.__name__, str(job.path)]
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": str(job.train.num_threads),  # torchrun would set 1, and say so at length
+        # A store of its own for every start: in torch 2.13 processes may else find the addresses of those that died, and wait for them.
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }
     metrics, lines = _Tail(job.metrics), _Tail(job.log)
     with job.log.open("wb") as log:
         engine = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -179,17 +182,3 @@ class _Tail:
             text, end, _ = file.read().rpartition(b"\n")
         self._offset += len(text) + len(end)
         return text.decode("utf-8", errors="replace").split("\n") if end else []
-
-
-def main(arguments: list[str]) -> Any:
-    """torchrun that ends when its parent does. arguments: the parent's process id, then torchrun's own."""
-    from torch.distributed import run
-
-    from textmill.lifetime import end_with_parent
-
-    end_with_parent(signal.SIGTERM, int(arguments[0]))
-    return run.main(arguments[1:])
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
