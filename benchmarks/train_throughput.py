@@ -1,0 +1,185 @@
+"""Target tokens and steps a second of our training, of MarianMT's and of nn.Transformer's, on the same batches and model shape.
+
+    pip install '.[benchmarks]' -c constraints.txt
+    python benchmarks/train_throughput.py [--shape big|small] [--systems NAME…] [--quick] [--threads 2] [--device cuda] [--save FILE]
+
+Every measurement is a fresh process, and the systems take turns in several rounds, since a shared machine is now fast, now slow. The
+best round of each and the median of its rounds are given; a ratio is given of the best rounds, and as the median of the rounds'
+own ratios, by wall clock and by CPU time, which other work on the machine disturbs less. In a ratio each side is the faster of its
+precisions. `--quick` begins no second round that would not end within five minutes. What each system does is in training_systems.py; the arithmetic of MFU and memory is in training_arithmetic.py.
+Last comes one JSON line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from training_arithmetic import megabytes_by_hand
+from training_shapes import SHAPES, TrainingShape, read_batches, write_batches
+from training_systems import STEPS_BEHIND
+
+from textmill.errors import UserError
+
+SYSTEMS = ("ours-float32", "ours-bfloat16", "marian-float32", "marian-bfloat16", "torch-transformer")
+_QUICK_SECONDS = 270.0
+_ROUNDS = 5
+
+Round = dict[str, dict[str, Any]]  # by system
+
+
+def measure(system: str, name: str, folder: Path, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+    """One process's numbers. Raises UserError with its last line if it fails."""
+    script = Path(__file__).with_name("training_systems.py")
+    command = [sys.executable, str(script), system, name, str(folder), "--device", options.device, "--threads", str(options.threads)]
+    command += ["--warm-up", str(SHAPES[name].warm_up), "--steps", str(steps)]
+    # Threads that spin bring each other to a halt on a machine with other work; textmill's stages set it too.
+    environment = os.environ | {"GOMP_SPINCOUNT": "1000", "TRANSFORMERS_VERBOSITY": "error"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode:
+        raise UserError(f"{system} failed on shape {name}: {(done.stderr.strip() or 'no message').split(chr(10))[-1]}")
+    result: dict[str, Any] = json.loads(done.stdout.strip().split("\n")[-1])
+    return result
+
+
+def take_rounds(plan: dict[str, Path], systems: list[str], options: argparse.Namespace, until: float) -> dict[str, list[Round]]:
+    """The rounds of every shape. plan: shape to the folder of its batches. until: time.monotonic() when a quick run is over."""
+    rounds: dict[str, list[Round]] = {name: [] for name in plan}
+    longest = 0.0
+    for number in range(options.rounds):
+        started = time.monotonic()
+        if options.quick and number and started + longest > until:
+            break
+        for name, folder in plan.items():
+            taken: Round = {}
+            for system in systems if number % 2 == 0 else systems[::-1]:
+                taken[system] = measure(system, name, folder, steps_of(SHAPES[name], options), options)
+                print(f"{name}, round {number + 1}: {system} {taken[system]['target_tokens_per_second']:,.0f} tokens/s", file=sys.stderr)
+            rounds[name].append(taken)
+        longest = max(longest, time.monotonic() - started)
+    return rounds
+
+
+def steps_of(shape: TrainingShape, options: argparse.Namespace) -> int:
+    """How many steps are measured in one process."""
+    return options.steps or (shape.quick_steps if options.quick else shape.steps)
+
+
+def summarized(rounds: list[Round]) -> dict[str, Any]:
+    """Of every system the best round, whole, and the median speed; and the ratios."""
+    systems: dict[str, Any] = {}
+    for system in rounds[0]:
+        taken = [each[system] for each in rounds]
+        best = max(taken, key=lambda result: result["target_tokens_per_second"])
+        median = statistics.median(result["target_tokens_per_second"] for result in taken)
+        systems[system] = best | {"median_target_tokens_per_second": round(median, 1), "peak_rss_mb": max(r["peak_rss_mb"] for r in taken)}
+    makers = {name.partition("-")[0] for name in systems}
+    ratios = {f"ours_to_{peer}": ratio_to(peer, rounds) for peer in ("marian", "torch") if {"ours", peer} <= makers}
+    return {"rounds": len(rounds), "systems": systems, "ratios": ratios}
+
+
+def ratio_to(peer: str, rounds: list[Round]) -> dict[str, float]:
+    """Ours against `peer`, in target tokens a second: the same as in steps a second, since the batches are."""
+
+    def fastest(maker: str, taken: Round, unit: str = "second") -> float:
+        return max(result[f"target_tokens_per_{unit}"] for name, result in taken.items() if name.startswith(maker))
+
+    best = max(fastest("ours", each) for each in rounds) / max(fastest(peer, each) for each in rounds)
+    by_wall_clock, by_cpu_time = (
+        statistics.median(fastest("ours", each, unit) / fastest(peer, each, unit) for each in rounds) for unit in ("second", "cpu_second")
+    )
+    return {"best": round(best, 2), "median_of_rounds": round(by_wall_clock, 2), "median_by_cpu_time": round(by_cpu_time, 2)}
+
+
+def processor() -> str:
+    """The CPU's model name."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text(encoding="utf-8").split("\n") if information.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def show(name: str, summary: dict[str, Any]) -> None:
+    """Print a shape's table."""
+    print(f"\n{name}: {summary['rounds']} rounds\n")
+    print("| system | tokens/s, best | tokens/s, median | steps/s | peak RSS, MB | above imports, MB | last loss | parameters |")
+    print("|---|---|---|---|---|---|---|---|")
+    for system, r in summary["systems"].items():
+        speeds = f"{r['target_tokens_per_second']:,.0f} | {r['median_target_tokens_per_second']:,.0f} | {r['steps_per_second']:.2f}"
+        memory = f"{r['peak_rss_mb']} | {r['peak_above_imports_mb']}"
+        print(f"| {system} | {speeds} | {memory} | {r['last_loss']:.3f} | {r['parameters']:,} |")
+    for ratio, values in summary["ratios"].items():
+        print(
+            f"{ratio}: {values['best']} of the best rounds, {values['median_of_rounds']} by the median round, {values['median_by_cpu_time']} by CPU time"
+        )
+    for precision, parts in summary["memory_by_hand_mb"].items():
+        print(f"ours, {precision}, by hand: " + ", ".join(f"{part} {value} MB" for part, value in parts.items()))
+
+
+def main(arguments: list[str]) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="may be given twice; default: big and small")
+    parser.add_argument("--systems", choices=SYSTEMS, nargs="+", default=SYSTEMS, help="default: all")
+    parser.add_argument("--quick", action="store_true", help="under five minutes in all")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("--steps", type=int, default=0, help="measured in each process; 0: as the shape says")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--save", type=Path, help="also write the JSON here")
+    options = parser.parse_args(arguments)
+    until = time.monotonic() + _QUICK_SECONDS
+    if min(options.rounds, options.threads) < 1 or options.steps < 0:
+        raise UserError("--rounds and --threads must be 1 or more, --steps 0 or more.")
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device is cuda, but torch sees no GPU. Use cpu, or install the CUDA build of torch.")
+    has_transformers = importlib.util.find_spec("transformers") is not None
+    if not has_transformers:
+        print(
+            "transformers is not installed here, so MarianMT is left out: pip install '.[benchmarks]' -c constraints.txt", file=sys.stderr
+        )
+    systems = [system for system in options.systems if has_transformers or not system.startswith("marian")]
+    with tempfile.TemporaryDirectory() as temporary:
+        plan: dict[str, Path] = {}
+        for name in options.shape or ("big", "small"):
+            plan[name] = Path(temporary, name)
+            plan[name].mkdir(exist_ok=True)
+            write_batches(SHAPES[name], SHAPES[name].warm_up + steps_of(SHAPES[name], options) + STEPS_BEHIND, plan[name])
+        shapes = {name: summarized(rounds) for name, rounds in take_rounds(plan, systems, options, until).items()}
+        for name, folder in plan.items():
+            batches = read_batches(folder)[0]
+            by_hand = {precision: megabytes_by_hand(SHAPES[name], batches, precision) for precision in ("float32", "bfloat16")}
+            shapes[name]["memory_by_hand_mb"] = by_hand
+    for name, summary in shapes.items():
+        show(name, summary)
+    line = json.dumps(
+        {
+            "device": options.device if options.device == "cpu" else torch.cuda.get_device_name(),
+            "cpu": processor(),
+            "threads": options.threads,
+            "torch": torch.__version__,
+            "transformers": importlib.metadata.version("transformers") if has_transformers else None,
+            "shapes": shapes,
+        }
+    )
+    if options.save is not None:
+        options.save.write_text(line + "\n", encoding="utf-8")
+    print(line)
+
+
+if __name__ == "__main__":
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"train_throughput: {error}")

@@ -1,0 +1,92 @@
+"""The model shapes that training is measured on, and batches for them that every system reads.
+
+The pairs are made up: lengths log-normal, as those of real sentences (Sigurd et al. 2004, "Word length, sentence length and
+frequency", find a similarly skewed law), target lengths correlated with source lengths, tokens by Zipf's law, so that a loss
+that falls shows that a system learns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from textmill.settings.model import ModelSettings
+from textmill.tensors import read_tensors, write_tensors
+from textmill.tokens.batching import Batch, make_batch, token_budget_batches
+from textmill.tokens.shards import EncodedCorpus, encoded_corpus
+from textmill.tokens.special import END
+
+SEED = 1
+_MEDIAN_LENGTH, _SPREAD, _LONGEST = 15, 0.55, 120
+_CORPUS, _BATCHES = "corpus.safetensors", "batches.safetensors"
+
+
+@dataclass(frozen=True)
+class TrainingShape:
+    """A model and its batches. batch_tokens: as in TrainSettings. steps, quick_steps: measured in one run, behind `warm_up` others."""
+
+    model: ModelSettings
+    vocabulary_size: int
+    batch_tokens: int
+    warm_up: int
+    steps: int
+    quick_steps: int
+
+
+def _model(width: int, heads: int, layers: int) -> ModelSettings:
+    return ModelSettings(width, heads, 4 * width, layers, layers, "pre", "relu", dropout=0.1, attention_dropout=0.0)
+
+
+SHAPES = {
+    "big": TrainingShape(_model(256, 8, 3), 8000, 4096, warm_up=2, steps=12, quick_steps=4),
+    "small": TrainingShape(_model(160, 4, 2), 3000, 600, warm_up=5, steps=100, quick_steps=30),  # params.yaml's model and train
+    "tiny": TrainingShape(_model(16, 2, 1), 100, 200, warm_up=1, steps=1, quick_steps=1),  # to see that everything runs
+}
+
+
+def write_batches(shape: TrainingShape, num_batches: int, folder: Path) -> None:
+    """Write a corpus, and the first batches that training makes of it with seed SEED, into `folder`."""
+    corpus = _corpus(shape, num_batches)
+    lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
+    batches = token_budget_batches(*lengths, np.arange(len(corpus)), shape.batch_tokens, SEED, 0)
+    assert len(batches) >= num_batches, f"{len(batches)} batches, but {num_batches} are needed"
+    tensors: dict[str, Tensor] = {}
+    for number, rows in enumerate(batches[:num_batches]):
+        tensors[f"{number}.rows"] = torch.from_numpy(rows)
+        tensors |= {f"{number}.{name}": tensor for name, tensor in make_batch(corpus, rows)._asdict().items()}
+    corpus.save(folder / _CORPUS)
+    write_tensors(folder / _BATCHES, tensors, {"batches": num_batches})
+
+
+def read_corpus(folder: Path) -> EncodedCorpus:
+    """The corpus that the batches are of."""
+    return EncodedCorpus.load(folder / _CORPUS)
+
+
+def read_batches(folder: Path) -> tuple[list[Batch], list[np.ndarray]]:
+    """The batches, and which rows of the corpus each of them holds."""
+    tensors, metadata = read_tensors(folder / _BATCHES)
+    numbers = range(metadata["batches"])
+    batches = [Batch(*(tensors[f"{number}.{name}"] for name in Batch._fields)) for number in numbers]
+    return batches, [tensors[f"{number}.rows"].numpy() for number in numbers]
+
+
+def _corpus(shape: TrainingShape, num_batches: int) -> EncodedCorpus:
+    generator = np.random.default_rng(SEED)
+    pairs = num_batches * shape.batch_tokens // 12 + 200  # batches hold about batch_tokens / 20 pairs
+    common, own = generator.normal(size=(2, pairs))
+    sources = np.exp(np.log(_MEDIAN_LENGTH) + _SPREAD * common)
+    targets = sources * np.exp(0.2 * own)
+    ranks = shape.vocabulary_size - END - 1
+    weights = 1 / np.arange(1, ranks + 1)
+
+    def texts(lengths: np.ndarray) -> list[list[int]]:
+        whole = lengths.round().astype(int).clip(1, _LONGEST)
+        tokens = generator.choice(ranks, size=int(whole.sum()), p=weights / weights.sum()) + END + 1
+        return [part.tolist() for part in np.split(tokens, np.cumsum(whole)[:-1])]
+
+    return encoded_corpus(texts(sources), texts(targets), np.zeros((pairs, 1)), shape.vocabulary_size)

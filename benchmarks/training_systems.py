@@ -1,0 +1,280 @@
+"""One system's training steps, in a process of its own.
+
+    python benchmarks/training_systems.py SYSTEM SHAPE FOLDER --warm-up 2 --steps 12 --device cpu --threads 2
+
+Everyone trains on the batches in FOLDER in their order: label smoothing 0.1, dropout 0.1, gradients clipped to norm 1, Adam in the
+fused form (but torch-transformer), one embedding for all. Prints one JSON line.
+
+ours-*             textmill.training.loop.Trainer, whole: it makes its batches on the way.
+marian-*           MarianMTModel and what transformers' Trainer does in a step: LabelSmoother over all positions, autocast for
+                   bfloat16, clip, fused AdamW. Batches lie ready; the Trainer's own book-keeping is left out.
+torch-transformer  nn.Transformer as PyTorch's translation tutorial uses it: CrossEntropyLoss with ignore_index over all positions,
+                   dropout on the attention weights as well; Adam. float32.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import resource
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+import torch
+from torch import Tensor, nn
+from training_arithmetic import flops_of_a_step, peak_flops_per_second
+from training_shapes import SEED, SHAPES, TrainingShape, read_batches, read_corpus
+
+from textmill.model.device import prepare_device
+from textmill.model.layers import sinusoids
+from textmill.model.transformer import Shape, Transformer
+from textmill.settings.training import TrainSettings
+from textmill.tokens.batching import Batch
+from textmill.tokens.special import BEGIN, END, PAD
+from textmill.training.loop import Trainer
+
+_SMOOTHING, _CLIP, _LEARNING_RATE = 0.1, 1.0, 1e-3
+_BETAS, _EPSILON = (0.9, 0.98), 1e-9
+STEPS_BEHIND = 2  # ours validates behind the measured steps, then takes one step whose loss stands alone
+
+Step = Callable[[Batch], Tensor]
+
+
+class Stopwatch:
+    """Seconds, and CPU seconds of all threads, from the beginning of step `first` to that of step `last`, both counted from 0."""
+
+    def __init__(self, first: int, last: int, device: torch.device) -> None:
+        self.first, self.last, self.device = first, last, device
+        self.started = self.cpu_started = self.seconds = self.cpu_seconds = 0.0
+
+    def at(self, step: int) -> None:
+        """Say that a step begins."""
+        if step not in (self.first, self.last):
+            return
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        if step == self.first:
+            self.started, self.cpu_started = time.perf_counter(), time.process_time()
+        else:
+            self.seconds, self.cpu_seconds = time.perf_counter() - self.started, time.process_time() - self.cpu_started
+
+
+def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: Stopwatch, threads: int) -> tuple[nn.Module, float]:
+    """The model, and the loss of the last step."""
+    device = prepare_device(stopwatch.device.type, threads, SEED)
+    corpus, wanted = read_corpus(folder), read_batches(folder)[1]
+    steps = stopwatch.last + STEPS_BEHIND
+    settings = TrainSettings(
+        batch_tokens=shape.batch_tokens,
+        max_steps=steps,
+        validate_every=steps - 1,
+        patience=0,
+        optimizer="adam",
+        learning_rate=_LEARNING_RATE,
+        weight_decay=0.0,
+        schedule="constant",
+        warmup_steps=0,
+        step_size=1,
+        gamma=1.0,
+        label_smoothing=_SMOOTHING,
+        gradient_clip=_CLIP,
+        average_checkpoints=1,
+        precision=precision,  # type: ignore[arg-type]
+        device=device.type,  # type: ignore[arg-type]
+        num_threads=threads,
+    )
+    seen: list[np.ndarray] = []
+
+    def on_rows(rows: np.ndarray) -> None:
+        assert np.array_equal(rows, wanted[len(seen)]), "training makes other batches than the other systems get"
+        stopwatch.at(len(seen))
+        seen.append(rows)
+
+    model = Transformer(Shape.of(shape.model, shape.vocabulary_size))
+    trainer = Trainer(model, corpus, np.arange(len(corpus)), None, settings, SEED, device, on_rows=on_rows)
+    if device.type == "cuda":
+        trainer.model.compile(dynamic=True)
+    return trainer.model, trainer.run().history[-1].train_loss
+
+
+def train_peer(model: nn.Module, step: Step, batches: list[Batch], stopwatch: Stopwatch) -> tuple[nn.Module, float]:
+    """The model, and the loss of the last step."""
+    if stopwatch.device.type == "cuda":
+        model.compile(dynamic=True)
+    for number, batch in enumerate(batches[: stopwatch.last + STEPS_BEHIND]):
+        stopwatch.at(number)
+        loss = step(batch.to(stopwatch.device))
+    return model, float(loss)
+
+
+def marian(shape: TrainingShape, precision: str, device: torch.device) -> tuple[nn.Module, Step]:
+    """MarianMT of this shape (it knows post-norm alone), and its Trainer's step with label_smoothing_factor and bf16."""
+    from transformers import MarianConfig, MarianMTModel
+    from transformers.trainer_pt_utils import LabelSmoother
+
+    settings = shape.model
+    config = MarianConfig(
+        vocab_size=shape.vocabulary_size,
+        d_model=settings.width,
+        encoder_layers=settings.encoder_layers,
+        decoder_layers=settings.decoder_layers,
+        encoder_attention_heads=settings.heads,
+        decoder_attention_heads=settings.heads,
+        encoder_ffn_dim=settings.feed_forward,
+        decoder_ffn_dim=settings.feed_forward,
+        activation_function=settings.activation,
+        dropout=settings.dropout,
+        activation_dropout=settings.dropout,
+        attention_dropout=settings.attention_dropout,
+        max_position_embeddings=512,
+        scale_embedding=True,
+        share_encoder_decoder_embeddings=True,
+        tie_word_embeddings=True,
+        pad_token_id=PAD,
+        eos_token_id=END,
+        forced_eos_token_id=END,
+        decoder_start_token_id=BEGIN,
+        use_cache=False,
+    )
+    model: Any = MarianMTModel(config).to(device)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=_LEARNING_RATE, betas=_BETAS, eps=_EPSILON, weight_decay=0.0, fused=True)
+    smoother = LabelSmoother(epsilon=_SMOOTHING)
+    is_low = precision == "bfloat16"
+
+    def step(batch: Batch) -> Tensor:
+        model.train()
+        labels = batch.target_output.masked_fill(batch.target_output == PAD, smoother.ignore_index)
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=is_low):
+            outputs = model(input_ids=batch.source, attention_mask=(batch.source != PAD).long(), decoder_input_ids=batch.target_input)
+            loss: Tensor = smoother(outputs, labels)
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        optimizer.step()
+        model.zero_grad()
+        return loss.detach()
+
+    return model, step
+
+
+class TutorialTransformer(nn.Module):
+    """nn.Transformer between an embedding and its tied projection, with the masks of PyTorch's tutorial."""
+
+    def __init__(self, shape: TrainingShape) -> None:
+        super().__init__()
+        settings = shape.model
+        self.width = settings.width
+        self.embedding = nn.Embedding(shape.vocabulary_size, settings.width, padding_idx=PAD)
+        nn.init.normal_(self.embedding.weight, std=settings.width**-0.5)
+        self.transformer = nn.Transformer(
+            settings.width,
+            settings.heads,
+            settings.encoder_layers,
+            settings.decoder_layers,
+            settings.feed_forward,
+            settings.dropout,
+            batch_first=True,
+        )
+        self.generator = nn.Linear(settings.width, shape.vocabulary_size)
+        self.generator.weight = self.embedding.weight
+        self.dropout = nn.Dropout(settings.dropout)
+
+    def forward(self, source: Tensor, target_input: Tensor) -> Tensor:
+        """source: (B, S). target_input: (B, T). Returns logits (B, T, V)."""
+        length = target_input.shape[1]
+        causal = torch.triu(torch.ones(length, length, dtype=torch.bool, device=source.device), diagonal=1)  # (T, T), true: hidden
+        is_padding = source == PAD  # (B, S)
+        states = self.transformer(
+            self._embed(source),
+            self._embed(target_input),
+            tgt_mask=causal,
+            src_key_padding_mask=is_padding,
+            tgt_key_padding_mask=target_input == PAD,
+            memory_key_padding_mask=is_padding,
+        )
+        logits: Tensor = self.generator(states)
+        return logits
+
+    def _embed(self, tokens: Tensor) -> Tensor:
+        embedded = self.embedding(tokens) * math.sqrt(self.width)
+        out: Tensor = self.dropout(embedded + sinusoids(0, tokens.shape[1], self.width, tokens.device))
+        return out
+
+
+def torch_transformer(shape: TrainingShape, device: torch.device) -> tuple[nn.Module, Step]:
+    """The tutorial's model and step, label smoothing and clipping added."""
+    model = TutorialTransformer(shape).to(device)
+    criterion = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=_SMOOTHING)
+    optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE, betas=_BETAS, eps=_EPSILON)
+
+    def step(batch: Batch) -> Tensor:
+        model.train()
+        logits = model(batch.source, batch.target_input)
+        optimizer.zero_grad()
+        loss: Tensor = criterion(logits.reshape(-1, logits.shape[-1]), batch.target_output.reshape(-1))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), _CLIP)
+        optimizer.step()
+        return loss.detach()
+
+    return model, step
+
+
+def measured(system: str, shape: TrainingShape, folder: Path, stopwatch: Stopwatch, threads: int) -> dict[str, Any]:
+    """Speeds of the steps that the stopwatch looks at, and the process's peak memory."""
+    maker, _, precision = system.rpartition("-")
+    batches = read_batches(folder)[0]
+    timed = batches[stopwatch.first : stopwatch.last]
+    device = stopwatch.device
+    torch.set_num_threads(threads)
+    torch.manual_seed(SEED)
+    if maker == "marian":
+        import transformers.trainer_pt_utils  # noqa: F401 (so that the memory of its code does not count as the model's)
+    resident = psutil.Process().memory_info().rss
+    if maker == "ours":
+        model, loss = train_ours(shape, folder, precision, stopwatch, threads)
+    elif maker == "marian":
+        model, loss = train_peer(*marian(shape, precision, device), batches, stopwatch)
+    else:
+        precision = "float32"
+        model, loss = train_peer(*torch_transformer(shape, device), batches, stopwatch)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
+    tokens = sum(len(batch.places) for batch in timed)
+    result = {
+        "target_tokens_per_second": round(tokens / stopwatch.seconds, 1),
+        "target_tokens_per_cpu_second": round(tokens / stopwatch.cpu_seconds, 1),
+        "steps_per_second": round(len(timed) / stopwatch.seconds, 3),
+        "peak_rss_mb": round(peak / 1e6),
+        "peak_above_imports_mb": round((peak - resident) / 1e6),
+        "last_loss": round(loss, 4),
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),  # MarianMT holds its position tables as others
+    }
+    if device.type == "cuda":
+        possible = peak_flops_per_second(precision)
+        reached = sum(flops_of_a_step(shape, batch) for batch in timed) / stopwatch.seconds
+        result["peak_gpu_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6)
+        result["teraflops_per_second"] = round(reached / 1e12, 2)
+        result["mfu"] = None if possible is None else round(reached / possible, 4)
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("system")
+    parser.add_argument("shape", choices=SHAPES)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--warm-up", type=int, required=True)
+    parser.add_argument("--steps", type=int, required=True)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    stopwatch = Stopwatch(options.warm_up, options.warm_up + options.steps, torch.device(options.device))
+    print(json.dumps(measured(options.system, SHAPES[options.shape], options.folder, stopwatch, options.threads)))
+
+
+if __name__ == "__main__":
+    main()
