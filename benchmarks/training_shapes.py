@@ -37,14 +37,32 @@ class TrainingShape:
     quick_steps: int
 
 
-def _model(width: int, heads: int, layers: int) -> ModelSettings:
-    return ModelSettings(width, heads, 4 * width, layers, layers, "pre", "relu", dropout=0.1, attention_dropout=0.0)
+def model_settings(width: int, heads: int, layers: int) -> ModelSettings:
+    """A Transformer of the paper's kind with `layers` layers a side, norms before the sublayers, and feed-forwards of 4 times the width."""
+    return ModelSettings(
+        architecture="encoder_decoder",
+        width=width,
+        heads=heads,
+        key_value_heads=heads,
+        feed_forward=4 * width,
+        encoder_layers=layers,
+        decoder_layers=layers,
+        norm="layer_norm",
+        norm_position="pre",
+        positions="sinusoidal",
+        max_positions=0,
+        activation="relu",
+        tied_embeddings=True,
+        embeddings="random",
+        dropout=0.1,
+        attention_dropout=0.0,
+    )
 
 
 SHAPES = {
-    "big": TrainingShape(_model(256, 8, 3), 8000, 4096, warm_up=2, steps=12, quick_steps=4),
-    "small": TrainingShape(_model(160, 4, 2), 3000, 600, warm_up=5, steps=100, quick_steps=30),  # params.yaml's model and train
-    "tiny": TrainingShape(_model(16, 2, 1), 100, 200, warm_up=1, steps=1, quick_steps=1),  # to see that everything runs
+    "big": TrainingShape(model_settings(256, 8, 3), 8000, 4096, warm_up=2, steps=12, quick_steps=4),
+    "small": TrainingShape(model_settings(160, 4, 2), 3000, 600, warm_up=5, steps=100, quick_steps=30),  # params.yaml's model and train
+    "tiny": TrainingShape(model_settings(16, 2, 1), 100, 200, warm_up=1, steps=1, quick_steps=1),  # to see that everything runs
 }
 
 

@@ -31,8 +31,9 @@ from training_arithmetic import flops_of_a_step, peak_flops_per_second
 from training_shapes import SEED, SHAPES, TrainingShape, read_batches, read_corpus
 
 from textmill.model.device import prepare_device
-from textmill.model.layers import sinusoids
-from textmill.model.transformer import Shape, Transformer
+from textmill.model.factory import build_model
+from textmill.model.positions import Sinusoidal
+from textmill.model.shape import Shape
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch
 from textmill.tokens.special import BEGIN, END, PAD
@@ -95,7 +96,7 @@ def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: St
         stopwatch.at(len(seen))
         seen.append(rows)
 
-    model = Transformer(Shape.of(shape.model, shape.vocabulary_size))
+    model = build_model(Shape.of(shape.model, shape.vocabulary_size))
     trainer = Trainer(model, corpus, np.arange(len(corpus)), None, settings, SEED, device, on_rows=on_rows)
     if device.type == "cuda":
         trainer.model.compile(dynamic=True)
@@ -181,6 +182,7 @@ class TutorialTransformer(nn.Module):
         )
         self.generator = nn.Linear(settings.width, shape.vocabulary_size)
         self.generator.weight = self.embedding.weight
+        self.positions = Sinusoidal(settings.width, 0)
         self.dropout = nn.Dropout(settings.dropout)
 
     def forward(self, source: Tensor, target_input: Tensor) -> Tensor:
@@ -201,7 +203,7 @@ class TutorialTransformer(nn.Module):
 
     def _embed(self, tokens: Tensor) -> Tensor:
         embedded = self.embedding(tokens) * math.sqrt(self.width)
-        out: Tensor = self.dropout(embedded + sinusoids(0, tokens.shape[1], self.width, tokens.device))
+        out: Tensor = self.dropout(self.positions(embedded, torch.arange(tokens.shape[1], device=tokens.device)))
         return out
 
 

@@ -96,3 +96,8 @@ def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
     params["model"]["architecture"] = "lstm"
     check_settings(params)
     assert "neither pruned nor exported" in limits(params) and limits(params).count("\n") == 1
+
+
+@pytest.mark.parametrize("recipe", sorted(Path("recipes").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_recipe_can_be_copied_to_params_yaml(recipe: Path) -> None:
+    check_settings(YAML(typ="safe").load(recipe.read_text(encoding="utf-8")))

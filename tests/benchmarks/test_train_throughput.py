@@ -16,8 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from textmill.model import dropout
-from textmill.model.transformer import Shape, Transformer, num_parameters
-from textmill.settings.model import ModelSettings
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel, num_parameters
+from textmill.model.shape import Shape
 from textmill.tokens.batching import Batch
 from textmill.training.objective import Objective
 
@@ -62,9 +63,9 @@ def arithmetic(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("training_arithmetic")
 
 
-def shape_of(arithmetic: ModuleType, layers: int) -> tuple[object, Transformer]:
-    settings = ModelSettings(32, 2, 128, layers, layers, "pre", "relu", dropout=0.1, attention_dropout=0.0)
-    model = Transformer(Shape.of(settings, VOCABULARY)).train()
+def shape_of(arithmetic: ModuleType, layers: int) -> tuple[object, Seq2SeqModel]:
+    settings = importlib.import_module("training_shapes").model_settings(32, 2, layers)
+    model = build_model(Shape.of(settings, VOCABULARY)).train()
     return arithmetic.TrainingShape(settings, VOCABULARY, 0, 0, 0, 0), model
 
 

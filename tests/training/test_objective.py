@@ -7,6 +7,8 @@ import torch
 from torch.nn import functional as F
 from toy import MODEL
 
+from textmill.model.factory import build_model
+from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.tokens.batching import make_batch
 from textmill.tokens.shards import EncodedCorpus
