@@ -29,24 +29,23 @@ from typing import Any
 import torch
 from training_arithmetic import megabytes_by_hand
 from training_shapes import SHAPES, TrainingShape, read_batches, write_batches
-from training_systems import STEPS_BEHIND
 
 from textmill.errors import UserError
 
 SYSTEMS = ("ours-float32", "ours-bfloat16", "marian-float32", "marian-bfloat16", "torch-transformer")
 _QUICK_SECONDS = 270.0
 _ROUNDS = 5
+# The first two as in every stage of textmill (stages/__init__.py says why), for all systems alike.
+_ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192", "TRANSFORMERS_VERBOSITY": "error"}
 
 Round = dict[str, dict[str, Any]]  # by system
 
 
-def measure(system: str, name: str, folder: Path, steps: int, options: argparse.Namespace) -> dict[str, Any]:
+def measure(system: str, name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     """One process's numbers. Raises UserError with its last line if it fails."""
     script = Path(__file__).with_name("training_systems.py")
     command = [sys.executable, str(script), system, name, str(folder), "--device", options.device, "--threads", str(options.threads)]
-    command += ["--warm-up", str(SHAPES[name].warm_up), "--steps", str(steps)]
-    # Threads that spin bring each other to a halt on a machine with other work; textmill's stages set it too.
-    environment = os.environ | {"GOMP_SPINCOUNT": "1000", "TRANSFORMERS_VERBOSITY": "error"}
+    environment = os.environ | _ENVIRONMENT
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
     if done.returncode:
         raise UserError(f"{system} failed on shape {name}: {(done.stderr.strip() or 'no message').split(chr(10))[-1]}")
@@ -65,7 +64,7 @@ def take_rounds(plan: dict[str, Path], systems: list[str], options: argparse.Nam
         for name, folder in plan.items():
             taken: Round = {}
             for system in systems if number % 2 == 0 else systems[::-1]:
-                taken[system] = measure(system, name, folder, steps_of(SHAPES[name], options), options)
+                taken[system] = measure(system, name, folder, options)
                 print(f"{name}, round {number + 1}: {system} {taken[system]['target_tokens_per_second']:,.0f} tokens/s", file=sys.stderr)
             rounds[name].append(taken)
         longest = max(longest, time.monotonic() - started)
@@ -73,7 +72,7 @@ def take_rounds(plan: dict[str, Path], systems: list[str], options: argparse.Nam
 
 
 def steps_of(shape: TrainingShape, options: argparse.Namespace) -> int:
-    """How many steps are measured in one process."""
+    """About how many steps are measured in one process, after as many to warm up."""
     return options.steps or (shape.quick_steps if options.quick else shape.steps)
 
 
@@ -134,7 +133,7 @@ def main(arguments: list[str]) -> None:
     parser.add_argument("--systems", choices=SYSTEMS, nargs="+", default=SYSTEMS, help="default: all")
     parser.add_argument("--quick", action="store_true", help="under five minutes in all")
     parser.add_argument("--rounds", type=int, default=_ROUNDS)
-    parser.add_argument("--steps", type=int, default=0, help="measured in each process; 0: as the shape says")
+    parser.add_argument("--steps", type=int, default=0, help="measured in each process, about; 0: as the shape says")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--save", type=Path, help="also write the JSON here")
@@ -155,7 +154,7 @@ def main(arguments: list[str]) -> None:
         for name in options.shape or ("big", "small"):
             plan[name] = Path(temporary, name)
             plan[name].mkdir(exist_ok=True)
-            write_batches(SHAPES[name], SHAPES[name].warm_up + steps_of(SHAPES[name], options) + STEPS_BEHIND, plan[name])
+            write_batches(SHAPES[name], steps_of(SHAPES[name], options), plan[name])
         shapes = {name: summarized(rounds) for name, rounds in take_rounds(plan, systems, options, until).items()}
         for name, folder in plan.items():
             batches = read_batches(folder)[0]

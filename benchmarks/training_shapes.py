@@ -8,6 +8,7 @@ that falls shows that a system learns.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,24 +22,23 @@ from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.special import END
 
 SEED = 1
+STEPS_BEHIND = 2  # ours validates behind the measured steps, then takes one step whose loss stands alone
 _MEDIAN_LENGTH, _SPREAD, _LONGEST = 15, 0.55, 120
 _CORPUS, _BATCHES = "corpus.safetensors", "batches.safetensors"
 
 
 @dataclass(frozen=True)
 class TrainingShape:
-    """A model and its batches. batch_tokens: as in TrainSettings. steps, quick_steps: measured in one run, behind `warm_up` others."""
+    """A model and its batches. batch_tokens: as in TrainSettings. steps, quick_steps: of an epoch, about."""
 
     model: ModelSettings
     vocabulary_size: int
     batch_tokens: int
-    warm_up: int
     steps: int
     quick_steps: int
 
 
-def model_settings(width: int, heads: int, layers: int) -> ModelSettings:
-    """A Transformer of the paper's kind with `layers` layers a side, norms before the sublayers, and feed-forwards of 4 times the width."""
+def _model(width: int, heads: int, layers: int) -> ModelSettings:
     return ModelSettings(
         architecture="encoder_decoder",
         width=width,
@@ -60,24 +60,27 @@ def model_settings(width: int, heads: int, layers: int) -> ModelSettings:
 
 
 SHAPES = {
-    "big": TrainingShape(model_settings(256, 8, 3), 8000, 4096, warm_up=2, steps=12, quick_steps=4),
-    "small": TrainingShape(model_settings(160, 4, 2), 3000, 600, warm_up=5, steps=100, quick_steps=30),  # params.yaml's model and train
-    "tiny": TrainingShape(model_settings(16, 2, 1), 100, 200, warm_up=1, steps=1, quick_steps=1),  # to see that everything runs
+    "big": TrainingShape(_model(256, 8, 3), 8000, 4096, steps=12, quick_steps=4),
+    "small": TrainingShape(_model(160, 4, 2), 3000, 600, steps=100, quick_steps=30),  # params.yaml's model and train
+    "tiny": TrainingShape(_model(16, 2, 1), 100, 200, steps=1, quick_steps=1),  # to see that everything runs
 }
 
 
-def write_batches(shape: TrainingShape, num_batches: int, folder: Path) -> None:
-    """Write a corpus, and the first batches that training makes of it with seed SEED, into `folder`."""
-    corpus = _corpus(shape, num_batches)
+def write_batches(shape: TrainingShape, steps: int, folder: Path) -> None:
+    """Write a corpus of about `steps` batches into `folder`, and the batches that training makes of it in its first epochs.
+
+    Two whole epochs, the first to warm up: then every system has seen the shapes of the second, as in a real training, where oneDNN
+    has compiled its kernels by then. STEPS_BEHIND batches of the third follow.
+    """
+    corpus = _corpus(shape, steps)
     lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
-    batches = token_budget_batches(*lengths, np.arange(len(corpus)), shape.batch_tokens, SEED, 0)
-    assert len(batches) >= num_batches, f"{len(batches)} batches, but {num_batches} are needed"
+    epochs = [token_budget_batches(*lengths, np.arange(len(corpus)), shape.batch_tokens, SEED, epoch) for epoch in range(2 + STEPS_BEHIND)]
     tensors: dict[str, Tensor] = {}
-    for number, rows in enumerate(batches[:num_batches]):
+    for number, rows in enumerate(list(chain(*epochs))[: 2 * len(epochs[0]) + STEPS_BEHIND]):
         tensors[f"{number}.rows"] = torch.from_numpy(rows)
         tensors |= {f"{number}.{name}": tensor for name, tensor in make_batch(corpus, rows)._asdict().items()}
     corpus.save(folder / _CORPUS)
-    write_tensors(folder / _BATCHES, tensors, {"batches": num_batches})
+    write_tensors(folder / _BATCHES, tensors, {"epoch": len(epochs[0])})
 
 
 def read_corpus(folder: Path) -> EncodedCorpus:
@@ -85,17 +88,17 @@ def read_corpus(folder: Path) -> EncodedCorpus:
     return EncodedCorpus.load(folder / _CORPUS)
 
 
-def read_batches(folder: Path) -> tuple[list[Batch], list[np.ndarray]]:
-    """The batches, and which rows of the corpus each of them holds."""
+def read_batches(folder: Path) -> tuple[list[Batch], list[np.ndarray], int]:
+    """The batches, which rows of the corpus each of them holds, and how many make an epoch."""
     tensors, metadata = read_tensors(folder / _BATCHES)
-    numbers = range(metadata["batches"])
+    numbers = range(2 * metadata["epoch"] + STEPS_BEHIND)
     batches = [Batch(*(tensors[f"{number}.{name}"] for name in Batch._fields)) for number in numbers]
-    return batches, [tensors[f"{number}.rows"].numpy() for number in numbers]
+    return batches, [tensors[f"{number}.rows"].numpy() for number in numbers], metadata["epoch"]
 
 
-def _corpus(shape: TrainingShape, num_batches: int) -> EncodedCorpus:
+def _corpus(shape: TrainingShape, steps: int) -> EncodedCorpus:
     generator = np.random.default_rng(SEED)
-    pairs = num_batches * shape.batch_tokens // 12 + 200  # batches hold about batch_tokens / 20 pairs
+    pairs = max(steps * shape.batch_tokens // 20, 1)  # a pair takes about 20 tokens of the budget
     common, own = generator.normal(size=(2, pairs))
     sources = np.exp(np.log(_MEDIAN_LENGTH) + _SPREAD * common)
     targets = sources * np.exp(0.2 * own)

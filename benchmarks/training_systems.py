@@ -1,6 +1,6 @@
 """One system's training steps, in a process of its own.
 
-    python benchmarks/training_systems.py SYSTEM SHAPE FOLDER --warm-up 2 --steps 12 --device cpu --threads 2
+    python benchmarks/training_systems.py SYSTEM SHAPE FOLDER --device cpu --threads 2
 
 Everyone trains on the batches in FOLDER in their order: label smoothing 0.1, dropout 0.1, gradients clipped to norm 1, Adam in the
 fused form (but torch-transformer), one embedding for all. Prints one JSON line.
@@ -28,7 +28,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 from training_arithmetic import flops_of_a_step, peak_flops_per_second
-from training_shapes import SEED, SHAPES, TrainingShape, read_batches, read_corpus
+from training_shapes import SEED, SHAPES, STEPS_BEHIND, TrainingShape, read_batches, read_corpus
 
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
@@ -41,7 +41,6 @@ from textmill.training.loop import Trainer
 
 _SMOOTHING, _CLIP, _LEARNING_RATE = 0.1, 1.0, 1e-3
 _BETAS, _EPSILON = (0.9, 0.98), 1e-9
-STEPS_BEHIND = 2  # ours validates behind the measured steps, then takes one step whose loss stands alone
 
 Step = Callable[[Batch], Tensor]
 
@@ -107,7 +106,7 @@ def train_peer(model: nn.Module, step: Step, batches: list[Batch], stopwatch: St
     """The model, and the loss of the last step."""
     if stopwatch.device.type == "cuda":
         model.compile(dynamic=True)
-    for number, batch in enumerate(batches[: stopwatch.last + STEPS_BEHIND]):
+    for number, batch in enumerate(batches):
         stopwatch.at(number)
         loss = step(batch.to(stopwatch.device))
     return model, float(loss)
@@ -226,12 +225,12 @@ def torch_transformer(shape: TrainingShape, device: torch.device) -> tuple[nn.Mo
     return model, step
 
 
-def measured(system: str, shape: TrainingShape, folder: Path, stopwatch: Stopwatch, threads: int) -> dict[str, Any]:
-    """Speeds of the steps that the stopwatch looks at, and the process's peak memory."""
+def measured(system: str, shape: TrainingShape, folder: Path, device: torch.device, threads: int) -> dict[str, Any]:
+    """Speeds of the second epoch's steps, and the process's peak memory."""
     maker, _, precision = system.rpartition("-")
-    batches = read_batches(folder)[0]
-    timed = batches[stopwatch.first : stopwatch.last]
-    device = stopwatch.device
+    batches, _, epoch = read_batches(folder)
+    stopwatch = Stopwatch(epoch, 2 * epoch, device)
+    timed = batches[epoch : 2 * epoch]
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     if maker == "marian":
@@ -269,13 +268,10 @@ def main() -> None:
     parser.add_argument("system")
     parser.add_argument("shape", choices=SHAPES)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--warm-up", type=int, required=True)
-    parser.add_argument("--steps", type=int, required=True)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    stopwatch = Stopwatch(options.warm_up, options.warm_up + options.steps, torch.device(options.device))
-    print(json.dumps(measured(options.system, SHAPES[options.shape], options.folder, stopwatch, options.threads)))
+    print(json.dumps(measured(options.system, SHAPES[options.shape], options.folder, torch.device(options.device), options.threads)))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -63,10 +66,12 @@ def arithmetic(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("training_arithmetic")
 
 
-def shape_of(arithmetic: ModuleType, layers: int) -> tuple[object, Seq2SeqModel]:
-    settings = importlib.import_module("training_shapes").model_settings(32, 2, layers)
-    model = build_model(Shape.of(settings, VOCABULARY)).train()
-    return arithmetic.TrainingShape(settings, VOCABULARY, 0, 0, 0, 0), model
+def shape_of(layers: int) -> tuple[Any, Seq2SeqModel]:
+    """Needs `arithmetic`, which makes the benchmarks' modules importable."""
+    big = importlib.import_module("training_shapes").SHAPES["big"]
+    small = {"width": 32, "heads": 2, "key_value_heads": 2, "feed_forward": 128, "encoder_layers": layers, "decoder_layers": layers}
+    shape = replace(big, model=replace(big.model, **small), vocabulary_size=VOCABULARY)
+    return shape, build_model(Shape.of(shape.model, VOCABULARY)).train()
 
 
 def full_batch() -> Batch:
@@ -76,7 +81,7 @@ def full_batch() -> Batch:
 
 @pytest.mark.parametrize("layers", [1, 3])
 def test_operations_and_parameters_are_those_that_torch_counts(arithmetic: ModuleType, layers: int) -> None:
-    shape, model = shape_of(arithmetic, layers)
+    shape, model = shape_of(layers)
     batch = full_batch()
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         Objective(model, 0.1, 0.0)(batch, 1.0).backward()
@@ -89,7 +94,7 @@ def test_activations_by_hand_are_what_autograd_keeps_for_a_layer(arithmetic: Mod
     batch, dtype = full_batch(), getattr(torch, precision)
     kept, by_hand = [], []
     for layers in (1, 2):
-        shape, model = shape_of(arithmetic, layers)
+        shape, model = shape_of(layers)
         model.to(dtype)
         others = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
         others.add(dropout._pool(0.1, dtype).untyped_storage().data_ptr())
