@@ -33,7 +33,7 @@ def trained(
 def assert_same(found: tuple[list[HistoryRow], dict[str, torch.Tensor]], wanted: tuple[list[HistoryRow], dict[str, torch.Tensor]]) -> None:
     assert [row.step for row in found[0]] == [row.step for row in wanted[0]]
     for row, peer in zip(found[0], wanted[0], strict=True):
-        assert (row.train_loss, row.validation_loss) == pytest.approx((peer.train_loss, peer.validation_loss), abs=1e-5)
+        assert (row.train_loss, row.validation_loss) == pytest.approx((peer.train_loss, peer.validation_loss), rel=1e-5)
     for name, weight in wanted[1].items():
         # A bias of keys changes no softmax: its gradient is rounding alone, which Adam makes steps of full size of.
         parts = [slice(0, MODEL.width), slice(2 * MODEL.width, None)] if name.endswith("projection.bias") else [slice(None)]
