@@ -52,7 +52,7 @@ def test_the_tune_file_of_the_project_is_right() -> None:
         ({"train.schedule": {"low": 1, "high": 2}}, "is 'inverse_sqrt' in params.yaml, no number. Use choices"),
         ({"train.schedule": {"choices": ["cosine", "linear"]}}, "'linear' is not possible: train.schedule is 'linear'.*must be one of"),
         ({"train.schedule": {"choices": ["cosine"]}}, "a list of two or more"),
-        ({"model.heads": {"choices": [2, 4]}}, "2 is not possible: prune.encoder_heads is 3, but model.heads is 2"),
+        ({"model.heads": {"choices": [2, 4]}}, "2 is not possible: model.key_value_heads: 4 does not divide heads 2"),
         ({"tokenizer.vocabulary_size": {"choices": [2000, 3000]}}, "losses a token say nothing. Set search.per_text to true"),
         ({}, "must name at least one key"),
     ],

@@ -37,7 +37,8 @@ def assert_same(found: tuple[list[HistoryRow], dict[str, torch.Tensor]], wanted:
     for name, weight in wanted[1].items():
         # A bias of keys changes no softmax: its gradient is rounding alone, which Adam makes steps of full size of.
         parts = [slice(0, MODEL.width), slice(2 * MODEL.width, None)] if name.endswith("projection.bias") else [slice(None)]
-        assert all(torch.allclose(found[1][name][part], weight[part], atol=1e-5) for part in parts), name
+        for part in parts:  # by norm: Adam makes a full step of a gradient that is near 0, whatever its sign
+            assert (found[1][name][part] - weight[part]).norm() <= 1e-3 * weight[part].norm(), name
 
 
 @pytest.mark.parametrize("change", [{"parallel": "data"}, {"parallel": "sharded"}])
@@ -73,9 +74,10 @@ def test_a_killed_process_is_started_again_and_the_curve_stays_the_same(corpus: 
 
 def test_a_users_mistake_ends_all_processes_with_its_line(corpus: EncodedCorpus, tmp_path: Path) -> None:
     settings = replace(TRAIN, parallel="data", processes=2, learning_rate=1e30, schedule="constant", gradient_clip=0.0, max_steps=100)
+    before = set(psutil.Process().children(recursive=True))
     with pytest.raises(UserError, match="the loss is not a finite number any more at step"):
         trained(corpus, settings, tmp_path)
-    assert not psutil.Process().children(recursive=True)
+    assert set(psutil.Process().children(recursive=True)) <= before
 
 
 def test_the_shares_of_a_batch_are_its_rows_and_a_rank_without_one_adds_nothing(corpus: EncodedCorpus) -> None:
