@@ -5,21 +5,16 @@ Stages end with their dvc (stages/runner.py); so nothing of a trial is left when
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from textmill.lifetime import end_with_parent
 
 
 def main() -> int:
-    parent = int(os.environ.pop("TEXTMILL_SEARCH_PROCESS"))
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the call
-        return 137
-    from dvc.cli import main as dvc
+    end_with_parent(signal.SIGKILL, int(os.environ.pop("TEXTMILL_SEARCH_PROCESS")))
+    from dvc.cli import main as dvc  # not above: it takes a second in which the parent may die
 
     return int(dvc(sys.argv[1:]))
 

@@ -138,14 +138,18 @@ class Search:
         best = best_trial(self.study)
         print(f"tune: {progress_line(trials[self.last], best, trials, self.tune.search.trials)}", flush=True)
         if best is not None:
-            found = {key: self.tune.space[key].restored(value) for key, value in best.params.items()}
             heading = f"# The best of {len(counted(trials))} trials of {self.name}: trial {best.number}, {self.tune.search.metric} {best.value:.6g}\n"
-            write_params(BEST, with_values(self.params, found), heading)
+            write_params(BEST, with_values(self.params, values_of(best, self.tune)), heading)
         ended = [trial for trial in counted(trials) if trial.state.is_finished()]
         if len(ended) >= _FAILURES_THAT_END_A_SEARCH and all(trial.state == TrialState.FAIL for trial in ended):
             raise UserError(
                 f"tune: all of {len(ended)} trials have failed, the last one: {trials[self.last].user_attrs.get('reason', '?')}"
             )
+
+
+def values_of(trial: FrozenTrial, tune: Tune) -> dict[str, Any]:
+    """What a trial has in place of the values of params.yaml, by full key."""
+    return {key: tune.space[key].restored(value) for key, value in trial.params.items()}
 
 
 def progress_line(last: FrozenTrial, best: FrozenTrial | None, trials: list[FrozenTrial], wanted: int) -> str:
@@ -210,7 +214,7 @@ def _end(study: Study, tune: Tune, parent: tracking.RunLog) -> None:
     best = best_trial(study)
     if best is None:
         raise UserError("tune: no trial has run to its end, so there is no best one.")
-    found = {key: tune.space[key].restored(value) for key, value in best.params.items()}
+    found = values_of(best, tune)
     parent.metrics({"value": best.value})
     parent.tag("best", f"trial {best.number}: {_shown(found)}")
     parent.artifact(BEST)

