@@ -4,14 +4,15 @@
 
 DATA: a folder with train, valid and test.jsonl.gz (fields source and target). The model, the training and the search are those
 of the recipe (recipes/multi30k.yaml): this script only adds the clock and the test score at every validation. BLEU is
-sacrebleu's on detokenized outputs, lower-cased and cased. Killed, it goes on from its checkpoint when it is started again.
+sacrebleu's on detokenized outputs, lower-cased and cased. Killed, it goes on from its checkpoint when it is started again with the
+same recipe and data; after a change of the code remove the folder of checkpoints.
 Time is counted in core seconds (of all threads), which other work on the machine does not change much, without tests in between.
 """
 
 from __future__ import annotations
 
 import argparse
-import gzip
+import hashlib
 import json
 import os
 import platform
@@ -20,14 +21,15 @@ import time
 from pathlib import Path
 
 import numpy as np
-import sacrebleu
 import torch
 from ruamel.yaml import YAML
+from sacrebleu.metrics import BLEU
 
+from benchmarks.labelled import read_rows
 from textmill.decoding.ct2_engine import CTranslate2Engine
 from textmill.decoding.translate import translate
 from textmill.export.ct2_spec import write_ct2
-from textmill.files import write_json
+from textmill.files import sha256_of, write_json
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel, num_parameters
@@ -44,11 +46,12 @@ from textmill.training.checkpoints import CheckpointFile
 from textmill.training.loop import Trainer
 
 RECIPE = Path("recipes/multi30k.yaml")
+METRICS = {"bleu_lowercase": BLEU(lowercase=True), "bleu": BLEU()}
 
 
 def read_pairs(file: Path) -> tuple[list[str], list[str]]:
     """Sources and targets of a gzipped JSONL file."""
-    rows = [json.loads(line) for line in gzip.decompress(file.read_bytes()).decode("utf-8").split("\n") if line]
+    rows = read_rows(file)
     return [row["source"] for row in rows], [row["target"] for row in rows]
 
 
@@ -61,10 +64,7 @@ def scores(
     with tempfile.TemporaryDirectory() as folder:
         write_ct2(copy.eval(), tokenizer.pieces, Path(folder), "float32")
         outputs = translate(pairs[0], tokenizer, CTranslate2Engine(Path(folder), num_threads=2), decode)
-    return {
-        "bleu_lowercase": sacrebleu.corpus_bleu(outputs, [pairs[1]], lowercase=True).score,
-        "bleu": sacrebleu.corpus_bleu(outputs, [pairs[1]]).score,
-    }
+    return {name: metric.corpus_score(outputs, [pairs[1]]).score for name, metric in METRICS.items()}
 
 
 def main() -> None:
@@ -79,7 +79,10 @@ def main() -> None:
         params["train"]["max_steps"] = arguments.max_steps
     train = build(TrainSettings, params["train"], "train")
     decode = build(DecodeSettings, params["decode"], "decode")
-    texts, valid, test = (read_pairs(arguments.data / f"{name}.jsonl.gz") for name in ("train", "valid", "test"))
+    files = [arguments.data / f"{name}.jsonl.gz" for name in ("train", "valid", "test")]
+    texts, valid, test = map(read_pairs, files)
+    content = json.dumps([params, *map(sha256_of, files)], sort_keys=True)
+    fingerprint = hashlib.sha256(content.encode("utf-8")).hexdigest()[:16]
     tokenizer = fit_tokenizer(*texts, build(TokenizerSettings, params["tokenizer"], "tokenizer"))
     sources, targets = tokenizer.encode_pairs(texts[0] + valid[0], texts[1] + valid[1])
     folds = np.array([[1]] * len(texts[0]) + [[0]] * len(valid[0]))
@@ -88,7 +91,7 @@ def main() -> None:
     model = build_model(Shape.of(build(ModelSettings, params["model"], "model"), corpus.vocabulary_size))
     left_out = corpus.left_out(0).numpy()
 
-    points_file = arguments.checkpoints / "points.json"
+    points_file = arguments.checkpoints / f"{fingerprint}.json"
     points = json.loads(points_file.read_text()) if points_file.exists() else []
     clock = {"since": time.process_time(), "before": points[-1]["core_seconds"] if points else 0.0}
 
@@ -101,7 +104,7 @@ def main() -> None:
         print(json.dumps(point), flush=True)
         clock.update(before=core_seconds, since=time.process_time())
 
-    checkpoint = CheckpointFile(arguments.checkpoints, "run")
+    checkpoint = CheckpointFile(arguments.checkpoints, fingerprint)
     rows = np.flatnonzero(~left_out), np.flatnonzero(left_out)
     trainer = Trainer(model, corpus, *rows, train, params["seed"], device, checkpoint, on_metrics, "multi30k", tokenizer)
     result = trainer.run()
@@ -109,7 +112,7 @@ def main() -> None:
     reached = [point["core_seconds"] for point in points if point["bleu_lowercase"] >= 35]
     summary = {
         "test": "test_2016_flickr, 1,000 sentences",
-        "signature": "nrefs:1|case:lc or mixed|eff:no|tok:13a|smooth:exp|version:" + sacrebleu.__version__,
+        "signatures": {name: str(metric.get_signature()) for name, metric in METRICS.items()},
         "parameters": num_parameters(model),
         "final": final,
         "steps": result.steps,
