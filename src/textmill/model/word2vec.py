@@ -7,7 +7,6 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
-from gensim.models import Word2Vec
 from torch import Tensor
 
 from textmill.tokens.special import PAD
@@ -21,6 +20,8 @@ def word2vec_embeddings(sentences: Iterable[Sequence[int]], vocabulary_size: int
     sentences: token ids. A token that never occurs keeps a random vector, PAD is 0. The same bits in every process of one kind
     of machine: one worker, and a hash that PYTHONHASHSEED does not change.
     """
+    from gensim.models import Word2Vec  # not above: it takes a second, and every training of a fold imports this module
+
     texts = [[str(token) for token in sentence] for sentence in sentences]
     spread = width**-0.5
     vectors: Tensor = torch.randn(vocabulary_size, width, generator=torch.Generator().manual_seed(seed)) * spread

@@ -82,18 +82,15 @@ def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> 
 def make_batch(corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray) -> Batch:
     """Gather and pad the pairs `rows` of `corpus`."""
     chosen = np.asarray(rows, dtype=np.int64)
-    source = _gathered(corpus.source_tokens.numpy(), corpus.source_offsets.numpy(), chosen)  # (B, S)
-    target = _gathered(corpus.target_tokens.numpy(), corpus.target_offsets.numpy(), chosen)  # (B, T - 1, but at least 1)
     target_offsets = corpus.target_offsets.numpy()
     lengths = target_offsets[chosen + 1] - target_offsets[chosen]
-    target_width = int(lengths.max(initial=0)) + 1
-    target_input = np.full((len(chosen), target_width), PAD, dtype=np.int64)
-    target_input[:, 0] = BEGIN
-    target_input[:, 1:] = target[:, : target_width - 1]
-    target_output = np.full_like(target_input, PAD)
-    target_output[:, :-1] = target[:, : target_width - 1]
+    width = int(lengths.max(initial=0))
+    source = _gathered(corpus.source_tokens.numpy(), corpus.source_offsets.numpy(), chosen)  # (B, S)
+    target = _gathered(corpus.target_tokens.numpy(), target_offsets, chosen)[:, :width]  # (B, T - 1)
+    target_input = np.insert(target, 0, BEGIN, axis=1)
+    target_output = np.insert(target, width, PAD, axis=1)
     target_output[np.arange(len(chosen)), lengths] = END
-    places = np.flatnonzero(np.arange(target_width) <= lengths[:, None])
+    places = np.flatnonzero(np.arange(width + 1) <= lengths[:, None])
     return Batch(*map(torch.from_numpy, (source, target_input, target_output, places)))
 
 

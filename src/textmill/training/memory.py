@@ -40,7 +40,6 @@ def naming_what_fits(trainer: Trainer) -> Iterator[None]:
             f"{trainer.description}: the share of a batch of batch_tokens: {budget} does not fit in memory. Halve batch_tokens and"
             " double accumulate, or use more processes; the last checkpoint is kept."
         )
-    # Behind the except clause the failed step's frames, and with them its activations, are gone.
     fitting = _largest_that_fits(trainer)
     hint = (
         f"{fitting} fits: use it with accumulate: {-(-budget // fitting)}"
