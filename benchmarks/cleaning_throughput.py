@@ -1,6 +1,6 @@
 """Rows a second of our cleaning and of OpusFilter's corresponding filters, on the same file, in the same run.
 
-    pip install '.[benchmarks]'        in this environment, or in one of its own: then name its interpreter
+    pip install -e '.[benchmarks]'        in this environment, or in one of its own: then name its interpreter
     python benchmarks/cleaning_throughput.py FILE.jsonl.gz --pair en-zh [--opusfilter-python .opusfilter/bin/python] [--rounds 3]
 
 Both read a file, remove equal pairs, filter, and write a file, in one process, in turns; the medians of the rounds are compared, models
@@ -129,7 +129,7 @@ def main(arguments: list[str]) -> None:
     result = measured(options.file, options.pair, options.opusfilter_python, options.rounds)
     by_wall_clock = result["runs"]
     if result["ratio"] is None:
-        print("OpusFilter is not installed here: pip install '.[benchmarks]', or name its interpreter by --opusfilter-python.")
+        print("OpusFilter is not installed here: pip install -e '.[benchmarks]', or name its interpreter by --opusfilter-python.")
     print("| run | ours, rows/s | OpusFilter, rows/s | ratio |\n|---|---|---|---|")
     for name, speed in by_wall_clock["rows_per_second"]["ours"].items():
         theirs = by_wall_clock["rows_per_second"].get("opusfilter", {}).get(name, "")

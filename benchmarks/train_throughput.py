@@ -1,6 +1,6 @@
 """Target tokens and steps a second of our training, of MarianMT's and of nn.Transformer's, on the same batches and model shape.
 
-    pip install '.[benchmarks]' -c constraints.txt
+    pip install -e '.[benchmarks]' -c constraints.txt
     python benchmarks/train_throughput.py [--shape big|small] [--systems NAME…] [--quick] [--threads 2] [--device cuda] [--save FILE]
 
 Every measurement is a fresh process, and the systems take turns in several rounds, since a shared machine is now fast, now slow. The
@@ -146,7 +146,7 @@ def main(arguments: list[str]) -> None:
     has_transformers = importlib.util.find_spec("transformers") is not None
     if not has_transformers:
         print(
-            "transformers is not installed here, so MarianMT is left out: pip install '.[benchmarks]' -c constraints.txt", file=sys.stderr
+            "transformers is not installed here, so MarianMT is left out: pip install -e '.[benchmarks]' -c constraints.txt", file=sys.stderr
         )
     systems = [system for system in options.systems if has_transformers or not system.startswith("marian")]
     with tempfile.TemporaryDirectory() as temporary:
