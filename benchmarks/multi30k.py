@@ -44,6 +44,7 @@ from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 from textmill.training.averaging import averaged
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.loop import Trainer
+from textmill.training.optimization import computes_in_bfloat16
 
 RECIPE = Path("recipes/multi30k.yaml")
 METRICS = {"bleu_lowercase": BLEU(lowercase=True), "bleu": BLEU()}
@@ -119,9 +120,10 @@ def main() -> None:
         "epochs": round(result.epochs, 2),
         "core_minutes_to_35_bleu": round(reached[0] / 60, 1) if reached else None,
         "core_minutes": round(points[-1]["core_seconds"] / 60, 1),
-        "precision": train.precision,
+        "precision": "bfloat16" if computes_in_bfloat16(train.precision, device) else "float32",
         "threads": train.num_threads,
         "cores": os.cpu_count(),
+        "cpu": torch.cpu.get_capabilities()["cpu_name"],
         "machine": platform.machine(),
         "torch": torch.__version__.split("+")[0],
         "curve": points,

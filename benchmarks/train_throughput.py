@@ -146,7 +146,8 @@ def main(arguments: list[str]) -> None:
     has_transformers = importlib.util.find_spec("transformers") is not None
     if not has_transformers:
         print(
-            "transformers is not installed here, so MarianMT is left out: pip install -e '.[benchmarks]' -c constraints.txt", file=sys.stderr
+            "transformers is not installed here, so MarianMT is left out: pip install -e '.[benchmarks]' -c constraints.txt",
+            file=sys.stderr,
         )
     systems = [system for system in options.systems if has_transformers or not system.startswith("marian")]
     with tempfile.TemporaryDirectory() as temporary:

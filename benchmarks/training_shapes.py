@@ -43,7 +43,7 @@ def _model(width: int, heads: int, layers: int) -> ModelSettings:
         architecture="encoder_decoder",
         width=width,
         heads=heads,
-        key_value_heads=heads,
+        key_value_heads=0,
         feed_forward=4 * width,
         encoder_layers=layers,
         decoder_layers=layers,

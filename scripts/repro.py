@@ -6,7 +6,9 @@
    somebody does it by hand): .dvc/tmp/rwlock is set aside, and dvc.lock becomes what it was before the last run. What that run
    had finished comes back from DVC's run cache.
 2. With JOBS above 1, everything before the folds is brought up to date, then that many folds train side by side.
-3. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
+3. A rebuild whose results all equal the committed dvc.lock, as the first one of a fresh clone does, gives DVC no reason to run `track`:
+   it is run then, so that the rebuild is in MLflow with its numbers and its model.
+4. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
 """
 
 from __future__ import annotations
@@ -24,18 +26,23 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
+from textmill import tracking
 from textmill.files import write_bytes
+from textmill.publication import is_published
 
 _LOCK, _STAGE_LOCK, _GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
 
 
 def main(jobs: int) -> int:
+    started = time.time()
     heal_lock(_LOCK)
     heal_stage_lock(_STAGE_LOCK, _GOOD_STAGE_LOCK)
-    os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(time.time())}")
+    os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(started)}")
     if jobs > 1 and (code := _train_side_by_side(jobs)):
         return code
     if code := _dvc("repro"):
+        return code
+    if tracking.was_opened_since(started) and not is_published() and (code := _dvc("repro", "-f", "-s", "track")):
         return code
     stale = json.loads(subprocess.run([*_DVC, "status", "--json"], capture_output=True, text=True, check=True).stdout or "{}")
     if stale:

@@ -62,6 +62,12 @@ def publish_rebuild(stages: Sequence[LockedStage], lock_file: Path, model_name: 
     return counts
 
 
+def is_published() -> bool:
+    """Has `track` completed the run of this rebuild? True also if MLflow cannot be asked: then one line has been printed."""
+    connection = connect()
+    return connection is None or connection.client.get_run(connection.parent_id).info.status == "FINISHED"
+
+
 def _children(connection: Connection) -> dict[tuple[str, str], Any]:
     """Finished runs of this rebuild, by stage and inputs key."""
     query = f"tags.`mlflow.parentRunId` = '{connection.parent_id}' and attributes.status = 'FINISHED'"

@@ -157,6 +157,12 @@ def store_folder() -> Path:
     return (Path(os.environ.get("DVC_ROOT", ".")) / ".mlflow").resolve()
 
 
+def was_opened_since(moment: float) -> bool:
+    """Has any process of this project opened the store (locked it) since `moment`, in seconds since the epoch? Asked without mlflow."""
+    lock = store_folder() / "lock"
+    return lock.is_file() and lock.stat().st_mtime >= moment
+
+
 def prepare_store() -> None:
     """Create or migrate the store under the lock: done at once by several processes, it destroys an SQLite file."""
     with _locked_store():

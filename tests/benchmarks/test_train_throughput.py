@@ -69,7 +69,7 @@ def arithmetic(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def shape_of(layers: int) -> tuple[Any, Seq2SeqModel]:
     """Needs `arithmetic`, which makes the benchmarks' modules importable."""
     big = importlib.import_module("training_shapes").SHAPES["big"]
-    small = {"width": 32, "heads": 2, "key_value_heads": 2, "feed_forward": 128, "encoder_layers": layers, "decoder_layers": layers}
+    small = {"width": 32, "heads": 2, "key_value_heads": 0, "feed_forward": 128, "encoder_layers": layers, "decoder_layers": layers}
     shape = replace(big, model=replace(big.model, **small), vocabulary_size=VOCABULARY)
     return shape, build_model(Shape.of(shape.model, VOCABULARY)).train()
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from textmill.compression.distillation import distilled_corpus
 from textmill.compression.healing import prune_and_heal
 from textmill.compression.importance import importance
 from textmill.compression.pruning import prune_model
-from textmill.compression.student import copy_teacher
+from textmill.compression.student import copy_teacher, distill_student
 from textmill.decoding.search import Hypothesis
 from textmill.errors import UserError
 from textmill.model.attention import Attention
@@ -194,6 +195,19 @@ def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in same.state_dict().items())
     with pytest.raises(UserError, match=r"distill\.feed_forward is not model\.feed_forward"):
         copy_teacher(build_model(replace(model.shape, encoder_feed_forward=(16,))), model)
+
+
+def test_a_student_from_scratch_starts_from_word_vectors_if_the_models_do(
+    corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel, tmp_path: Path
+) -> None:
+    settings = replace(DISTILL, beam_size=1, num_hypotheses=1, train=replace(TRAIN, max_steps=1, validate_every=1, warmup_steps=0))
+    losses = []
+    for number, embeddings in enumerate(("word2vec", "word2vec", "random")):
+        kind = replace(MODEL, embeddings=embeddings)
+        checkpoint = CheckpointFile(tmp_path / str(number), "a")
+        *_, result = distill_student(corpus, [model] * 3, tokenizer, kind, settings, DECODE, 1, checkpoint, lambda *_: None)
+        losses.append(result.history[0].train_loss)
+    assert losses[0] == losses[1] != losses[2]
 
 
 def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:

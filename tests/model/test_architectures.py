@@ -30,7 +30,7 @@ from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.special import BEGIN, PAD
 from textmill.tokens.tokenizer import Tokenizer
 
-WIDE = replace(MODEL, width=32, heads=4, key_value_heads=4, max_positions=80, dropout=0.0, attention_dropout=0.0)
+WIDE = replace(MODEL, width=32, heads=4, key_value_heads=0, max_positions=80, dropout=0.0, attention_dropout=0.0)
 LLAMA: dict[str, Any] = {"norm": "rms_norm", "activation": "swiglu", "positions": "rotary"}
 TRANSFORMERS: list[dict[str, Any]] = [
     {},

@@ -33,6 +33,11 @@ def test_the_tune_file_of_the_project_is_right() -> None:
     assert read_tune(Path("tune.yaml"), PARAMS).space
 
 
+def test_the_number_of_heads_can_be_searched_alone(tmp_path: Path) -> None:
+    space = {"model.heads": {"choices": [4, 5, 8]}}
+    assert set(read_tune(tune_file(tmp_path, {"search": SEARCH, "space": space}), PARAMS).space) == {"model.heads"}
+
+
 @pytest.mark.parametrize(
     ("space", "message"),
     [
@@ -52,7 +57,7 @@ def test_the_tune_file_of_the_project_is_right() -> None:
         ({"train.schedule": {"low": 1, "high": 2}}, "is 'inverse_sqrt' in params.yaml, no number. Use choices"),
         ({"train.schedule": {"choices": ["cosine", "linear"]}}, "'linear' is not possible: train.schedule is 'linear'.*must be one of"),
         ({"train.schedule": {"choices": ["cosine"]}}, "a list of two or more"),
-        ({"model.heads": {"choices": [2, 4]}}, "2 is not possible: model.key_value_heads: 4 does not divide heads 2"),
+        ({"model.heads": {"choices": [4, 7]}}, "7 is not possible: model.heads: 7 does not divide width 160"),
         ({"tokenizer.vocabulary_size": {"choices": [2000, 3000]}}, "losses a token say nothing. Set search.per_text to true"),
         ({}, "must name at least one key"),
     ],

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from textmill.tracking import was_opened_since
+
 RUN = """
 import sys, time
 from textmill import tracking
@@ -100,6 +102,24 @@ def test_a_rebuild_that_track_did_not_close_has_finished_if_all_its_stages_have(
         start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=60)
     status = {run.data.tags["textmill.rebuild"]: run.info.status for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
     assert (status["well"], status["badly"], status["next"]) == ("FINISHED", "KILLED", "RUNNING")
+
+
+def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:
+    asked = "from textmill.publication import is_published; print(is_published())"
+    closing = "from textmill.tracking import RunLog, connect; parent = connect(); RunLog(parent, parent.parent_id).end('FINISHED')"
+    answers = []
+    for program in (asked, f"{closing}; {asked}"):
+        process = start(store, "clean", program, TEXTMILL_REBUILD="published")
+        answers.append(process.communicate(timeout=60)[0].split("\n")[0])
+    assert answers == ["False", "True"]
+
+
+def test_the_store_knows_since_when_it_was_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
+    assert not was_opened_since(0.0)
+    before = time.time() - 0.1  # a file system's clock may be a little behind
+    start(tmp_path, "clean").communicate(timeout=60)
+    assert was_opened_since(before) and not was_opened_since(time.time() + 1)
 
 
 def test_a_server_that_refuses_costs_one_line_and_no_time(tmp_path: Path) -> None:

@@ -51,6 +51,18 @@ def test_in_bfloat16_the_projected_loss_is_that_of_the_rounded_logits() -> None:
     torch.testing.assert_close(loss, label_smoothed_nll(torch.addmm(bias, states, weight.t()), targets, 0.1))
 
 
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 24])
+def test_a_validation_in_pieces_is_the_cross_entropy_of_all_logits(
+    monkeypatch: pytest.MonkeyPatch, model: Seq2SeqModel, corpus: EncodedCorpus, chunk_bytes: int
+) -> None:
+    monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
+    batch = make_batch(corpus, range(30))
+    got = Objective(model.eval(), 0.1, 0.0)(batch, 2.0)
+    logits = model.logits(model(batch.source, batch.target_input)[batch.target_output != PAD])
+    wanted = F.cross_entropy(logits, batch.targets(), reduction="sum").double() / 2
+    torch.testing.assert_close(got, wanted, atol=1e-6, rtol=1e-6)
+
+
 def test_without_dropout_the_two_passes_of_r_drop_agree_and_the_loss_is_the_plain_one(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     batch = make_batch(corpus, range(12))
     plain, twice = (Objective(model, 0.1, weight)(batch, 10.0) for weight in (0.0, 5.0))

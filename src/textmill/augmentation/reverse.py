@@ -24,6 +24,7 @@ from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.loop import OnMetrics, Trainer, TrainingResult
+from textmill.training.starting import start
 
 
 class ReverseShape(NamedTuple):
@@ -59,6 +60,7 @@ def train_reverse(
     swapped = pairs.assign(source=pairs["target"], target=pairs["source"])
     corpus, _ = encode_corpus(swapped, tokenizer, shape.encode)
     network = build_model(Shape.of(shape.model, corpus.vocabulary_size))
+    start(network, corpus, np.arange(len(corpus)), shape.model, back_translate.train, seed)
     trainer = Trainer(
         network,
         corpus,

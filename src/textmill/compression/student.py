@@ -19,6 +19,7 @@ from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.loop import OnMetrics, Trainer, TrainingResult
+from textmill.training.starting import start
 
 
 def copy_teacher(student: Seq2SeqModel, teacher: Seq2SeqModel) -> None:
@@ -73,6 +74,8 @@ def distill_student(
     student = build_model(Shape.of(student_settings(model, distill), corpus.vocabulary_size))
     if distill.start_from == "teacher":
         copy_teacher(student, teachers[0])
+    else:
+        start(student, pairs, np.arange(len(pairs)), model, distill.train, seed)
     trainer = Trainer(
         student,
         pairs,

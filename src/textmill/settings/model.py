@@ -16,8 +16,8 @@ class ModelSettings:
         or `lstm` (Luong et al. 2015), which can be neither pruned nor exported and takes of the following width, the numbers of layers,
         tied_embeddings, embeddings and dropout alone.
     width: of the residual stream. heads: of every attention; must divide width.
-    key_value_heads: heads of keys and values, each shared by heads / key_value_heads queries (Ainslie et al. 2023); = heads is plain
-        attention, 1 shares one.
+    key_value_heads: heads of keys and values, each shared by heads / key_value_heads queries (Ainslie et al. 2023); 0: as many as heads,
+        which is plain attention; 1: all share one.
     feed_forward: inner width. encoder_layers: not of a decoder_only model. decoder_layers: its only ones.
     norm: `layer_norm` (Ba et al. 2016) or `rms_norm` (Zhang & Sennrich 2019).
     norm_position: `pre` (Xiong et al. 2020: norm(x) goes into the sublayer) or `post` (the paper's norm(x + sublayer(x))).
@@ -49,14 +49,20 @@ class ModelSettings:
     attention_dropout: float
 
     def __post_init__(self) -> None:
-        for name in ("width", "heads", "key_value_heads", "feed_forward", "encoder_layers", "decoder_layers"):
+        for name in ("width", "heads", "feed_forward", "encoder_layers", "decoder_layers"):
             require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
         require(self.width % 2 == 0, "width: must be even (sinusoidal positions; an LSTM that reads both ways).")
         require(self.width % self.heads == 0, f"heads: {self.heads} does not divide width {self.width}.")
-        require(self.heads % self.key_value_heads == 0, f"key_value_heads: {self.key_value_heads} does not divide heads {self.heads}.")
+        require(self.key_value_heads >= 0, "key_value_heads: must be 0 or more.")
+        require(self.heads % self.shared_heads == 0, f"key_value_heads: {self.key_value_heads} does not divide heads {self.heads}.")
         head_width = self.width // self.heads
         require(self.positions != "rotary" or head_width % 2 == 0, f"positions: rotary needs an even width / heads, not {head_width}.")
         require(self.max_positions >= 0, "max_positions: must be 0 or more.")
         require(self.positions != "learned" or self.max_positions >= 1, "max_positions: must be 1 or more with learned positions.")
         for name in ("dropout", "attention_dropout"):
             require(0 <= getattr(self, name) < 1, f"{name}: must be at least 0 and below 1.")
+
+    @property
+    def shared_heads(self) -> int:
+        """Heads of keys and values, counted."""
+        return self.key_value_heads or self.heads

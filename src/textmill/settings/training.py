@@ -22,8 +22,8 @@ class TrainSettings:
     label_smoothing: Szegedy et al. 2016. gradient_clip: largest norm of all gradients; 0 does not clip.
     average_checkpoints: the weights at this many of the last validations are averaged (Vaswani et al. 2017, section 6.1);
         1 takes the best validation alone.
-    precision: float32; bfloat16, which computes in bfloat16 and trains float32 copies of the weights; or auto: bfloat16 where
-        the GPU or the CPU has instructions for it, float32 elsewhere, where it would be slower.
+    precision: float32; bfloat16, which computes in bfloat16 and trains float32 copies of the weights; or auto: bfloat16 on a GPU
+        and on a CPU with AMX or AMD's AVX512-BF16, float32 elsewhere, where it is faster.
     device: cpu, cuda, or auto. num_threads: of the CPU; fixed, because sums depend on it.
     ema_decay: of an exponential moving average of the weights, which is then validated and kept in their place; 0: none.
     accumulate: batches whose gradients are added up for one step.

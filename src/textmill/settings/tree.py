@@ -58,7 +58,7 @@ def _check_together(params: Mapping[str, Any]) -> None:
             raise UserError(f"params.yaml: {section}.{key}.init_from is for the models of the folds (train.init_from). Take it out.")
     if model["architecture"] == "lstm":
         return
-    heads, group = model["heads"], model["heads"] // model["key_value_heads"]
+    heads, group = model["heads"], model["heads"] // (model["key_value_heads"] or model["heads"])
     for stack in ("decoder",) if model["architecture"] == "decoder_only" else ("encoder", "decoder"):
         wanted = params["prune"][f"{stack}_heads"]
         if wanted > heads:

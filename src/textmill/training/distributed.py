@@ -2,19 +2,17 @@
 
 All ranks compute the same list of batches and take every R-th row of each, so that a step is the step that one process would
 make. Li et al. 2020 (PyTorch Distributed) for data parallel, Rajbhandari et al. 2020 (ZeRO, stage 3) for sharded.
+What sharding needs of torch is imported where it is used: it takes most of a second, and few trainings are sharded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
-from torch.distributed.tensor import DTensor, distribute_tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from textmill.errors import UserError
@@ -46,6 +44,9 @@ class Processes:
         """
         if self.parallel != "sharded":
             return
+        from torch.distributed.device_mesh import init_device_mesh
+        from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard, register_fsdp_forward_method
+
         policy = MixedPrecisionPolicy(torch.bfloat16 if computes_in_bfloat16 else None, torch.float32)
         mesh = init_device_mesh(
             objective.model.output_projection()[1].device.type, (self.size,)
@@ -71,8 +72,8 @@ class Processes:
     @contextmanager
     def reducing(self, module: nn.Module, is_reduced: bool) -> Iterator[None]:
         """Within the body, a backward pass through `module` reduces gradients over the processes, or only adds them up here."""
-        if isinstance(module, FSDPModule):
-            module.set_requires_gradient_sync(is_reduced)
+        if self.parallel == "sharded":
+            cast(Any, module).set_requires_gradient_sync(is_reduced)  # fully_shard has made it an FSDPModule
             yield
         elif isinstance(module, DistributedDataParallel) and not is_reduced:
             with module.no_sync():
@@ -113,14 +114,22 @@ class Processes:
 
 def whole(tensor: Tensor) -> Tensor:
     """A sharded tensor put together, any other as it is. All processes have to call it, in the same order."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    return cast(Any, tensor).full_tensor() if _is_sharded(tensor) else tensor
 
 
 def like(tensor: Tensor, model: Tensor) -> Tensor:
     """A whole tensor, the same in all processes, cut as `model` is; the inverse of `whole`."""
-    if not isinstance(model, DTensor):
+    if not _is_sharded(model):
         return tensor
-    return distribute_tensor(tensor.to(model.device), model.device_mesh, model.placements, src_data_rank=None)
+    from torch.distributed.tensor import distribute_tensor
+
+    sharded = cast(Any, model)
+    return distribute_tensor(tensor.to(model.device), sharded.device_mesh, sharded.placements, src_data_rank=None)
+
+
+def _is_sharded(tensor: Tensor) -> bool:
+    """Is it a DTensor? Asked without importing that class, which takes a stage that has none half a second."""
+    return hasattr(tensor, "full_tensor")
 
 
 def whole_weights(named: Iterable[tuple[str, Any]]) -> dict[str, Tensor]:

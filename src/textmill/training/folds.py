@@ -10,10 +10,8 @@ from torch import distributed
 from textmill.errors import UserError
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
-from textmill.model.initialization import load_initial_weights, start_embeddings
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
-from textmill.model.word2vec import word2vec_embeddings
 from textmill.settings.model import ModelSettings
 from textmill.settings.training import TrainSettings
 from textmill.tokens.shards import EncodedCorpus
@@ -21,6 +19,7 @@ from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.launching import Job, train_in_processes
 from textmill.training.loop import OnMetrics, OutputScore, Trainer, TrainingResult
+from textmill.training.starting import start
 
 
 def train_fold(
@@ -48,7 +47,7 @@ def train_fold(
         return train_in_processes(job, corpus, tokenizer, description, on_metrics, profile_folder)
     device = prepare_device(train.device, train.num_threads, seed + fold)
     network = build_model(Shape.of(model, corpus.vocabulary_size))
-    _start(network, corpus, np.flatnonzero(~left_out), model, train, seed + fold)
+    start(network, corpus, np.flatnonzero(~left_out), model, train, seed + fold)
     trainer = Trainer(
         network,
         corpus,
@@ -65,12 +64,3 @@ def train_fold(
         profile_folder=profile_folder,
     )
     return network, trainer.run()
-
-
-def _start(network: Seq2SeqModel, corpus: EncodedCorpus, rows: np.ndarray, model: ModelSettings, train: TrainSettings, seed: int) -> None:
-    """Put what the settings say in place of random weights. rows: the training pairs."""
-    if model.embeddings == "word2vec":
-        texts = (text(int(row)) for text in (corpus.source, corpus.target) for row in rows)
-        start_embeddings(network, word2vec_embeddings(texts, corpus.vocabulary_size, model.width, seed))
-    if train.init_from:
-        print(load_initial_weights(network, Path(train.init_from), train.init_sha256), flush=True)

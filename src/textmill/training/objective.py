@@ -39,32 +39,48 @@ def projected_nll(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor,
 class _ProjectedNll(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, denominator: float) -> Tensor:
-        vocabulary = weight.shape[0]
-        rows = max(_CHUNK_BYTES[states.device.type] // (4 * vocabulary), 16)
+        uniform = epsilon / weight.shape[0]
         states_gradient = torch.empty_like(states)
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
         bias_gradient = torch.zeros_like(bias, dtype=torch.float32)
         total = torch.zeros((), device=states.device)
-        for start in range(0, len(states), rows):
-            chunk, wanted = states[start : start + rows], targets[start : start + rows, None]
-            logits = torch.addmm(bias, chunk, weight.t()).float()  # (rows, V)
-            log_normalizer = logits.logsumexp(1, keepdim=True)
-            total += log_normalizer.sum() - (1 - epsilon) * logits.gather(1, wanted).sum() - epsilon / vocabulary * logits.sum()
-            # In place from here: d loss / d logits = softmax - smoothed target.
-            gradient = logits.sub_(log_normalizer).exp_().sub_(epsilon / vocabulary)
-            gradient.scatter_add_(1, wanted, torch.full_like(wanted, epsilon - 1, dtype=gradient.dtype)).div_(denominator)
+        # d loss / d logits = softmax - (1 - epsilon) at the target - uniform, whose last term is the same everywhere: it is left to the end.
+        shift = weight.sum(0, dtype=torch.float32).mul_(-uniform).to(states.dtype)  # (D,)
+        parts = _chunks(states, weight)
+        # Room for one chunk, written again and again: new memory would be slower by far on a CPU.
+        room = states.new_empty(parts[0].stop, len(weight)), states.new_empty(parts[0].stop, len(weight), dtype=torch.float32)
+        for part in parts:
+            chunk, wanted = states[part], targets[part, None]
+            logits, log_probabilities = (each[: len(chunk)] for each in room)
+            torch.addmm(bias, chunk, weight.t(), out=logits)  # (rows, V)
+            torch.log_softmax(logits, 1, dtype=torch.float32, out=log_probabilities)
+            total -= (1 - epsilon) * log_probabilities.gather(1, wanted).sum() + uniform * log_probabilities.sum()
+            gradient = log_probabilities.exp_()
+            gradient.scatter_add_(1, wanted, torch.full_like(wanted, epsilon - 1, dtype=gradient.dtype))
             bias_gradient += gradient.sum(0)
             low = gradient.to(states.dtype)
-            torch.mm(low, weight, out=states_gradient[start : start + rows])
-            weight_gradient += low.t() @ chunk
-        ctx.save_for_backward(states_gradient, weight_gradient.to(weight.dtype), bias_gradient.to(bias.dtype))
+            torch.addmm(shift, low, weight, out=states_gradient[part])
+            if low.dtype == torch.float32:
+                weight_gradient.addmm_(low.t(), chunk)
+            else:
+                weight_gradient += low.t() @ chunk
+        weight_gradient -= states.sum(0, dtype=torch.float32).mul_(uniform)
+        bias_gradient -= uniform * len(states)
+        ctx.save_for_backward(states_gradient, weight_gradient, bias_gradient)
+        ctx.denominator, ctx.dtype = denominator, weight.dtype
         return total / denominator
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        states_gradient, weight_gradient, bias_gradient = ctx.saved_tensors
-        factor = outer[0]
-        return states_gradient * factor, weight_gradient * factor, bias_gradient * factor, None, None, None
+        factor = outer[0] / ctx.denominator
+        states_gradient, weight_gradient, bias_gradient = (gradient.mul_(factor) for gradient in ctx.saved_tensors)
+        return states_gradient, weight_gradient.to(ctx.dtype), bias_gradient.to(ctx.dtype), None, None, None
+
+
+def _chunks(states: Tensor, weight: Tensor) -> list[slice]:
+    """Of the rows of `states`, as many at a time as have _CHUNK_BYTES of logits."""
+    rows = min(max(_CHUNK_BYTES[states.device.type] // (4 * len(weight)), 16), len(states))
+    return [slice(start, start + rows) for start in range(0, len(states), rows)]
 
 
 class Objective(nn.Module):
@@ -85,10 +101,12 @@ class Objective(nn.Module):
         """
         targets = batch.targets()
         if not self.model.training:
-            scores = self.model.logits(batch.real_positions(self.model(batch.source, batch.target_input)))  # (N, V)
-            return -token_log_probabilities(scores, targets).double().sum() / denominator
-        if not self.r_drop:
             states = batch.real_positions(self.model(batch.source, batch.target_input))  # (N, D): nothing is computed for padding
+            parts = _chunks(states, self.model.output_projection()[0])
+            scores = [token_log_probabilities(self.model.logits(states[part]), targets[part]) for part in parts]
+            return -torch.cat(scores).double().sum() / denominator
+        if not self.r_drop:
+            states = batch.real_positions(self.model(batch.source, batch.target_input))
             return projected_nll(states, *self.model.output_projection(), targets, self.label_smoothing, denominator)
         states = self.model(torch.cat((batch.source, batch.source)), torch.cat((batch.target_input, batch.target_input)))  # (2B, T, D)
         logits = [self.model.logits(batch.real_positions(half)).float() for half in states.chunk(2)]  # (N, V) twice
