@@ -67,8 +67,8 @@ def activation_bytes(shape: TrainingShape, batch: Batch, precision: str) -> int:
 def megabytes_by_hand(shape: TrainingShape, batches: list[Batch], precision: str) -> dict[str, float]:
     """Of ours on a CPU, at the largest batch.
 
-    parameters: in bfloat16 also float32 ones that are trained. optimizer: Adam's two moments. loss: a chunk of logits and the
-    projection's gradient, float32. dropout_pool: 2^23 masks. Not in it: torch's own working memory, and what malloc keeps.
+    parameters: in bfloat16 also float32 ones that are trained. optimizer: Adam's two moments. loss: a chunk of logits, one of
+    probabilities, and the projection's gradient, float32. dropout_pool: 2^23 masks. Not in it: torch's own working memory, and what malloc keeps.
     """
     parameters, size = parameters_of(shape), 4 if precision == "float32" else 2
     parts = {
@@ -76,7 +76,7 @@ def megabytes_by_hand(shape: TrainingShape, batches: list[Batch], precision: str
         "gradients": 4 * parameters,
         "optimizer": 8 * parameters,
         "activations": max(activation_bytes(shape, batch, precision) for batch in batches),
-        "loss": 2**24 + 4 * shape.vocabulary_size * shape.model.width,
+        "loss": 2 * 2**24 + 4 * shape.vocabulary_size * shape.model.width,
         "dropout_pool": size * 2**23,
     }
     return {name: round(value / 1e6, 1) for name, value in (parts | {"sum": sum(parts.values())}).items()}

@@ -64,8 +64,8 @@ class Stopwatch:
             self.seconds, self.cpu_seconds = time.perf_counter() - self.started, time.process_time() - self.cpu_started
 
 
-def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: Stopwatch, threads: int) -> tuple[nn.Module, float]:
-    """The model, and the loss of the last step."""
+def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: Stopwatch, threads: int) -> tuple[nn.Module, float, float]:
+    """The model, the loss of the last step, and the share of the time that making batches took."""
     device = prepare_device(stopwatch.device.type, threads, SEED)
     corpus, wanted = read_corpus(folder), read_batches(folder)[1]
     steps = stopwatch.last + STEPS_BEHIND
@@ -89,6 +89,7 @@ def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: St
         num_threads=threads,
     )
     seen: list[np.ndarray] = []
+    shares: list[float] = []
 
     def on_rows(rows: np.ndarray) -> None:
         assert np.array_equal(rows, wanted[len(seen)]), "training makes other batches than the other systems get"
@@ -96,10 +97,20 @@ def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: St
         seen.append(rows)
 
     model = build_model(Shape.of(shape.model, shape.vocabulary_size))
-    trainer = Trainer(model, corpus, np.arange(len(corpus)), None, settings, SEED, device, on_rows=on_rows)
+    trainer = Trainer(
+        model,
+        corpus,
+        np.arange(len(corpus)),
+        None,
+        settings,
+        SEED,
+        device,
+        on_metrics=lambda numbers, _: shares.append(numbers["loading_share"]),
+        on_rows=on_rows,
+    )
     if device.type == "cuda":
         trainer.model.compile(dynamic=True)
-    return trainer.model, trainer.run().history[-1].train_loss
+    return trainer.model, trainer.run().history[-1].train_loss, shares[0]
 
 
 def train_peer(model: nn.Module, step: Step, batches: list[Batch], stopwatch: Stopwatch) -> tuple[nn.Module, float]:
@@ -236,8 +247,9 @@ def measured(system: str, shape: TrainingShape, folder: Path, device: torch.devi
     if maker == "marian":
         import transformers.trainer_pt_utils  # noqa: F401 (so that the memory of its code does not count as the model's)
     resident = psutil.Process().memory_info().rss
+    loading = None
     if maker == "ours":
-        model, loss = train_ours(shape, folder, precision, stopwatch, threads)
+        model, loss, loading = train_ours(shape, folder, precision, stopwatch, threads)
     elif maker == "marian":
         model, loss = train_peer(*marian(shape, precision, device), batches, stopwatch)
     else:
@@ -254,6 +266,8 @@ def measured(system: str, shape: TrainingShape, folder: Path, device: torch.devi
         "last_loss": round(loss, 4),
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),  # MarianMT holds its position tables as others
     }
+    if loading is not None:
+        result["loading_share"] = round(loading, 4)
     if device.type == "cuda":
         possible = peak_flops_per_second(precision)
         reached = sum(flops_of_a_step(shape, batch) for batch in timed) / stopwatch.seconds

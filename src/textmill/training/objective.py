@@ -61,7 +61,7 @@ class _ProjectedNll(torch.autograd.Function):
             low = gradient.to(states.dtype)
             torch.addmm(shift, low, weight, out=states_gradient[part])
             if low.dtype == torch.float32:
-                weight_gradient.addmm_(low.t(), chunk)
+                torch.addmm(weight_gradient, low.t(), chunk, out=weight_gradient)
             else:
                 weight_gradient += low.t() @ chunk
         weight_gradient -= states.sum(0, dtype=torch.float32).mul_(uniform)
