@@ -48,7 +48,8 @@ class _ProjectedNll(torch.autograd.Function):
         shift = weight.sum(0, dtype=torch.float32).mul_(-uniform).to(states.dtype)  # (D,)
         parts = _chunks(states, weight)
         # Room for one chunk, written again and again: new memory would be slower by far on a CPU.
-        room = states.new_empty(parts[0].stop, len(weight)), states.new_empty(parts[0].stop, len(weight), dtype=torch.float32)
+        rows = parts[0].stop if parts else 0  # of several processes, one may have no token of a small batch
+        room = states.new_empty(rows, len(weight)), states.new_empty(rows, len(weight), dtype=torch.float32)
         for part in parts:
             chunk, wanted = states[part], targets[part, None]
             logits, log_probabilities = (each[: len(chunk)] for each in room)
@@ -79,8 +80,8 @@ class _ProjectedNll(torch.autograd.Function):
 
 def _chunks(states: Tensor, weight: Tensor) -> list[slice]:
     """Of the rows of `states`, as many at a time as have _CHUNK_BYTES of logits."""
-    rows = min(max(_CHUNK_BYTES[states.device.type] // (4 * len(weight)), 16), len(states))
-    return [slice(start, start + rows) for start in range(0, len(states), rows)]
+    rows = max(_CHUNK_BYTES[states.device.type] // (4 * len(weight)), 16)
+    return [slice(start, min(start + rows, len(states))) for start in range(0, len(states), rows)]
 
 
 class Objective(nn.Module):
@@ -102,9 +103,10 @@ class Objective(nn.Module):
         targets = batch.targets()
         if not self.model.training:
             states = batch.real_positions(self.model(batch.source, batch.target_input))  # (N, D): nothing is computed for padding
-            parts = _chunks(states, self.model.output_projection()[0])
-            scores = [token_log_probabilities(self.model.logits(states[part]), targets[part]) for part in parts]
-            return -torch.cat(scores).double().sum() / denominator
+            total = torch.zeros((), dtype=torch.float64, device=states.device)
+            for part in _chunks(states, self.model.output_projection()[0]):
+                total -= token_log_probabilities(self.model.logits(states[part]), targets[part]).double().sum()
+            return total / denominator
         if not self.r_drop:
             states = batch.real_positions(self.model(batch.source, batch.target_input))
             return projected_nll(states, *self.model.output_projection(), targets, self.label_smoothing, denominator)
