@@ -134,7 +134,8 @@ def test_a_batch_that_does_not_fit_in_memory_is_named_with_a_budget_that_fits(
     budget, accumulate = int(found[1]), int(found[2])
     assert budget * accumulate >= settings.batch_tokens
     fitting = Run(tmp_path, "fitting", replace(settings, batch_tokens=budget, accumulate=2))
-    assert fitting.start(End("little memory", 200e6)) == 0
+    code = fitting.start(End("little memory", 200e6))
+    assert code == 0, (large.message(), fitting.message())
 
 
 def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(folder: Path) -> None:

@@ -58,14 +58,14 @@ def _is_out_of_memory(error: BaseException) -> bool:
 def _largest_that_fits(trainer: Trainer) -> int | None:
     budget = trainer.settings.batch_tokens // 2
     while budget >= _SMALLEST_BUDGET:
-        if _fits(trainer, budget):
+        if _fits(trainer, budget + budget // 4):  # memory is cut into other pieces in another run
             return budget
         budget //= 2
     return None
 
 
 def _fits(trainer: Trainer, budget: int) -> bool:
-    """Try a step on the batch of this budget with the most tokens, padding counted, and a validation.
+    """Try a step on twice the batch of this budget with the most tokens, padding counted, and a validation.
 
     The training is over, so its state may change: a step of the trainer itself knows of Adam's moments, copies and averages.
     """
@@ -75,7 +75,7 @@ def _fits(trainer: Trainer, budget: int) -> bool:
     try:
         largest = max(trainer._batches(corpus, trainer.position.epoch), key=lambda rows: len(rows) * int(longest[rows].max()))
         trainer.model.train()
-        trainer._step([make_batch(corpus, largest)])
+        trainer._step([make_batch(corpus, largest)] * 2)  # as with accumulate: the second meets the gradients of the first
         if trainer.validation_rows is not None:
             trainer.validation_loss()
     except (MemoryError, RuntimeError) as error:
