@@ -17,7 +17,6 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from machine import processor
 from training_arithmetic import megabytes_by_hand
 from training_shapes import SHAPES, TrainingShape, read_batches, write_batches
 
@@ -100,14 +100,6 @@ def ratio_to(peer: str, rounds: list[Round]) -> dict[str, float]:
         statistics.median(fastest("ours", each, unit) / fastest(peer, each, unit) for each in rounds) for unit in ("second", "cpu_second")
     )
     return {"best": round(best, 2), "median_of_rounds": round(by_wall_clock, 2), "median_by_cpu_time": round(by_cpu_time, 2)}
-
-
-def processor() -> str:
-    """The CPU's model name."""
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text(encoding="utf-8").split("\n") if information.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def show(name: str, summary: dict[str, Any]) -> None:
