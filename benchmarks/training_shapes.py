@@ -73,8 +73,10 @@ def write_batches(shape: TrainingShape, steps: int, folder: Path) -> None:
     has compiled its kernels by then. STEPS_BEHIND batches of the third follow.
     """
     corpus = _corpus(shape, steps)
-    lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
-    epochs = [token_budget_batches(*lengths, np.arange(len(corpus)), shape.batch_tokens, SEED, epoch) for epoch in range(2 + STEPS_BEHIND)]
+    epochs = [
+        token_budget_batches(*corpus.lengths(), np.arange(len(corpus)), shape.batch_tokens, SEED, epoch)
+        for epoch in range(2 + STEPS_BEHIND)
+    ]
     tensors: dict[str, Tensor] = {}
     for number, rows in enumerate(list(chain(*epochs))[: 2 * len(epochs[0]) + STEPS_BEHIND]):
         tensors[f"{number}.rows"] = torch.from_numpy(rows)

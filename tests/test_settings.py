@@ -8,6 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from textmill.errors import UserError
+from textmill.search.space import with_values
 from textmill.settings.tree import check_settings, limits
 
 PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -26,6 +27,7 @@ def test_the_default_settings_are_right() -> None:
         ("train", "max_steps", 1.5, "train.max_steps must be a whole number, not 1.5 (float)"),
         ("train", "schedule", "linear", "train.schedule is 'linear' (str), but must be one of: inverse_sqrt"),
         ("train", "warmup_steps", 10**6, "train.warmup_steps: must be below max_steps"),
+        ("train", "decay_steps", 9, "train.decay_steps: needed with schedule warmup_stable_decay"),
         ("model", "heads", 7, "model.heads: 7 does not divide width 160"),
         ("model", "key_value_heads", 3, "model.key_value_heads: 3 does not divide heads 4"),
         ("model", "key_value_heads", 2, "prune.encoder_heads is 3, but by model.key_value_heads 2 heads share a key and go together"),
@@ -63,6 +65,29 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
         check_settings(params)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"distill.train.subword_sampling": 0.5}, "distill.train.subword_sampling is for the models of the folds (train.subword_sampling)"),
+        ({"prune.heal.stop_on": "chrf"}, "prune.heal.stop_on is for the models of the folds"),
+        ({"back_translate.train.parallel": "data"}, "back_translate.train.parallel is for the models of the folds"),
+        ({"distill.train.profile": True}, "distill.train.profile is for the models of the folds"),
+        ({"train.subword_sampling": 0.5, "tokenizer.model_type": "bpe"}, "train.subword_sampling needs tokenizer.model_type unigram"),
+        ({"distill.feed_forward": 32}, "distill.feed_forward is 32 and model.feed_forward"),
+        ({"model.architecture": "lstm", "distill.decoder_layers": 7}, "distill.decoder_layers is 7 and model.decoder_layers"),
+        (
+            {"train.schedule": "warmup_stable_decay", "train.decay_steps": 10**6},
+            "train.decay_steps: with warmup_steps must be at most max_steps",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_each_other_are_named_before_anything_runs(change: dict[str, Any], message: str) -> None:
+    params = with_values(PARAMS, {"distill.start_from": "teacher", **change})
+    with pytest.raises(UserError) as error:
+        check_settings(params)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:

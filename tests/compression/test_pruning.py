@@ -25,7 +25,7 @@ from textmill.settings.training import DistillSettings, PruneSettings
 from textmill.tokens.batching import make_batch, padded
 from textmill.tokens.protection import SLOTS
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
-from textmill.tokens.special import BEGIN
+from textmill.tokens.special import BEGIN, END
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 
@@ -115,15 +115,9 @@ def test_pruning_and_healing_ends_smaller_and_better(model: Seq2SeqModel, corpus
 
 @pytest.mark.parametrize("teaching", ["out_of_fold", "ensemble"])
 def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer: Tokenizer, teaching: str) -> None:
-    torch.manual_seed(1)
-    teachers = [build_model(Shape.of(MODEL, corpus.vocabulary_size)).eval() for _ in range(3)]
-    for fold, teacher in enumerate(teachers):  # teacher of fold i always writes piece WORD + i, twice
-        with torch.no_grad():
-            teacher.tokens.output_bias.fill_(-50.0)
-            teacher.tokens.output_bias[WORD + fold] = 0.0
+    teachers = [writer(corpus, {WORD + fold}) for fold in range(3)]
     settings = DistillSettings(**{**DISTILL.__dict__, "teaching": teaching, "num_hypotheses": 1})
-    decode = type(DECODE)(beam_size=3, length_penalty=1.0, max_tokens=2, batch_size=64)
-    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
+    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     plain = [row for row in range(len(corpus)) if not _has_slot(corpus.source(row), tokenizer)]  # these teachers write no slots
     assert counts["originals"] == len(corpus) and counts["taught"] == len(plain)
     taught = range(len(corpus), len(pairs))
@@ -150,9 +144,8 @@ def test_a_source_that_no_teacher_had_left_out_is_taught_by_all(
         [corpus.source(row) for row in PLAIN], [corpus.target(row) for row in PLAIN], np.array(folds), corpus.vocabulary_size
     )
     teachers = [writer(corpus, {WORD + fold}) for fold in range(2)]
-    decode = type(DECODE)(beam_size=2, length_penalty=1.0, max_tokens=1, batch_size=64)
     settings = DistillSettings(**{**DISTILL.__dict__, "teaching": "out_of_fold", "num_hypotheses": 1})
-    pairs, counts = distilled_corpus(few, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
+    pairs, counts = distilled_corpus(few, teachers, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert counts["taught_by_all"] == taught_by_all
     for row, expected in enumerate(writers):
         assert {token - WORD for token in pairs.target(5 + row)} <= expected
@@ -163,20 +156,23 @@ def test_the_teachers_of_all_repeats_decode_together(corpus: EncodedCorpus, toke
     teachers = [
         writer(corpus, pieces) for pieces in ({WORD, WORD + 1}, {WORD + 2}, {WORD + 3}, {WORD + 1, WORD + 4})
     ]  # folds 0 and 3 agree on one alone
-    decode = type(DECODE)(beam_size=2, length_penalty=1.0, max_tokens=1, batch_size=64)
     settings = DistillSettings(**{**DISTILL.__dict__, "teaching": "out_of_fold", "num_hypotheses": 1})
-    pairs, _ = distilled_corpus(few, teachers, tokenizer, settings, decode, 1, torch.device("cpu"))
+    pairs, _ = distilled_corpus(few, teachers, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert pairs.target(1) == [WORD + 1]
 
 
 def writer(corpus: EncodedCorpus, pieces: set[int]) -> Seq2SeqModel:
-    """A model that writes nothing but these pieces."""
-    torch.manual_seed(1)
+    """A model that writes one of these pieces, all equally likely, and ends."""
     network = build_model(Shape.of(MODEL, corpus.vocabulary_size)).eval()
-    with torch.no_grad():
-        network.tokens.target.weight.mul_(0.01)  # all of them equally likely
-        network.tokens.output_bias.fill_(-50.0)
-        network.tokens.output_bias[list(pieces)] = 0.0
+
+    def decode_step(tokens: torch.Tensor, state: object) -> torch.Tensor:
+        logits = torch.full((len(tokens), corpus.vocabulary_size), -50.0)
+        for piece in pieces:
+            logits[tokens == BEGIN, piece] = 0.0
+        logits[tokens != BEGIN, END] = 0.0
+        return logits
+
+    network.decode_step = decode_step  # type: ignore[method-assign, assignment]
     return network
 
 
@@ -216,6 +212,14 @@ def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, to
     assert counts["originals"] == 0
     assert len(pairs) == counts["taught"] == len(corpus) - counts["not_taught"]
     assert np.isin(pairs.folds.numpy(), [0, 1, 2]).all()
+
+
+def test_what_decoding_cut_short_is_not_taught(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
+    settings = replace(DISTILL, original_share=0.0)
+    limit = 14  # some sources are longer, and an untrained model comes to no end now and then
+    pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, replace(DECODE, max_tokens=limit), 1, torch.device("cpu"))
+    assert 0 < counts["taught"] < len(corpus)
+    assert pairs.source_lengths().max() <= limit and pairs.target_lengths().max() < limit
 
 
 def test_an_output_that_is_far_from_the_reference_or_repeats_a_slot_is_not_taught(

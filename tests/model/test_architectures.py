@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils.rnn import pack_padded_sequence
 from toy import DECODE, MODEL
 
 from textmill.compression.importance import importance
@@ -21,6 +22,7 @@ from textmill.export.parity import compare_engines
 from textmill.model.attention import attend
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
+from textmill.model.lstm import LstmStack
 from textmill.model.shape import Shape
 from textmill.model.weights import load_model, save_model
 from textmill.settings.training import PruneSettings
@@ -200,6 +202,39 @@ def test_an_lstm_is_neither_exported_nor_pruned_and_says_what_to_do(corpus: Enco
         write_ct2(network, tokenizer.pieces, tmp_path, "int8")
     with pytest.raises(UserError, match=r"architecture lstm has neither heads.*Set model\.architecture"):
         importance(network, [make_batch(corpus, range(4))])
+
+
+def test_lstm_layers_in_a_stack_compute_what_one_lstm_of_torch_computes() -> None:
+    torch.manual_seed(1)
+    for is_bidirectional in (False, True):
+        peer = torch.nn.LSTM(6, 4, 2, batch_first=True, bidirectional=is_bidirectional)
+        stack = LstmStack(6, 4, 2, 0.0, is_bidirectional)
+        for own, theirs in zip(stack.parameters(), peer.parameters(), strict=True):
+            own.data.copy_(theirs)
+        x, directions = torch.randn(3, 5, 6), 2 if is_bidirectional else 1
+        packed = pack_padded_sequence(x, torch.tensor([2, 5, 3]), batch_first=True, enforce_sorted=False)
+        state = torch.randn(2, 3, 4), torch.randn(2, 3, 4)
+        for asked, begin in ((x, None), (packed, None), *([(x, state)] if directions == 1 else [])):
+            found, (wanted, last) = stack(asked, begin), peer(asked, begin)
+            outputs, hidden, cell = found
+            pairs = (
+                (hidden, last[0]),
+                (cell, last[1]),
+                *([(outputs, wanted)] if asked is x else zip(outputs[:1], wanted[:1], strict=True)),
+            )
+            assert all(torch.allclose(own, theirs, atol=1e-6) for own, theirs in pairs)
+
+
+def test_between_lstm_layers_and_nowhere_else_is_dropout() -> None:
+    torch.manual_seed(1)
+    x = torch.randn(2, 3, 4)
+    packed = pack_padded_sequence(x, torch.tensor([3, 2]), batch_first=True)
+    for layers, differs in ((1, False), (2, True)):
+        stack = LstmStack(4, 4, layers, 0.5, False).train()
+        for asked in (x, packed):
+            first, second = (stack(asked)[1] for _ in range(2))
+            assert torch.equal(first[0], second[0])
+            assert torch.equal(first[-1], second[-1]) != differs
 
 
 @every

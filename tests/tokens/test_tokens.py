@@ -100,7 +100,7 @@ def test_lengths_of_both_sides_are_alike_in_a_batch() -> None:
 
 
 def test_the_padding_share_is_that_of_the_batches(corpus: EncodedCorpus) -> None:
-    lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
+    lengths = corpus.lengths()
     batches = token_budget_batches(*lengths, np.arange(len(corpus)), 200, 1, 0)
     made = [make_batch(corpus, rows) for rows in batches]
     sides = [side for batch in made for side in (batch.source, batch.target_output)]
@@ -109,7 +109,7 @@ def test_the_padding_share_is_that_of_the_batches(corpus: EncodedCorpus) -> None
 
 
 def test_epochs_differ(corpus: EncodedCorpus) -> None:
-    lengths = corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
+    lengths = corpus.lengths()
     first, second = (token_budget_batches(*lengths, np.arange(len(corpus)), 200, 1, epoch) for epoch in (0, 1))
     assert [batch.tolist() for batch in first] != [batch.tolist() for batch in second]
 
@@ -137,7 +137,7 @@ def test_over_many_epochs_a_weight_is_the_mean_number_of_draws() -> None:
 
 
 def test_weights_of_one_give_exactly_the_batches_without_weights(corpus: EncodedCorpus) -> None:
-    rows, lengths = np.arange(1, len(corpus), 2), (corpus.source_lengths().numpy(), corpus.target_lengths().numpy())
+    rows, lengths = np.arange(1, len(corpus), 2), corpus.lengths()
     assert epoch_rows(rows, corpus.weight.numpy(), 1, 3) is rows
     doubled = epoch_rows(rows, np.full(len(corpus), 2.0), 1, 3)
     batches = token_budget_batches(*lengths, doubled, 200, 1, 3)

@@ -83,6 +83,16 @@ def test_a_users_mistake_ends_all_processes_with_its_line(corpus: EncodedCorpus,
     assert set(psutil.Process().children(recursive=True)) <= before
 
 
+def test_more_processes_than_gpus_are_named_before_any_starts(
+    corpus: EncodedCorpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    settings = replace(TRAIN, parallel="data", processes=2, device="auto")
+    with pytest.raises(UserError, match=r"processes is 2, but this machine has 1 GPU\(s\)"):
+        trained(corpus, settings, tmp_path)
+    assert not (tmp_path / "job").exists()
+
+
 def test_the_shares_of_a_batch_are_its_rows_and_a_rank_without_one_adds_nothing(corpus: EncodedCorpus) -> None:
     for rows, size in ((7, 2), (3, 3), (2, 4)):
         batch = make_batch(corpus, np.arange(rows))

@@ -54,6 +54,15 @@ def test_twice_the_weight_is_half_the_epochs_in_the_same_steps(corpus: EncodedCo
     assert doubled.epochs == pytest.approx(plain.epochs / 2, rel=0.1)
 
 
+def test_epochs_are_counted_in_the_batches_of_the_texts_as_they_were_cut(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    sampled = replace(TRAIN, max_steps=30, validate_every=30, subword_sampling=0.1)
+    seen: list[np.ndarray] = []
+    run = trainer(corpus, sampled, tokenizer=tokenizer, on_rows=seen.append)
+    run.run()
+    of_an_epoch = int(np.searchsorted(np.cumsum([len(rows) for rows in seen]), len(run.training_rows))) + 1
+    assert trainer(corpus, replace(sampled, max_steps=of_an_epoch), tokenizer=tokenizer).run().epochs == 1
+
+
 def test_a_checkpoint_of_other_settings_is_not_resumed_and_is_removed(corpus: EncodedCorpus, tmp_path: Path) -> None:
     first = CheckpointFile(tmp_path, "a")
     trainer(corpus, checkpoint=first).run()

@@ -32,7 +32,8 @@ def distilled_corpus(
     """The pairs that the student learns: the originals, and the same sources with the teachers' outputs.
 
     corpus: all development pairs. teachers: the model of fold i at place i; folds beyond have none.
-    A taught pair is left out if its output is empty, is further from the original target than `min_chrf`, loses or repeats a
+    A taught pair is left out if its source is longer than is decoded (only its beginning would be translated), if its output is
+    unfinished or empty, is further from the original target than `min_chrf`, loses or repeats a
     slot, or equals the original target, which is there already.
     Returns the pairs (folds and weight of the original kept) and counts; `taught_by_all` are the sources that no teacher had left out.
     """
@@ -85,7 +86,8 @@ def _taught(
         engine = TorchEngine([teachers[fold] for fold in folds], device)
         found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
         for row, candidates in zip(rows, found, strict=True):
-            hypotheses[row] = candidates
+            if len(corpus.source(row)) <= decode.max_tokens:
+                hypotheses[row] = [candidate for candidate in candidates if len(candidate.tokens) < decode.max_tokens]
     return hypotheses
 
 

@@ -27,8 +27,7 @@ def prune_and_heal(
     device = prepare_device(prune.heal.device, prune.heal.num_threads, seed)
     student = student.to(device)
     rows = np.arange(len(pairs))
-    lengths = pairs.source_lengths().numpy(), pairs.target_lengths().numpy()
-    batches = token_budget_batches(*lengths, rows, prune.heal.batch_tokens, seed, epoch=0)[: prune.importance_batches]
+    batches = token_budget_batches(*pairs.lengths(), rows, prune.heal.batch_tokens, seed, epoch=0)[: prune.importance_batches]
     importances = importance(student, [make_batch(pairs, batch).to(device) for batch in batches])
     pruned = prune_model(student, importances, prune)
     trainer = Trainer(

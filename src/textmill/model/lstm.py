@@ -5,9 +5,11 @@ Dimensions: B batch, S source length, T target length, D model width, L decoder 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from textmill.model.attention import attend
 from textmill.model.dropout import Dropout
@@ -15,6 +17,38 @@ from textmill.model.embeddings import TokenEmbeddings
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.tokens.special import PAD
+
+
+class LstmStack(nn.Module):
+    """LSTM layers with dropout between them.
+
+    Not nn.LSTM's own dropout: on a GPU its masks come of a state that no checkpoint can hold.
+    """
+
+    def __init__(self, width: int, hidden: int, num_layers: int, dropout: float, is_bidirectional: bool) -> None:
+        super().__init__()
+        inner = hidden * (1 + is_bidirectional)
+        self.layers = nn.ModuleList(
+            nn.LSTM(inner if index else width, hidden, batch_first=True, bidirectional=is_bidirectional) for index in range(num_layers)
+        )
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor | PackedSequence, state: tuple[Tensor, Tensor] | None = None) -> tuple[Any, Tensor, Tensor]:
+        """x: (B, T, width), or packed. state: hidden and cell, (L, B, hidden) each; None: zeros.
+
+        Returns outputs, as x is, and hidden and cell behind the last token, (L, B, hidden) each, (2L, B, hidden) if it reads both ways.
+        """
+        hidden, cell = [], []
+        for index, layer in enumerate(self.layers):
+            if index and isinstance(x, PackedSequence):
+                x = PackedSequence(self.dropout(x.data), x.batch_sizes, x.sorted_indices, x.unsorted_indices)
+            elif index:
+                x = self.dropout(x)
+            own = None if state is None else tuple(each[index : index + 1].contiguous() for each in state)
+            x, (last_hidden, last_cell) = layer(x, own)
+            hidden.append(last_hidden)
+            cell.append(last_cell)
+        return x, torch.cat(hidden), torch.cat(cell)
 
 
 class LstmState:
@@ -40,11 +74,10 @@ class Lstm(Seq2SeqModel):
         super().__init__()
         self.shape = shape
         layers = len(shape.encoder_feed_forward), len(shape.decoder_feed_forward)
-        between = [shape.dropout if count > 1 else 0.0 for count in layers]  # torch warns of dropout between one layer
         self.tokens = TokenEmbeddings(shape.vocabulary_size, shape.width, shape.tied_embeddings, has_source=True)
         width = shape.width
-        self.encoder = nn.LSTM(width, width // 2, layers[0], batch_first=True, bidirectional=True, dropout=between[0])
-        self.decoder = nn.LSTM(width, width, layers[1], batch_first=True, dropout=between[1])
+        self.encoder = LstmStack(width, width // 2, layers[0], shape.dropout, is_bidirectional=True)
+        self.decoder = LstmStack(width, width, layers[1], shape.dropout, is_bidirectional=False)
         self.start = nn.Linear(width, layers[1] * width)
         self.query = nn.Linear(width, width, bias=False)
         self.combine = nn.Linear(2 * width, width)
@@ -63,7 +96,7 @@ class Lstm(Seq2SeqModel):
         x = self.dropout(self.tokens.embed_source(source))
         # Packed, so that the way back begins at the last real token and not at padding.
         packed = pack_padded_sequence(x, mask.sum(1).clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
-        outputs, (last, _) = self.encoder(packed)
+        outputs, last, _ = self.encoder(packed)
         memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])  # (B, S, D)
         both = torch.cat((last[-2], last[-1]), dim=-1)  # (B, D): the top layer, forwards and backwards
         hidden = torch.tanh(self.start(both)).view(len(source), -1, self.shape.width).transpose(0, 1).contiguous()  # (L, B, D)
@@ -75,7 +108,7 @@ class Lstm(Seq2SeqModel):
 
     def _decode(self, target: Tensor, state: LstmState) -> Tensor:
         x = self.dropout(self.tokens.embed_target(target))  # (B, T, D)
-        hidden, (state.hidden, state.cell) = self.decoder(x, (state.hidden.contiguous(), state.cell.contiguous()))
+        hidden, state.hidden, state.cell = self.decoder(x, (state.hidden, state.cell))
         memory = state.memory[:, None]  # (B, 1, S, D)
         queries = self.query(hidden)[:, None]  # (B, 1, T, D)
         context = attend(queries, memory, memory, state.mask[:, None, None, :], is_causal=False, dropout=0.0)[:, 0]  # (B, T, D)

@@ -27,7 +27,8 @@ class TrainSettings:
     device: cpu, cuda, or auto. num_threads: of the CPU; fixed, because sums depend on it.
     ema_decay: of an exponential moving average of the weights, which is then validated and kept in their place; 0: none.
     accumulate: batches whose gradients are added up for one step.
-    r_drop: weight of the consistency of two passes (Liang et al. 2021), which take twice the time; 0: off.
+    r_drop: weight of the consistency of two passes (Liang et al. 2021), which take twice the time; 0: off. Half of the paper's alpha,
+        since the loss is a mean over the two passes and not their sum.
     token_dropout: share of source and earlier target tokens that the model reads as unknown (word dropout, Bowman et al. 2016).
     subword_sampling: alpha of subword regularization (Kudo 2018, section 3.1): each text is cut anew in every epoch, into one of
         its `subword_candidates` likeliest cuts, with their probability to the power alpha; 0: off. Needs a unigram tokenizer.
@@ -102,6 +103,8 @@ class TrainSettings:
         require(is_parallel or self.processes == 1, "processes: more than 1 needs parallel: data or sharded.")
         require(not is_parallel or self.stop_on == "loss", "stop_on: chrf works with parallel: none alone.")
         require(self.warmup_steps < self.max_steps, "warmup_steps: must be below max_steps.")
+        is_room = self.warmup_steps + self.decay_steps <= self.max_steps
+        require(is_room, "decay_steps: with warmup_steps must be at most max_steps, or the highest rate is never reached.")
 
 
 @dataclass(frozen=True)

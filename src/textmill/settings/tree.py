@@ -32,6 +32,9 @@ SECTIONS: dict[str, type] = {
     "evaluate": EvaluateSettings,
 }
 
+# Settings of a training that the folds' models alone have, with the values that leave them out.
+_OF_FOLDS: dict[str, Any] = {"init_from": "", "parallel": "none", "stop_on": "loss", "subword_sampling": 0.0, "profile": False}
+
 
 def check_settings(params: Mapping[str, Any]) -> None:
     """Raise UserError unless `params`, the whole of params.yaml, can be used: every key known, present and of its type."""
@@ -46,34 +49,52 @@ def check_settings(params: Mapping[str, Any]) -> None:
             raise UserError(f"params.yaml: section {name} is missing. Add it.")
     if not isinstance(params["seed"], int) or isinstance(params["seed"], bool) or params["seed"] < 0:
         raise UserError(f"params.yaml: seed must be a whole number of 0 or more, not {params['seed']!r}.")
-    for name, section in SECTIONS.items():
-        build(section, params[name], name)
-    _check_together(params)
+    _check_together({name: build(section, params[name], name) for name, section in SECTIONS.items()})
 
 
-def _check_together(params: Mapping[str, Any]) -> None:
-    model = params["model"]
+def _check_together(sections: Mapping[str, Any]) -> None:
+    """Raise UserError where sections, each right by itself, do not fit each other. sections: name to the section as built."""
+    model: ModelSettings = sections["model"]
     for section, key in (("distill", "train"), ("prune", "heal"), ("back_translate", "train")):
-        if params[section][key].get("init_from"):
-            raise UserError(f"params.yaml: {section}.{key}.init_from is for the models of the folds (train.init_from). Take it out.")
-    if model["architecture"] == "lstm":
+        for name, default in _OF_FOLDS.items():
+            if getattr(getattr(sections[section], key), name) != default:
+                raise UserError(f"params.yaml: {section}.{key}.{name} is for the models of the folds (train.{name}). Take it out.")
+    if sections["train"].subword_sampling and sections["tokenizer"].model_type != "unigram":
+        raise UserError("params.yaml: train.subword_sampling needs tokenizer.model_type unigram. Set it to 0, or take that tokenizer.")
+    _check_student(model, sections["distill"])
+    if model.architecture == "lstm":
         return
-    heads, group = model["heads"], model["heads"] // (model["key_value_heads"] or model["heads"])
-    for stack in ("decoder",) if model["architecture"] == "decoder_only" else ("encoder", "decoder"):
-        wanted = params["prune"][f"{stack}_heads"]
-        if wanted > heads:
-            raise UserError(f"params.yaml: prune.{stack}_heads is {wanted}, but model.heads is {heads}. Lower it.")
+    group = model.heads // model.shared_heads
+    for stack in ("decoder",) if model.architecture == "decoder_only" else ("encoder", "decoder"):
+        wanted = getattr(sections["prune"], f"{stack}_heads")
+        if wanted > model.heads:
+            raise UserError(f"params.yaml: prune.{stack}_heads is {wanted}, but model.heads is {model.heads}. Lower it.")
         if wanted % group != 0:
             raise UserError(
                 f"params.yaml: prune.{stack}_heads is {wanted}, but by model.key_value_heads {group} heads share a key and go together."
                 f" Make it a multiple of {group}."
             )
-    needed = _positions_needed(model["architecture"], params["encode"]["max_tokens"], params["decode"]["max_tokens"])
-    if model["positions"] == "learned" and model["max_positions"] < needed:
+    needed = _positions_needed(model.architecture, sections["encode"].max_tokens, sections["decode"].max_tokens)
+    if model.positions == "learned" and model.max_positions < needed:
         raise UserError(
-            f"params.yaml: model.max_positions is {model['max_positions']}, but encode.max_tokens and decode.max_tokens let texts"
+            f"params.yaml: model.max_positions is {model.max_positions}, but encode.max_tokens and decode.max_tokens let texts"
             f" reach {needed} positions. Raise it to {needed}, or lower them."
         )
+
+
+def _check_student(model: ModelSettings, distill: DistillSettings) -> None:
+    """Raise UserError if a student that starts from a teacher cannot take its weights."""
+    if distill.start_from == "scratch":
+        return
+    # An LSTM has no feed-forward networks, and of its layers each needs the outputs of the one before.
+    fixed = ("encoder_layers", "decoder_layers") if model.architecture == "lstm" else ("feed_forward",)
+    for name in fixed:
+        own, theirs = getattr(distill, name), getattr(model, name)
+        if own != theirs:
+            raise UserError(
+                f"params.yaml: distill.start_from is teacher, but distill.{name} is {own} and model.{name} {theirs}."
+                " Make them equal, or start from scratch."
+            )
 
 
 def _positions_needed(architecture: str, encoded: int, decoded: int) -> int:

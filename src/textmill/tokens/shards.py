@@ -55,6 +55,10 @@ class EncodedCorpus:
         """(N,) int64."""
         return self.target_offsets.diff()
 
+    def lengths(self) -> tuple[np.ndarray, np.ndarray]:
+        """Of sources and of targets, (N,) int64 each, as batching takes them."""
+        return self.source_lengths().numpy(), self.target_lengths().numpy()
+
     def left_out(self, fold: int) -> Tensor:
         """Which pairs the model of `fold` never sees, (N,) bool."""
         return (self.folds == fold).any(dim=1)

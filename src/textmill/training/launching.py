@@ -14,6 +14,8 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import torch
+
 from textmill.errors import UserError
 from textmill.files import read_json, write_json
 from textmill.model.interface import Seq2SeqModel
@@ -109,9 +111,15 @@ def train_in_processes(
 ) -> tuple[Seq2SeqModel, TrainingResult]:
     """Start `train.processes` processes and wait; a process that dies is started again with all others, from the last checkpoint.
 
-    description: how the first process's lines about progress begin. Raises UserError if a process did, RuntimeError with the
-    end of their log if they died more often than torchrun starts them anew.
+    description: how the first process's lines about progress begin. Raises UserError if a process did or there are fewer GPUs than
+    processes, RuntimeError with the end of their log if they died more often than torchrun starts them anew.
     """
+    gpus = torch.cuda.device_count() if job.train.device != "cpu" else 0
+    if 0 < gpus < job.train.processes:
+        raise UserError(
+            f"params.yaml: {description}: processes is {job.train.processes}, but this machine has {gpus} GPU(s) and each process takes one."
+            " Lower it, or set device to cpu."
+        )
     shutil.rmtree(job.folder, ignore_errors=True)
     corpus.save(job.corpus)
     if tokenizer is not None:

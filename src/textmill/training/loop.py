@@ -75,6 +75,7 @@ class _Position:
     step: int = 0
     epoch: int = 0
     batch: int = 0  # the next one of the epoch
+    batches: int = 0  # in the epoch; 0 before the first
     validations_without_gain: int = 0
 
 
@@ -142,8 +143,8 @@ class Trainer:
             stopped_early = self._train()
         self._take_weights()
         best = self.validation_loss() if self.validation_rows is not None else None
-        epochs = self.position.epoch + self.position.batch / max(len(self._batches(self.corpus, self.position.epoch)), 1)
-        padding = padding_share(*self._lengths(self.corpus), self._batches(self.corpus, 0))
+        epochs = self.position.epoch + self.position.batch / max(self.position.batches, 1)
+        padding = padding_share(*self.corpus.lengths(), self._batches(self.corpus, 0))
         return TrainingResult(self.position.step, epochs, padding, stopped_early, best, self.history)
 
     def _train(self) -> bool:
@@ -208,13 +209,9 @@ class Trainer:
             self.average.update(self.optimizer.named_weights(), self.position.step)
         return total, count
 
-    @staticmethod
-    def _lengths(corpus: EncodedCorpus) -> tuple[np.ndarray, np.ndarray]:
-        return corpus.source_lengths().numpy(), corpus.target_lengths().numpy()
-
     def _batches(self, corpus: EncodedCorpus, epoch: int) -> list[np.ndarray]:
         rows = epoch_rows(self.training_rows, self.weights, self.seed, epoch)
-        return token_budget_batches(*self._lengths(corpus), rows, self.settings.batch_tokens, self.seed, epoch)
+        return token_budget_batches(*corpus.lengths(), rows, self.settings.batch_tokens, self.seed, epoch)
 
     def _endless_batches(self) -> Iterator[Batch]:
         """From the next batch of `position` on; a batch depends on (seed, epoch, its number) alone."""
@@ -226,6 +223,7 @@ class Trainer:
                 sampling = settings.subword_sampling, settings.subword_candidates
                 corpus = resampled(corpus, self.training_rows, self.tokenizer, *sampling, self.seed, position.epoch)
             batches = self._batches(corpus, position.epoch)
+            position.batches = len(batches)
             while position.batch < len(batches):
                 number = position.batch
                 position.batch += 1
@@ -242,7 +240,7 @@ class Trainer:
         self.model.eval()
         budget = self.settings.batch_tokens * _VALIDATION_BATCH_FACTOR
         total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        for rows in token_budget_batches(*self._lengths(self.corpus), self.validation_rows, budget, self.seed, 0):
+        for rows in token_budget_batches(*self.corpus.lengths(), self.validation_rows, budget, self.seed, 0):
             batch = make_batch(self.corpus, rows)
             total += self.objective(self.processes.share(batch).to(self.device), 1.0)
             count += len(batch.places)
@@ -343,12 +341,13 @@ class Trainer:
 
     def _resume_random_states(self, tensors: Mapping[str, Tensor]) -> None:
         rank = self.processes.rank
-        if f"random.cpu.{rank}" not in tensors:  # there were fewer processes: go on with masks of its own
-            torch.manual_seed(_seed_of(self.seed, rank, self.position.step))
-            return
-        torch.set_rng_state(tensors[f"random.cpu.{rank}"])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(tensors[f"random.cuda.{rank}"], self.device)
+        states = {kind: tensors.get(f"random.{kind}.{rank}") for kind in ("cpu", "cuda")}
+        # Of fewer processes, or of a CPU where a GPU goes on: masks of its own.
+        torch.manual_seed(_seed_of(self.seed, rank, self.position.step))
+        if states["cpu"] is not None:
+            torch.set_rng_state(states["cpu"])
+        if states["cuda"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(states["cuda"], self.device)
 
 
 def _seed_of(seed: int, rank: int, step: int) -> int:

@@ -71,7 +71,8 @@ def _fits(trainer: Trainer, budget: int) -> bool:
     """
     corpus = trainer.corpus
     trainer.settings = replace(trainer.settings, batch_tokens=budget)
-    longest = np.maximum(corpus.source_lengths().numpy(), corpus.target_lengths().numpy() + 1)
+    sources, targets = corpus.lengths()
+    longest = np.maximum(sources, targets + 1)
     try:
         largest = max(trainer._batches(corpus, trainer.position.epoch), key=lambda rows: len(rows) * int(longest[rows].max()))
         trainer.model.train()

@@ -88,7 +88,8 @@ class Objective(nn.Module):
     """The loss of a batch as one module, which engines for several devices can wrap whole.
 
     label_smoothing: epsilon of `label_smoothed_nll`. r_drop: weight of the consistency of two passes with other dropout
-    masks (Liang et al. 2021, equation 4): loss = mean of the two cross entropies + r_drop / 2 * (KL(p1 || p2) + KL(p2 || p1)).
+    masks (Liang et al. 2021, section 2.2): loss = mean of the two cross entropies + r_drop / 2 * (KL(p1 || p2) + KL(p2 || p1)).
+    The paper adds the two cross entropies up, so its alpha is 2 * r_drop, at twice the loss.
     """
 
     def __init__(self, model: Seq2SeqModel, label_smoothing: float, r_drop: float) -> None:

@@ -20,7 +20,7 @@ def computes_in_bfloat16(precision: str, device: torch.device) -> bool:
     if precision != "auto":
         return precision == "bfloat16"
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     present = torch.cpu.get_capabilities()
     is_amd = "AMD" in str(present.get("cpu_name"))
     return bool(present.get("amx_bf16") or (present.get("avx512_bf16") and is_amd))
