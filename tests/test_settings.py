@@ -7,8 +7,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from textmill.compression.distillation import student_settings
 from textmill.errors import UserError
 from textmill.search.space import with_values
+from textmill.settings.model import ModelSettings
+from textmill.settings.schema import build
+from textmill.settings.training import DistillSettings
 from textmill.settings.tree import check_settings, limits
 
 PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -76,6 +80,7 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
         ({"distill.train.profile": True}, "distill.train.profile is for the models of the folds"),
         ({"train.subword_sampling": 0.5, "tokenizer.model_type": "bpe"}, "train.subword_sampling needs tokenizer.model_type unigram"),
         ({"distill.feed_forward": 32}, "distill.feed_forward is 32 and model.feed_forward"),
+        ({"distill.decoder_layers": -1}, "distill.decoder_layers: must be 0 or more"),
         ({"model.architecture": "lstm", "distill.decoder_layers": 7}, "distill.decoder_layers is 7 and model.decoder_layers"),
         (
             {"train.schedule": "warmup_stable_decay", "train.decay_steps": 10**6},
@@ -88,6 +93,14 @@ def test_settings_that_do_not_fit_each_other_are_named_before_anything_runs(chan
     with pytest.raises(UserError) as error:
         check_settings(params)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+def test_the_feed_forward_width_of_the_models_can_be_changed_alone() -> None:
+    check_settings(with_values(PARAMS, {"model.feed_forward": 96}))
+    assert (
+        student_settings(build(ModelSettings, PARAMS["model"], "model"), build(DistillSettings, PARAMS["distill"], "distill")).feed_forward
+        == 640
+    )
 
 
 def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:

@@ -67,7 +67,8 @@ def distilled_corpus(
 
 def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSettings:
     """The student's shape: the teachers', with its own depth and feed-forward width."""
-    return replace(model, encoder_layers=distill.encoder_layers, decoder_layers=distill.decoder_layers, feed_forward=distill.feed_forward)
+    own = {name: getattr(distill, name) or getattr(model, name) for name in ("encoder_layers", "decoder_layers", "feed_forward")}
+    return replace(model, **own)
 
 
 def _taught(

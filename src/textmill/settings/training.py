@@ -119,7 +119,7 @@ class DistillSettings:
     start_from: `scratch`, or `teacher`: the weights of the first fold's model, with fewer layers evenly spaced ones
         (shrink and fine-tune, Shleifer & Rush 2020).
     original_share: 1 also trains on the original pairs once an epoch, 0 on the teachers' outputs alone.
-    encoder_layers, decoder_layers, feed_forward: the student's, all else as in `model`.
+    encoder_layers, decoder_layers, feed_forward: the student's; 0, and all else: as in `model`.
     train: how it is trained, on all development data, without a validation set, for exactly max_steps.
     """
 
@@ -139,6 +139,8 @@ class DistillSettings:
         require(1 <= self.num_hypotheses <= self.beam_size, "num_hypotheses: must be between 1 and beam_size.")
         require(0 <= self.min_chrf <= 100, "min_chrf: must be between 0 and 100.")
         require(0 <= self.original_share <= 1, "original_share: must be between 0 and 1.")
+        for name in ("encoder_layers", "decoder_layers", "feed_forward"):
+            require(getattr(self, name) >= 0, f"{name}: must be 0 or more.")
 
 
 @dataclass(frozen=True)

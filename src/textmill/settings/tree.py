@@ -90,10 +90,10 @@ def _check_student(model: ModelSettings, distill: DistillSettings) -> None:
     fixed = ("encoder_layers", "decoder_layers") if model.architecture == "lstm" else ("feed_forward",)
     for name in fixed:
         own, theirs = getattr(distill, name), getattr(model, name)
-        if own != theirs:
+        if own not in (0, theirs):
             raise UserError(
                 f"params.yaml: distill.start_from is teacher, but distill.{name} is {own} and model.{name} {theirs}."
-                " Make them equal, or start from scratch."
+                " Set it to 0 (as in model), or start from scratch."
             )
 
 
