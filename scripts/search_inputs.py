@@ -13,6 +13,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from textmill.errors import UserError
+from textmill.search.settings import SearchSettings
 from textmill.search.space import Dimension, flattened, value_at
 
 
@@ -63,10 +64,10 @@ def require_reach(inputs: SearchInputs, keys: Iterable[str], stage: str) -> None
             raise UserError(f"tune.yaml: space.{key} does not change {stage}. Name a later stage in search.stage, or take it out.")
 
 
-def study_name(stage: str, metric: str, per_text: bool, space: Mapping[str, Dimension], inputs: SearchInputs, params: Any) -> str:
+def study_name(search: SearchSettings, space: Mapping[str, Dimension], inputs: SearchInputs, params: Any) -> str:
     """A name that changes with everything that makes values of trials incomparable.
 
-    That is code, data, package versions, the space, the metric, and all params that the stage depends on and the space
+    That is code, data, package versions, the space, the metric, its direction, and all params that the stage depends on and the space
     does not change; not the number of trials, the sampler's or the pruner's settings.
     """
     fixed: dict[str, Any] = {}
@@ -75,5 +76,6 @@ def study_name(stage: str, metric: str, per_text: bool, space: Mapping[str, Dime
         fixed |= dict(flattened(value, f"{known}.")) if isinstance(value, dict | list) else {known: value}
     fixed = {key: value for key, value in fixed.items() if not any(key == each or key.startswith(f"{each}.") for each in space)}
     dimensions = {key: dimension.description() for key, dimension in space.items()}
-    content = [stage, metric, per_text, dimensions, fixed, inputs.files, inputs.commands, inputs.pins]
-    return f"{stage}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode('utf-8')).hexdigest()[:12]}"
+    asked = [search.stage, search.metric, search.direction, search.per_text]
+    content = [*asked, dimensions, fixed, inputs.files, inputs.commands, inputs.pins]
+    return f"{search.stage}-{hashlib.sha256(json.dumps(content, sort_keys=True).encode('utf-8')).hexdigest()[:12]}"

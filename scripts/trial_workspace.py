@@ -7,6 +7,7 @@ run cache, so a trial runs only what its values change, and what it has run is t
 from __future__ import annotations
 
 import fcntl
+import filecmp
 import os
 import shutil
 import subprocess
@@ -22,6 +23,7 @@ from ruamel.yaml import YAML
 
 from textmill import paths
 from textmill.files import write_text
+from textmill.tracking import tracking_uri
 
 _STAGE_LOCK = Path("dvc.lock")
 
@@ -47,8 +49,9 @@ def workspace(folder: Path, stage: str) -> Iterator[Path]:
 
 
 def set_params(place: Path, params: Any) -> None:
-    """Give the copy other params, and take away what a killed dvc may have left broken."""
+    """Give the copy other params and the weights that they start from, and take away what a killed dvc may have left broken."""
     write_params(place / "params.yaml", params)
+    _bring_initial_weights(place, params["train"].get("init_from", ""))
     (place / ".dvc/tmp/rwlock").unlink(missing_ok=True)
     (place / _STAGE_LOCK).unlink(missing_ok=True)
     if _STAGE_LOCK.is_file():
@@ -76,6 +79,7 @@ def environment(place: Path) -> Mapping[str, str]:
         "PYTHONPATH": f"{place}:{place / 'src'}",
         "DVC_NO_ANALYTICS": "1",
         "TEXTMILL_TRACKING": "off",
+        "MLFLOW_TRACKING_URI": tracking_uri(),  # for train.init_from: the copy has a store of its own, an empty one
         "TEXTMILL_SEARCH_PROCESS": str(os.getpid()),
     }
 
@@ -94,6 +98,17 @@ def _fill(place: Path) -> None:
         wheels.parent.mkdir(parents=True, exist_ok=True)
         wheels.symlink_to(paths.WHEELS.resolve())
     set_params(place, read_params(Path("params.yaml")))
+
+
+def _bring_initial_weights(place: Path, init_from: str) -> None:
+    """Copy the weights of a relative `train.init_from` that git does not track; in the copy they may be an output of a stage."""
+    weights = Path(init_from, "model.safetensors") if Path(init_from).is_dir() else Path(init_from)
+    copy = place / weights
+    if not init_from or weights.is_absolute() or not weights.is_file() or (copy.is_file() and filecmp.cmp(weights, copy, shallow=False)):
+        return
+    copy.parent.mkdir(parents=True, exist_ok=True)
+    copy.unlink(missing_ok=True)  # it may be a link into DVC's cache
+    shutil.copyfile(weights, copy)
 
 
 def _yaml() -> YAML:

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
@@ -33,7 +34,18 @@ from textmill.search.curve import Curve
 from textmill.search.process import last_words, run_watched
 from textmill.search.settings import Tune, read_tune
 from textmill.search.space import value_at, with_values
-from textmill.search.study import best_trial, claim, counted, enqueue_current, open_study, recover, try_again
+from textmill.search.study import (
+    STORAGE_ERRORS,
+    best_trial,
+    claim,
+    counted,
+    enqueue_current,
+    is_taken_away,
+    open_study,
+    reason_of,
+    recover,
+    try_again,
+)
 from textmill.settings.tree import check_settings
 
 HOME = Path(".tune")
@@ -62,20 +74,30 @@ class Search:
 
     def run(self) -> None:
         """Run trials until as many as tune.yaml says have ended or run in some process."""
-        wanted = self.tune.search.trials
-        while len(counted(self.study.get_trials(deepcopy=False))) < wanted:
-            self.study.optimize(self._trial, n_trials=1, catch=(TrialFailed,))
-            self._say_and_keep_best(self.study.get_trials(deepcopy=False))
+        while self._is_room():
+            try:
+                self.study.optimize(self._trial, n_trials=1, catch=(TrialFailed,))
+            except (ValueError, UpdateFinishedTrialError):
+                if not is_taken_away(self.study, self.last):
+                    raise
+                print(f"tune: trial {self.last} gave no sign of life for too long; its values are tried again", flush=True)
+                continue
+            self._say(self.study.get_trials(deepcopy=False))
+
+    def _is_room(self) -> bool:
+        say_recovered(self.study)
+        return len(counted(self.study.get_trials(deepcopy=False))) < self.tune.search.trials
 
     def _trial(self, trial: Trial) -> float:
-        claim(trial)
         self.last = trial.number
-        values = {key: dimension.suggest(trial, key) for key, dimension in self.tune.space.items()}
-        print(f"tune: trial {trial.number} starts with {_shown(values)}", flush=True)
-        run = tracking.trial_run(self.connection, f"trial {trial.number}", values)
-        run.tag("textmill.search", self.name)
+        run = tracking.RunLog(None)
         state, status, reason = "failed", "KILLED", "interrupted"
         try:
+            claim(trial)
+            values = {key: dimension.suggest(trial, key) for key, dimension in self.tune.space.items()}
+            print(f"tune: trial {trial.number} starts with {_shown(values)}", flush=True)
+            run = tracking.trial_run(self.connection, f"trial {trial.number}", values)
+            run.tag("textmill.search", self.name)
             value = self._value(trial, values, run)
             run.metrics({"value": value})
             state, status, reason = "complete", "FINISHED", ""
@@ -92,9 +114,10 @@ class Search:
         finally:
             if reason:
                 run.tag("reason", reason)
-                trial.set_user_attr("reason", reason)
             run.tag("state", state)
             run.end(status)
+            if reason:
+                trial.set_user_attr("reason", reason)
 
     def _value(self, trial: Trial, values: Mapping[str, Any], run: tracking.RunLog) -> float:
         params = with_values(self.params, values)
@@ -134,17 +157,30 @@ class Search:
         encoded = read_json(self.place / paths.ENCODE_METRICS)
         return float((encoded["target_tokens"] + encoded["pairs"]) / encoded["pairs"])
 
-    def _say_and_keep_best(self, trials: list[FrozenTrial]) -> None:
-        best = best_trial(self.study)
+    def _say(self, trials: list[FrozenTrial]) -> None:
+        best = keep_best(self.study, self.tune, self.params)
         print(f"tune: {progress_line(trials[self.last], best, trials, self.tune.search.trials)}", flush=True)
-        if best is not None:
-            heading = f"# The best of {len(counted(trials))} trials of {self.name}: trial {best.number}, {self.tune.search.metric} {best.value:.6g}\n"
-            write_params(BEST, with_values(self.params, values_of(best, self.tune)), heading)
         ended = [trial for trial in counted(trials) if trial.state.is_finished()]
         if len(ended) >= _FAILURES_THAT_END_A_SEARCH and all(trial.state == TrialState.FAIL for trial in ended):
             raise UserError(
                 f"tune: all of {len(ended)} trials have failed, the last one: {trials[self.last].user_attrs.get('reason', '?')}"
             )
+
+
+def keep_best(study: Study, tune: Tune, params: Any) -> FrozenTrial | None:
+    """The best trial, or None; what it has is written to BEST."""
+    best = best_trial(study)
+    if best is not None:
+        ended = len(counted(study.get_trials(deepcopy=False)))
+        heading = f"# The best of {ended} trials of {study.study_name}: trial {best.number}, {tune.search.metric} {best.value:.6g}\n"
+        write_params(BEST, with_values(params, values_of(best, tune)), heading)
+    return best
+
+
+def say_recovered(study: Study) -> None:
+    """Have the values of killed trials tried again, and say so."""
+    for number in recover(study):
+        print(f"tune: trial {number} was killed; its values are tried again", flush=True)
 
 
 def values_of(trial: FrozenTrial, tune: Tune) -> dict[str, Any]:
@@ -177,7 +213,7 @@ def main() -> int:
         require_reach(inputs, tune.space, search.stage)
         if search.metric_file.as_posix() not in inputs.outputs:
             raise UserError(f"tune.yaml: search.metric names {search.metric_file}, which is no output of {search.stage}.")
-        name = study_name(search.stage, search.metric, search.per_text, tune.space, inputs, params)
+        name = study_name(search, tune.space, inputs, params)
         HOME.mkdir(exist_ok=True)
         study = open_study(name, search, os.environ.get("TUNE_STORAGE") or f"sqlite:///{HOME.resolve() / 'studies.db'}")
         _tell_where_it_starts(study, tune, params, name)
@@ -185,19 +221,21 @@ def main() -> int:
         parent = tracking.search_run(connection)
         with workspace(HOME / name, search.stage) as place:
             Search(tune, name, study, params, place, connection).run()
-        _end(study, tune, parent)
+        _end(study, tune, params, parent)
         return 0
     except UserError as error:
         print(error, file=sys.stderr)
         return 2
+    except STORAGE_ERRORS as error:
+        print(f"tune: the storage has failed ({reason_of(error)}). What has ended is kept; `make tune` goes on.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("tune: stopped. `make tune` goes on.", file=sys.stderr)
         return 130
 
 
 def _tell_where_it_starts(study: Study, tune: Tune, params: Any, name: str) -> None:
-    for number in recover(study):
-        print(f"tune: trial {number} was killed; its values are tried again", flush=True)
+    say_recovered(study)
     if not study.get_trials(deepcopy=False):
         current = {key: value_at(params, key) for key in tune.space}
         if not enqueue_current(study, tune.space, current):
@@ -206,12 +244,13 @@ def _tell_where_it_starts(study: Study, tune: Tune, params: Any, name: str) -> N
     print(f"tune: study {name}: {done} of {tune.search.trials} trials have ended; {len(tune.space)} keys", flush=True)
 
 
-def _end(study: Study, tune: Tune, parent: tracking.RunLog) -> None:
+def _end(study: Study, tune: Tune, params: Any, parent: tracking.RunLog) -> None:
     running = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
     if running:
         print(f"tune: nothing is left to start; trials of other processes still run ({running}). The last of them says which is best.")
         return
-    best = best_trial(study)
+    parent.end_children("KILLED", {"state": "failed"})  # of machines that are gone
+    best = keep_best(study, tune, params)
     if best is None:
         raise UserError("tune: no trial has run to its end, so there is no best one.")
     found = values_of(best, tune)
@@ -238,6 +277,8 @@ def _hydra(value: Any) -> str:
     if isinstance(value, str):  # quoted, since a bare word may mean something else to Hydra
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
+    if isinstance(value, Mapping):
+        return f"{{{','.join(f'{key}:{_hydra(entry)}' for key, entry in value.items())}}}"
     return repr(value)
 
 

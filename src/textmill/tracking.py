@@ -42,14 +42,15 @@ _ENVIRONMENT = {
 
 
 class Connection:
-    """An open store: MlflowClient with the ids of the experiment and of this rebuild's parent run.
+    """An open store: MlflowClient with the ids of the experiment and of the parent run of this rebuild or search.
 
     Only the client with explicit ids is used: the fluent API has a state of its own, and MLFLOW_RUN_ID in the
     environment would turn a child into that run.
     """
 
-    def __init__(self, client: Any, experiment_id: str, parent_id: str) -> None:
-        self.client, self.experiment_id, self.parent_id = client, experiment_id, parent_id
+    def __init__(self, client: Any, experiment_id: str, parent_id: str, role: str) -> None:
+        """role: of the parent run, rebuild or search."""
+        self.client, self.experiment_id, self.parent_id, self.role = client, experiment_id, parent_id, role
 
 
 class RunLog:
@@ -97,14 +98,18 @@ class RunLog:
         self.flush()
         self._try(lambda c: c.client.set_terminated(self._run_id, status))
 
+    def end_children(self, status: str, tags: Mapping[str, str]) -> None:
+        """Give the runs below this one that still are RUNNING these tags, and close them."""
+        self._try(lambda c: _end_children(c, self._run_id, status, tags))
+
     def _try(self, action: Callable[[Connection], object]) -> None:
         if self._connection is None:
             return
         try:
             action(self._connection)
         except Exception as error:
-            self._connection = None
-            _say_lost(error)
+            role, self._connection = self._connection.role, None
+            _say_lost(error, role)
 
 
 @contextmanager
@@ -244,7 +249,7 @@ def _open_child(connection: Connection | None, name: str, params: Mapping[str, A
         )
         return RunLog(connection, run.info.run_id)
     except Exception as error:
-        _say_lost(error)
+        _say_lost(error, connection.role)
         return RunLog(None)
 
 
@@ -271,7 +276,7 @@ def _connected(role: str, key: Callable[[], str]) -> Connection | None:
         with _locked_store():
             return _connect(role, key())
     except Exception as error:
-        _say_lost(error)
+        _say_lost(error, role)
         return None
 
 
@@ -282,11 +287,11 @@ def _connect(role: str, key: str) -> Connection:
     if role == "search" or not found:  # a search is gone on with: what its killed processes have left is found by the next one
         _close_orphans(client, experiment)
     if found:
-        return Connection(client, experiment, found[0].info.run_id)
+        return Connection(client, experiment, found[0].info.run_id, role)
     tags = {"textmill.role": role, f"textmill.{role}": key, "textmill.process": _this_process(), **git_state()}
     name = time.strftime(f"{role} %Y-%m-%d %H:%M:%S")
     run = client.create_run(experiment, run_name=name, tags=tags)
-    return Connection(client, experiment, run.info.run_id)
+    return Connection(client, experiment, run.info.run_id, role)
 
 
 def _experiment_id(client: Any) -> str:
@@ -316,6 +321,8 @@ def _close_orphans(client: Any, experiment: str) -> None:
             owner = run.data.tags.get("textmill.rebuild", "").partition("-")[0]
             is_alive = is_alive or (owner.isdigit() and psutil.pid_exists(int(owner)))
         if not is_alive:
+            if run.data.tags.get("textmill.role") == "trial":
+                client.set_tag(run.info.run_id, "state", "failed")
             client.set_terminated(run.info.run_id, "FINISHED" if is_rebuild and _has_finished(client, run) else "KILLED")
 
 
@@ -323,6 +330,14 @@ def _has_finished(client: Any, rebuild: Any) -> bool:
     """Did all that it started end well? `track` closes a rebuild, but does not run where no result has moved."""
     children = client.search_runs([rebuild.info.experiment_id], f"tags.`mlflow.parentRunId` = '{rebuild.info.run_id}'", max_results=1000)
     return bool(children) and all(child.info.status == "FINISHED" for child in children)
+
+
+def _end_children(connection: Connection, parent: str, status: str, tags: Mapping[str, str]) -> None:
+    wanted = f"attributes.status = 'RUNNING' and tags.`mlflow.parentRunId` = '{parent}'"
+    for child in connection.client.search_runs([connection.experiment_id], wanted, max_results=1000):
+        for name, value in tags.items():
+            connection.client.set_tag(child.info.run_id, name, value)
+        connection.client.set_terminated(child.info.run_id, status)
 
 
 def _this_process() -> str:
@@ -375,13 +390,12 @@ def _log_dataset(connection: Connection, run_id: str, path: Path, name: str, row
     connection.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
 
 
-def _say_lost(error: Exception) -> None:
+def _say_lost(error: Exception, role: str) -> None:
     address = urlparse(tracking_uri())
     shown = f"{address.scheme}://{address.hostname}:{address.port}" if address.hostname else "the MLflow store"
     reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
-    print(
-        f"tracking: {shown} failed ({reason}); going on without. Publish later with `dvc repro -f -s track`.", file=sys.stderr, flush=True
-    )
+    later = " Publish later with `dvc repro -f -s track`." if role == "rebuild" else ""
+    print(f"tracking: {shown} failed ({reason}); going on without.{later}", file=sys.stderr, flush=True)
 
 
 def _git(*arguments: str) -> str:

@@ -55,6 +55,11 @@ def test_a_search_prunes_survives_failures_goes_on_and_leaves_params_that_dvc_ta
     assert best["train"]["learning_rate"] == 0.002 and best["tokenizer"]["vocabulary_size"] == 340
     assert "  dvc exp run -S train.learning_rate=0.002 -S tokenizer.vocabulary_size=340\n" in second.stdout
 
+    (clone / ".tune/best.yaml").write_text("of another study")
+    third = run(clone, *tune)
+    assert third.returncode == 0 and "starts with" not in third.stdout, third.stdout + third.stderr
+    assert YAML(typ="safe").load((clone / ".tune/best.yaml").read_text(encoding="utf-8")) == best
+
     client = store(clone)
     runs = client.search_runs([client.get_experiment_by_name("textmill").experiment_id])
     (parent,) = (run for run in runs if run.data.tags["textmill.role"] == "search")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -18,7 +19,7 @@ from textmill.errors import UserError
 from textmill.search import process
 from textmill.search.curve import Curve
 from textmill.search.settings import SearchSettings, read_tune
-from textmill.search.study import best_trial, claim, counted, enqueue_current, open_study, recover
+from textmill.search.study import best_trial, claim, counted, enqueue_current, is_taken_away, open_study, recover
 from textmill.tensors import write_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used with Study.optimize")
@@ -67,6 +68,36 @@ def test_a_trial_whose_process_was_killed_is_tried_again_and_counts_once(tmp_pat
     again = study.ask()
     assert {key: d.suggest(again, key) for key, d in TUNE.space.items()} and again.params == study.trials[0].params
     assert len(counted(study.trials)) == 2
+
+
+def test_a_trial_of_a_machine_that_is_gone_is_tried_again(tmp_path: Path) -> None:
+    study = open_study("one", settings(), f"sqlite:///{tmp_path}/studies.db")
+    trial = study.ask()
+    trial.set_user_attr("process", "elsewhere 1 1.0")
+    for key, dimension in TUNE.space.items():
+        dimension.suggest(trial, key)
+    study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
+    assert recover(study) == [] and not is_taken_away(study, 0)
+    with sqlite3.connect(tmp_path / "studies.db") as database:
+        database.execute("UPDATE trial_heartbeats SET heartbeat = '2020-01-01 00:00:00'")
+    assert recover(study) == [0] and recover(study) == [] and is_taken_away(study, 0)
+    assert counted(study.trials) == [] and study.ask().params == {}
+
+
+def test_of_two_processes_that_find_a_killed_trial_one_tries_it_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = open_study("one", settings(), f"sqlite:///{tmp_path}/studies.db")
+    study.ask()
+    other = open_study("one", settings(), f"sqlite:///{tmp_path}/studies.db")
+
+    def gone(trial: object) -> bool:
+        monkeypatch.undo()
+        monkeypatch.setattr("textmill.search.study._is_gone", lambda trial: True)
+        assert recover(other) == [0]
+        return True
+
+    monkeypatch.setattr("textmill.search.study._is_gone", gone)
+    recover(study)
+    assert [trial.state.name for trial in study.trials] == ["FAIL", "WAITING"]
 
 
 def test_a_storage_that_does_not_answer_is_one_line_without_the_password() -> None:

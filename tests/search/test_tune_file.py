@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,8 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
+from scripts.search_inputs import SearchInputs, study_name
+from scripts.trial_workspace import set_params
 from scripts.tune import overrides
 from textmill.errors import UserError
 from textmill.search.settings import read_tune
@@ -112,10 +116,41 @@ def test_what_is_drawn_is_accepted_by_the_settings_and_comes_back_from_the_study
         (Range(0, 5, False, None, True), True, False),
         (Choices([[0], [0, 1]]), [0, 1], True),
         (Choices(["a", "b"]), "c", False),
+        (Choices([0, 1]), 1.0, True),
+        (Choices([0.0, 1.0]), 1, True),
+        (Choices([0, 1]), True, False),
     ],
 )
 def test_the_current_value_is_tried_only_if_it_is_inside(dimension: Range | Choices, value: Any, is_inside: bool) -> None:
-    assert (dimension.stored(value) is not None) is is_inside
+    stored = dimension.stored(value)
+    assert (stored is not None) is is_inside
+    if is_inside:
+        study = optuna.create_study()
+        study.enqueue_trial({"key": stored})
+        assert dimension.suggest(study.ask(), "key") == value
+
+
+def test_a_study_has_another_name_with_another_direction() -> None:
+    search, space = read_tune(Path("tune.yaml"), PARAMS).search, read_space(RATE, PARAMS, "tune.yaml")
+    inputs = SearchInputs({"src/a.py": "0"}, ["python -m stages.train"], {"train"}, {}, set())
+    names = [study_name(replace(search, **change), space, inputs, PARAMS) for change in ({}, {"trials": 99}, {"direction": "maximize"})]  # type: ignore[arg-type]
+    assert names[0] == names[1] != names[2]
+
+
+def test_a_trial_has_the_weights_that_it_starts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    place, weights = tmp_path / "place", tmp_path / "models/old/model.safetensors"
+    weights.parent.mkdir(parents=True)
+    (place / ".dvc/tmp").mkdir(parents=True)
+    for content in ("one", "two"):
+        weights.write_text(content)
+        set_params(place, with_values(PARAMS, {"train.init_from": "models/old"}))
+        assert (place / "models/old/model.safetensors").read_text() == content
+    cached = tmp_path / "cached"
+    os.link(place / "models/old/model.safetensors", cached)
+    weights.write_text("three")
+    set_params(place, with_values(PARAMS, {"train.init_from": "models/old/model.safetensors"}))
+    assert (place / "models/old/model.safetensors").read_text() == "three" and cached.read_text() == "two"
 
 
 def test_values_are_written_as_hydra_reads_them(tmp_path: Path) -> None:
@@ -126,6 +161,7 @@ def test_values_are_written_as_hydra_reads_them(tmp_path: Path) -> None:
         "export.name": "it's 1,2: {x}",
         "tokenizer.protect_spans": False,
         "collect.sources.0.format": "tsv",
+        "back_translate.sources": [{"path": "data/raw/a b.txt", "task": ""}],
     }
     path = tmp_path / "params.yaml"
     path.write_text(Path("params.yaml").read_text(encoding="utf-8"), encoding="utf-8")

@@ -73,6 +73,41 @@ def test_params_metrics_and_curves_arrive(store: Path) -> None:
     assert [(point.step, point.value) for point in history] == [(step, 1 / (step + 1)) for step in range(5)]
 
 
+SEARCH = """
+import os, signal, sys
+from textmill import tracking
+connection = tracking.connect_search("study")
+if sys.argv[1] == "trial":
+    tracking.trial_run(connection, "trial 0", {"train.steps": 3})
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[1] == "elsewhere":
+    run = tracking.trial_run(connection, "trial 1", {})
+    run.tag("textmill.process", "elsewhere 1 1.0")
+    os.kill(os.getpid(), signal.SIGKILL)
+parent = tracking.search_run(connection)
+parent.end_children("KILLED", {"state": "failed"})
+parent.end("FINISHED")
+"""
+
+
+def test_trials_of_processes_that_are_gone_are_closed_as_failed(tmp_path: Path) -> None:
+    for part in ("trial", "elsewhere", "end"):
+        run = subprocess.run(
+            [sys.executable, "-c", SEARCH, part],
+            env={**os.environ, "DVC_ROOT": str(tmp_path)},
+            cwd=tmp_path,
+            capture_output=True,
+            check=False,
+        )
+        assert run.returncode == (0 if part == "end" else -signal.SIGKILL), run.stderr
+    found = {run.info.run_name: run for run in runs(tmp_path) if run.data.tags["textmill.role"] == "trial"}
+    assert {name: (run.info.status, run.data.tags["state"]) for name, run in found.items()} == {
+        "trial 0": ("KILLED", "failed"),
+        "trial 1": ("KILLED", "failed"),
+    }
+    assert {run.info.status for run in runs(tmp_path) if run.data.tags["textmill.role"] == "search"} == {"FINISHED"}
+
+
 def test_a_failing_and_a_terminated_stage_are_closed_as_such(store: Path) -> None:
     start(store, "fails", "raise ValueError").communicate(timeout=60)
     terminated = start(

@@ -64,7 +64,8 @@ class Choices:
 
     def stored(self, value: Any) -> Any:
         """`value` as the study stores it, or None if it is none of them."""
-        return json.dumps(value) if value in self.values else None
+        same = [choice for choice in self.values if choice == value and isinstance(choice, bool) == isinstance(value, bool)]
+        return json.dumps(same[0]) if same else None  # as the choice is written: 1 for a 1.0 of params.yaml
 
     def restored(self, value: Any) -> Any:
         """The value that the study stores as `value`."""

@@ -13,11 +13,13 @@ import numpy as np
 import optuna
 import psutil
 from optuna.distributions import BaseDistribution
+from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import MedianPruner
 from optuna.samplers import BaseSampler, TPESampler
 from optuna.storages import RDBStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from textmill.errors import UserError
 from textmill.search.settings import SearchSettings
@@ -26,6 +28,7 @@ from textmill.search.space import Dimension
 _SECONDS_BETWEEN_HEARTBEATS = 20
 _SECONDS_UNTIL_STALE = 120  # also when nobody on its own machine is left to notice that a trial's process is gone
 _SECONDS_FOR_A_LOCK = 60.0  # SQLite: several processes write, one at a time
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # of a database that worked when the study was opened
 _AGAIN_OF = "again_of"  # on a trial that has the values of one that did not end by itself: the other's number
 
 
@@ -55,10 +58,14 @@ def open_study(name: str, settings: SearchSettings, storage: str) -> Study:
         )
     except Exception as error:  # of SQLAlchemy, of any driver, or ImportError for one that is not installed
         shown = re.sub(r"//[^/@]*@", "//", storage)
-        reason = re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200]
         raise UserError(
-            f"tune: the storage {shown} cannot be used ({reason}). Check TUNE_STORAGE, and that its driver is installed."
+            f"tune: the storage {shown} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
         ) from None
+
+
+def reason_of(error: Exception) -> str:
+    """What a database says, in one short line without a password."""
+    return re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def claim(trial: Trial) -> None:
@@ -72,12 +79,24 @@ def try_again(study: Study, trial: Trial | FrozenTrial) -> None:
 
 
 def recover(study: Study) -> list[int]:
-    """Mark as failed the trials whose process on this machine is gone, have their values tried again, and return their numbers."""
-    gone = [trial for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]) if _is_gone(trial)]
-    for trial in gone:
-        try_again(study, trial)
-        study.tell(trial.number, state=TrialState.FAIL)
-    return [trial.number for trial in gone]
+    """Mark as failed the trials whose process on this machine is gone, or on another gives no sign of life any more, and have
+    their values tried again. Returns their numbers.
+    """
+    before = _replaced(study.get_trials(deepcopy=False))
+    optuna.storages.fail_stale_trials(study)  # Optuna itself asks only when a trial starts
+    for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
+        if _is_gone(trial):
+            try:
+                study.tell(trial.number, state=TrialState.FAIL)
+            except (ValueError, UpdateFinishedTrialError):  # another process was faster
+                continue
+            try_again(study, trial)
+    return sorted(_replaced(study.get_trials(deepcopy=False)) - before)
+
+
+def is_taken_away(study: Study, number: int) -> bool:
+    """Has another process taken this trial for dead, and has its values tried again?"""
+    return number in _replaced(study.get_trials(deepcopy=False))
 
 
 def enqueue_current(study: Study, space: Mapping[str, Dimension], current: Mapping[str, Any]) -> bool:
@@ -91,8 +110,12 @@ def enqueue_current(study: Study, space: Mapping[str, Dimension], current: Mappi
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Trials that have ended by themselves or run now: not those that wait, or are tried again."""
-    replaced = {trial.user_attrs.get(_AGAIN_OF) for trial in trials}
+    replaced = _replaced(trials)
     return [trial for trial in trials if trial.state != TrialState.WAITING and trial.number not in replaced]
+
+
+def _replaced(trials: Sequence[FrozenTrial]) -> set[int]:
+    return {trial.user_attrs[_AGAIN_OF] for trial in trials if _AGAIN_OF in trial.user_attrs}
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
