@@ -22,7 +22,7 @@ from textmill.tracking import RunLog
 def main(baseline: str, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
     test = read_table(paths.TEST)
     log.dataset(paths.TEST, "test", len(test))
-    outputs = BASELINES[baseline](read_table(paths.DEVELOPMENT), test["source"].tolist())
+    outputs = BASELINES[baseline](read_table(paths.DEVELOPMENT), test)
     metrics, predictions = score_outputs(baseline, test, outputs, collect.target_language, evaluate.bootstrap_samples, seed)
     write_table(paths.system_predictions(baseline), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics(baseline), metrics)

@@ -8,7 +8,7 @@ import sacrebleu
 from textmill.errors import UserError
 from textmill.evaluation import baselines, metrics
 from textmill.evaluation.baselines import BASELINES
-from textmill.evaluation.metrics import METRICS, measure, resamplings
+from textmill.evaluation.metrics import METRICS, measure, resampled_sums, resamplings
 from textmill.evaluation.significance import paired_difference
 from textmill.evaluation.systems import score_outputs
 
@@ -39,7 +39,7 @@ def test_everything_that_makes_a_metric_or_baseline_is_listed() -> None:
     functions = {
         name for name, value in vars(baselines).items() if getattr(value, "__module__", "") == baselines.__name__ and callable(value)
     }
-    assert functions == set(BASELINES)
+    assert {name for name in functions if not name.startswith("_")} == set(BASELINES)
 
 
 def test_a_resampled_score_is_that_of_the_resampled_texts() -> None:
@@ -69,10 +69,40 @@ def test_paired_differences_see_a_better_system_and_no_difference_in_equal_ones(
 
 
 def test_baselines() -> None:
-    development = pd.DataFrame({"source": ["Open a file", "Close it", "Open b"], "target": ["甲", "乙", "乙"]})
-    assert BASELINES["copy"](development, ["x"]) == ["x"]
-    assert BASELINES["memory"](development, ["open file", "close"]) == ["甲", "乙"]
-    assert BASELINES["majority"](development, ["x", "y"]) == ["乙", "乙"]
+    development = pd.DataFrame({"source": ["Open a file", "Close it", "Open b"], "target": ["甲", "乙", "乙"], "task": ""})
+    test = pd.DataFrame({"source": ["open file", "close"], "task": ""})
+    assert BASELINES["copy"](development, test) == ["open file", "close"]
+    assert BASELINES["memory"](development, test) == ["甲", "乙"]
+    assert BASELINES["majority"](development, test) == ["乙", "乙"]
+
+
+def test_baselines_answer_from_their_own_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        ("The film was great", "棒", "translate"),
+        ("I liked it", "good", "feeling"),
+        ("It was so bad", "bad", "feeling"),
+        ("Hi", "棒", "translate"),
+    ]
+    development = pd.DataFrame(rows, columns=["source", "target", "task"])
+    test = pd.DataFrame({"source": ["The film was great"] * 3, "task": ["feeling", "translate", "unknown"]})
+    assert BASELINES["memory"](development, test)[1:] == ["棒", "棒"] and BASELINES["memory"](development, test)[0] in ("good", "bad")
+    assert BASELINES["majority"](development, test) == ["good", "棒", "棒"]
+    whole = BASELINES["memory"](development, pd.concat([test] * 9))
+    monkeypatch.setattr("textmill.evaluation.baselines._MOST_SIMILARITIES", 4)
+    assert BASELINES["memory"](development, pd.concat([test] * 9)) == whole
+
+
+def test_resamplings_and_their_sums_are_those_of_one_large_table() -> None:
+    weights = resamplings(40, 130, 3)
+    whole = np.random.default_rng(3).multinomial(40, np.full(40, 1 / 40), size=130)
+    statistics = np.random.default_rng(1).integers(0, 9, (40, 5)).astype(float)
+    assert np.array_equal(weights, whole) and np.array_equal(resampled_sums(weights, statistics), whole @ statistics)
+
+
+def test_bleu_cuts_texts_without_spaces_into_characters() -> None:
+    for language, output, reference in (("yue", "我哋去食飯囉", "我哋去食飯啦"), ("ja", "ファイルを開きます", "ファイルを開く")):
+        metric = METRICS["bleu"](language)
+        assert metric.score(metric.statistics([""], [output], [reference]).sum(axis=0)) > 30
 
 
 def test_a_metric_with_nothing_to_say_is_left_out_and_an_empty_test_set_is_an_error() -> None:

@@ -25,6 +25,7 @@ A, B = SLOTS[:2]
         ("JupyterLab 4.5 needs 404 or 7", f"{A} {B} needs {SLOTS[2]} or 7", ("JupyterLab", "4.5", "404")),
         ("The app_label of path.to.model", f"The {A} of {B}", ("app_label", "path.to.model")),
         ("write to me@example.org", f"write to {A}", ("me@example.org",)),
+        ("请联系me@example.org获取帮助", f"请联系{A}获取帮助", ("me@example.org",)),
         ("{{ ticket }}, {0}", f"{A}, {B}", ("{{ ticket }}", "{0}")),
         ("Save the file. Then close it; 100% sure", f"Save the file. Then close it; {A}% sure", ("100",)),
         ("Enable/disable OK", "Enable/disable OK", ()),

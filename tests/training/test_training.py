@@ -20,7 +20,7 @@ from textmill.model.shape import Shape
 from textmill.model.weights import save_model
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch
-from textmill.tokens.shards import EncodedCorpus
+from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.folds import train_fold
@@ -189,6 +189,19 @@ def test_the_chrf_of_greedy_outputs_grows_with_training(corpus: EncodedCorpus, t
     before = score(run.model.eval(), rows)
     run.run()
     assert score(run.model, rows) > before + 5
+
+
+def test_the_chrf_of_outputs_is_of_whole_sources_where_targets_are_short(
+    corpus: EncodedCorpus, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    rows = [corpus.source(row) for row in range(4)]
+    labels = encoded_corpus(rows, [[300]] * 4, np.zeros((4, 1)), corpus.vocabulary_size)
+    model = trainer(corpus).model.eval()
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda source: (seen.append(source.shape[1]), encode(source))[1])
+    greedy_chrf(labels, tokenizer)(model, np.arange(4))
+    assert max(seen) == max(map(len, rows)) > 1
 
 
 def test_a_profile_is_written_and_changes_nothing(corpus: EncodedCorpus, tmp_path: Path) -> None:

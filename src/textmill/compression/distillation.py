@@ -11,6 +11,7 @@ from sacrebleu.metrics import CHRF
 
 from textmill.decoding.search import Hypothesis
 from textmill.decoding.torch_engine import TorchEngine
+from textmill.errors import UserError
 from textmill.model.interface import Seq2SeqModel
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.model import ModelSettings
@@ -35,6 +36,7 @@ def distilled_corpus(
     A taught pair is left out if its source is longer than is decoded (only its beginning would be translated), if its output is
     unfinished or empty, is further from the original target than `min_chrf`, loses or repeats a
     slot, or equals the original target, which is there already.
+    Raises UserError if no pair is left.
     Returns the pairs (folds and weight of the original kept) and counts; `taught_by_all` are the sources that no teacher had left out.
     """
     hypotheses = _taught(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
@@ -48,6 +50,11 @@ def distilled_corpus(
     taught = [row for row, tokens in enumerate(chosen) if tokens and not (row in is_original and tokens == corpus.target(row))]
     equal = sum(tokens == corpus.target(row) for row, tokens in enumerate(chosen))
     rows = [*originals, *taught]
+    if not rows:
+        raise UserError(
+            f"distill: no output of the teachers was kept (distill.min_chrf: {distill.min_chrf:g}), and there are no originals."
+            " Lower distill.min_chrf, train the folds longer, or raise distill.original_share."
+        )
     pairs = encoded_corpus(
         [corpus.source(row) for row in rows],
         [corpus.target(row) for row in originals] + [chosen[row] for row in taught],

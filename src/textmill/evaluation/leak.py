@@ -44,7 +44,7 @@ def _score(development: pd.DataFrame, test: pd.DataFrame, is_label: bool, seed: 
     known, asked = _sample(development, _MAX_DEVELOPMENT, seed), _sample(test, _MAX_TEST, seed)
     metric = exact_match("") if is_label else chrf("")
     sources = asked["source"].tolist()
-    return metric.score(metric.statistics(sources, memory(known, sources), asked["target"].tolist()).sum(axis=0))
+    return metric.score(metric.statistics(sources, memory(known, asked), asked["target"].tolist()).sum(axis=0))
 
 
 def _sample(pairs: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:

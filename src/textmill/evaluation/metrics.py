@@ -14,6 +14,8 @@ from sacrebleu.metrics import BLEU, CHRF
 from textmill.corpus.placeholders import placeholders
 
 Texts = Sequence[str]
+_BLEU_TOKENIZERS = dict.fromkeys(("zh", "yue", "wuu"), "zh") | dict.fromkeys(("ja", "th", "lo", "km", "my"), "char")
+_RESAMPLINGS_AT_A_TIME = 50
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,11 @@ class MetricResult:
 
 
 def bleu(target_language: str) -> Metric:
-    """BLEU (Papineni et al. 2002) as sacreBLEU computes it (Post 2018), with its tokenizer for Chinese, else 13a."""
-    return _sacrebleu_metric("bleu", BLEU(tokenize="zh" if target_language == "zh" else "13a"))
+    """BLEU (Papineni et al. 2002) as sacreBLEU computes it (Post 2018).
+
+    With its tokenizer for Chinese in Chinese scripts, characters where there are no spaces either, else 13a.
+    """
+    return _sacrebleu_metric("bleu", BLEU(tokenize=_BLEU_TOKENIZERS.get(target_language, "13a")))
 
 
 def chrf(target_language: str) -> Metric:
@@ -85,16 +90,28 @@ def measure(metric: Metric, sources: Texts, hypotheses: Texts, references: Texts
     score = metric.score(statistics.sum(axis=0))
     if np.isnan(score):
         return None
-    scores = np.array([metric.score(sums) for sums in weights @ statistics])
+    scores = np.array([metric.score(sums) for sums in resampled_sums(weights, statistics)])
     low, high = np.nanquantile(scores, [0.025, 0.975])
     counted = int(statistics[:, -1].sum()) if metric.score is _share else len(statistics)
     return MetricResult(metric.name, score, float(low), float(high), metric.signature, counted)
 
 
 def resamplings(num_segments: int, samples: int, seed: int) -> np.ndarray:
-    """How often each segment is drawn in each resampling with replacement: (R, N) float64, rows summing to N."""
+    """How often each segment is drawn in each resampling with replacement: (R, N) int32, rows summing to N."""
     generator = np.random.default_rng(seed)
-    return generator.multinomial(num_segments, np.full(num_segments, 1 / num_segments), size=samples).astype(np.float64)
+    drawn = np.empty((samples, num_segments), dtype=np.int32)
+    for part in _parts(samples):  # the same draws as all at once
+        drawn[part] = generator.multinomial(num_segments, np.full(num_segments, 1 / num_segments), size=len(drawn[part]))
+    return drawn
+
+
+def resampled_sums(weights: np.ndarray, statistics: np.ndarray) -> np.ndarray:
+    """Sums of the statistics (N, C) over each resampling (R, N): (R, C) float64."""
+    return np.concatenate([weights[part].astype(np.float64) @ statistics for part in _parts(len(weights))])
+
+
+def _parts(samples: int) -> list[slice]:
+    return [slice(start, start + _RESAMPLINGS_AT_A_TIME) for start in range(0, samples, _RESAMPLINGS_AT_A_TIME)]
 
 
 def _sacrebleu_metric(name: str, metric: BLEU | CHRF) -> Metric:

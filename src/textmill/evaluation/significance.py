@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textmill.evaluation.metrics import Metric, Texts
+from textmill.evaluation.metrics import Metric, Texts, resampled_sums
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def paired_difference(metric: Metric, sources: Texts, first: Texts, second: Text
     weights: (R, N) from `resamplings`. The p-value is twice the smaller tail at zero, and at least 1 / R.
     """
     statistics = [metric.statistics(sources, hypotheses, references) for hypotheses in (first, second)]
-    scores = [np.array([metric.score(sums) for sums in weights @ each]) for each in statistics]
+    scores = [np.array([metric.score(sums) for sums in resampled_sums(weights, each)]) for each in statistics]
     differences = scores[0] - scores[1]
     low, high = np.quantile(differences, [0.025, 0.975])
     tail = min(float((differences <= 0).mean()), float((differences >= 0).mean()))

@@ -18,7 +18,8 @@ _BATCH_SIZE = 128
 
 def greedy_chrf(corpus: EncodedCorpus, tokenizer: Tokenizer) -> Callable[[Seq2SeqModel, np.ndarray], float]:
     """A function of a model and rows of `corpus` that gives the corpus chrF (Popović 2015) of greedy outputs, spans in their slots."""
-    decode = DecodeSettings(beam_size=1, length_penalty=1.0, max_tokens=max(int(corpus.target_lengths().max()), 1), batch_size=_BATCH_SIZE)
+    longest = max(1, *(int(lengths.max()) for lengths in corpus.lengths()))  # sources too, which decoding cuts at the same length
+    decode = DecodeSettings(beam_size=1, length_penalty=1.0, max_tokens=longest, batch_size=_BATCH_SIZE)
 
     def score(model: Seq2SeqModel, rows: np.ndarray) -> float:
         device = model.output_projection()[0].device

@@ -23,7 +23,7 @@ class TextToText(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
             raise ValueError(f"unknown params: {', '.join(sorted(unknown))}; known: beam_size, task")
         beam_size, task = (params or {}).get("beam_size"), (params or {}).get("task") or ""
         texts = model_input["source"].tolist() if isinstance(model_input, pd.DataFrame) else list(model_input)
-        outputs = self.translator.translate(texts, task=str(task), beam_size=int(beam_size) if beam_size else None)
+        outputs = self.translator.translate(texts, task=str(task), beam_size=None if beam_size is None else int(beam_size))
         return pd.DataFrame({"target": outputs})
 
 

@@ -23,7 +23,7 @@ _SPAN = re.compile(
     r"|</?[A-Za-z][^<>\n]*>"  # <a href="...">
     r"|(?:https?|ftp)://[A-Za-z0-9/_.~%?=&+\-#:@]*[A-Za-z0-9/_~]"
     r"|\{\{.*?\}\}|\{%.*?%\}"  # templates
-    r"|[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"
+    r"|(?<![A-Za-z0-9_.+-])[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"  # ASCII: in Chinese no space comes before it
     rf"|{PLACEHOLDER_PATTERN}"
     r"|(?<![A-Za-z0-9_.])[A-Za-z0-9]*_[A-Za-z0-9_]*[A-Za-z0-9](?![A-Za-z0-9_])"  # snake_case
     r"|(?<![A-Za-z0-9_.])[a-z_]+(?:\.[a-z_]{2,})+(?![A-Za-z0-9_])"  # dotted.name
