@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence
@@ -17,6 +18,7 @@ from textmill.compression.student import copy_teacher
 from textmill.decoding.ct2_engine import CTranslate2Engine
 from textmill.decoding.torch_engine import TorchEngine
 from textmill.errors import UserError
+from textmill.evaluation.systems import reference_loss
 from textmill.export.ct2_spec import write_ct2
 from textmill.export.parity import compare_engines
 from textmill.model.attention import attend
@@ -194,6 +196,25 @@ def test_a_part_of_a_group_of_heads_cannot_stay(corpus: EncodedCorpus) -> None:
     importances = importance(network, [make_batch(corpus, range(4))])
     with pytest.raises(UserError, match=r"prune\.encoder_heads is 3, but 2 heads share a key and go together\. Make it a multiple of 2"):
         prune_model(network, importances, PruneSettings(3, 2, 0.5, 4, 1, None))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("choice", [choice for choice in TRANSFORMERS if choice.get("positions") == "learned"], ids=named)
+def test_pairs_behind_the_table_of_positions_are_not_scored_and_are_counted(
+    choice: dict[str, Any], corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    network = built(choice | {"max_positions": 12}, corpus.vocabulary_size)
+    write_ct2(network, tokenizer.pieces, tmp_path, "float32")
+    longest = 12 if choice.get("architecture") == "decoder_only" else 24  # source, begin and target: of both together, or of each
+    for engine in (TorchEngine([network]), CTranslate2Engine(tmp_path)):
+        fits, too_long = ([300] * (longest // 2), [300] * (longest // 2 - 1)), ([300] * (longest // 2), [300] * (longest // 2))
+        assert engine.can_score(*fits) and len(engine.score([fits[0]], [fits[1]])[0]) == longest // 2
+        assert not engine.can_score(*too_long)
+        with pytest.raises((UserError, RuntimeError)):
+            engine.score([too_long[0]], [too_long[1]])
+        test = pd.DataFrame({"source": ["Open it", "Open the file and save it again " * 9], "target": ["打开", "打开"], "task": ""})
+        loss = reference_loss(engine, tokenizer, test)
+        assert loss["unscored_pairs"] == 1 and loss["loss"] > 0
+        assert reference_loss(engine, tokenizer, test[1:]) == {"unscored_pairs": 1}
 
 
 def test_an_lstm_is_neither_exported_nor_pruned_and_says_what_to_do(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:

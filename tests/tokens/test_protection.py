@@ -73,6 +73,9 @@ class Fixed:
     def score(self, sources: object, targets: object) -> list[list[float]]:
         raise AssertionError
 
+    def can_score(self, source: object, target: object) -> bool:
+        raise AssertionError
+
 
 def test_of_a_beam_the_best_that_keeps_the_slots_is_taken(tokenizer: Tokenizer) -> None:
     without, doubled, right = (tokenizer.encode(text) for text in ("打开", f"打开{A}{A}", f"打开 {A}"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import ctranslate2
 
-from textmill.decoding.search import Hypothesis
+from textmill.decoding.search import Hypothesis, has_positions
 from textmill.errors import UserError
 from textmill.settings.inference import DecodeSettings
 from textmill.tokens.special import BEGIN, END
@@ -24,9 +24,11 @@ class CTranslate2Engine:
         """num_threads: for one batch. Raises UserError if the folder does not hold a model."""
         try:
             self._pieces: list[str] = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
-            is_decoder_only = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("architecture") == "decoder_only"
+            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+            self._architecture, self._max_positions = config.get("architecture", ""), config.get("max_positions", 0)
             threads: dict[str, Any] = {"device": "cpu", "intra_threads": num_threads, "inter_threads": 1}
-            self._model: _Translator | _Generator = (_Generator if is_decoder_only else _Translator)(folder, threads)
+            kind = _Generator if self._architecture == "decoder_only" else _Translator
+            self._model: _Translator | _Generator = kind(folder, threads)
         except (OSError, RuntimeError, ValueError) as error:
             reason = str(error).split("\n")[0]
             raise UserError(f"{folder}: not an exported model ({reason}). Run `dvc repro export` or `dvc checkout`.") from None
@@ -44,6 +46,10 @@ class CTranslate2Engine:
     def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
         """See Engine."""
         return self._model.score([self._named(source) for source in sources], [self._named(target) for target in targets], self._pieces)
+
+    def can_score(self, source: Sequence[int], target: Sequence[int]) -> bool:
+        """See Engine."""
+        return has_positions(self._architecture, self._max_positions, source, target)
 
     def _named(self, ids: Sequence[int]) -> list[str]:
         return [self._pieces[index] for index in ids]

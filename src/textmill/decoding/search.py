@@ -25,3 +25,15 @@ class Engine(Protocol):
     def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
         """Natural-log probability of each target token and, at last, of the end: len(target) + 1 numbers."""
         ...
+
+    def can_score(self, source: Sequence[int], target: Sequence[int]) -> bool:
+        """Has the model positions for the whole pair?"""
+        ...
+
+
+def has_positions(architecture: str, max_positions: int, source: Sequence[int], target: Sequence[int]) -> bool:
+    """Does a table of `max_positions` rows (0: there is no table) reach the end of a pair, with the begin before the target?"""
+    if max_positions == 0 or architecture == "lstm":
+        return True
+    target_length = len(target) + 1
+    return (len(source) + target_length if architecture == "decoder_only" else max(len(source), target_length)) <= max_positions

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from textmill.decoding.beam import beam_search
-from textmill.decoding.search import Hypothesis
+from textmill.decoding.search import Hypothesis, has_positions
 from textmill.model.interface import DecodingState, Seq2SeqModel, num_parameters
 from textmill.model.probabilities import token_log_probabilities
 from textmill.model.weights import load_model
@@ -70,6 +70,10 @@ class TorchEngine:
             for row, values in zip(rows, _log_mean(each).tolist(), strict=True):
                 scores[row] = values[: len(targets[row]) + 1]
         return scores
+
+    def can_score(self, source: Sequence[int], target: Sequence[int]) -> bool:
+        """See Engine."""
+        return all(has_positions(model.shape.architecture, model.shape.max_positions, source, target) for model in self.models)
 
 
 class _EnsembleSteps:

@@ -53,11 +53,18 @@ def score_outputs(
 
 
 def reference_loss(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> dict[str, float]:
-    """Cross entropy of the references in nats per token, end symbols counted, and its exponential, the perplexity."""
-    sources, targets = tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist())
-    scores = engine.score(sources, targets)
+    """Cross entropy of the references in nats per token, end symbols counted, and its exponential, the perplexity.
+
+    Pairs that are longer than the model's table of positions are left out, and counted as `unscored_pairs` if there are any.
+    """
+    pairs = list(zip(*tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist()), strict=True))
+    fitting = [pair for pair in pairs if engine.can_score(*pair)]
+    unscored: dict[str, float] = {"unscored_pairs": len(pairs) - len(fitting)} if len(fitting) < len(pairs) else {}
+    if not fitting:
+        return unscored
+    scores = engine.score([source for source, _ in fitting], [target for _, target in fitting])
     loss = -sum(map(math.fsum, scores)) / sum(map(len, scores))
-    return {"loss": loss, "perplexity": math.exp(min(loss, 700))}
+    return {"loss": loss, "perplexity": math.exp(min(loss, 700))} | unscored
 
 
 def evaluate_engine(

@@ -24,7 +24,8 @@ QUANTIZATIONS: dict[str, str | None] = {"float32": None, "int8": "int8"}
 
 
 def write_ct2(model: Seq2SeqModel, pieces: list[str], folder: Path, quantization: str) -> None:
-    """Write model.bin, config.json and shared_vocabulary.json into `folder`; config.json names the architecture.
+    """Write model.bin, config.json and shared_vocabulary.json into `folder`; config.json names the architecture, and the rows
+    of a table of positions.
 
     pieces: the tokenizer's, in order of their ids. quantization: a key of QUANTIZATIONS; int8 is symmetric, one scale
     an output row, with activations scaled per token when the model runs.
@@ -47,6 +48,8 @@ def write_ct2(model: Seq2SeqModel, pieces: list[str], folder: Path, quantization
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = pieces[BEGIN], pieces[END], pieces[UNKNOWN]
     spec.config.layer_norm_epsilon = NORM_EPSILON
     spec.config.add_attribute("architecture", model.shape.architecture)
+    if model.shape.max_positions:
+        spec.config.add_attribute("max_positions", model.shape.max_positions)
     spec.validate()
     spec.optimize(quantization=QUANTIZATIONS[quantization])
     spec.save(str(folder))
