@@ -90,12 +90,13 @@ def _taught(
     outside = [tuple(fold for fold in row if fold in everyone) or everyone for row in corpus.folds.tolist()]
     taught_by = {everyone: list(range(len(corpus)))} if distill.teaching == "ensemble" else _rows_of(outside)
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(corpus))]
-    for folds, rows in taught_by.items():
+    is_whole = (corpus.source_lengths() <= decode.max_tokens).tolist()
+    for folds, all_rows in taught_by.items():
+        rows = [row for row in all_rows if is_whole[row]]
         engine = TorchEngine([teachers[fold] for fold in folds], device)
         found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
         for row, candidates in zip(rows, found, strict=True):
-            if len(corpus.source(row)) <= decode.max_tokens:
-                hypotheses[row] = [candidate for candidate in candidates if len(candidate.tokens) < decode.max_tokens]
+            hypotheses[row] = [candidate for candidate in candidates if len(candidate.tokens) < decode.max_tokens]
     return hypotheses
 
 
