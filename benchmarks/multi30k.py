@@ -1,10 +1,10 @@
 """BLEU on Multi30k English-German against training time, with a small model and no outside data.
 
-    python benchmarks/multi30k.py DATA --out benchmarks/results/multi30k.json [--max-steps N]
+    python benchmarks/multi30k.py DATA --out benchmarks/results/multi30k.json [--recipe FILE] [--seed N] [--max-steps N]
 
 DATA: a folder with train, valid and test.jsonl.gz (fields source and target). The model, the training and the search are those
-of the recipe (recipes/multi30k.yaml): this script only adds the clock and the test score at every validation. BLEU is
-sacrebleu's on detokenized outputs, lower-cased and cased. Killed, it goes on from its checkpoint when it is started again with the
+of the recipe (recipes/multi30k.yaml): this script only adds the clock and, at every validation, BLEU of the test set, which is
+published, and of the validation set, by which recipes are chosen. It is sacrebleu's on detokenized outputs, lower-cased and cased. Killed, it goes on from its checkpoint when it is started again with the
 same recipe and data; after a change of the code remove the folder of checkpoints.
 Time is counted in core seconds (of all threads), which other work on the machine does not change much, without tests in between.
 """
@@ -57,15 +57,17 @@ def read_pairs(file: Path) -> tuple[list[str], list[str]]:
 
 
 def scores(
-    weights: dict[str, torch.Tensor], model: Seq2SeqModel, tokenizer: Tokenizer, decode: DecodeSettings, pairs: tuple
+    weights: dict[str, torch.Tensor], model: Seq2SeqModel, tokenizer: Tokenizer, decode: DecodeSettings, test: tuple, valid: tuple
 ) -> dict[str, float]:
-    """Lower-cased and cased BLEU of a model with `weights`."""
+    """Lower-cased and cased BLEU of a model with `weights` on the test set, and lower-cased on the validation set."""
     copy = build_model(model.shape)
     copy.load_state_dict(weights)
     with tempfile.TemporaryDirectory() as folder:
         write_ct2(copy.eval(), tokenizer.pieces, Path(folder), "float32")
-        outputs = translate(pairs[0], tokenizer, CTranslate2Engine(Path(folder), num_threads=2), decode)
-    return {name: metric.corpus_score(outputs, [pairs[1]]).score for name, metric in METRICS.items()}
+        engine = CTranslate2Engine(Path(folder), num_threads=2)
+        outputs = {name: translate(pairs[0], tokenizer, engine, decode) for name, pairs in (("test", test), ("valid", valid))}
+    found = {name: metric.corpus_score(outputs["test"], [test[1]]).score for name, metric in METRICS.items()}
+    return found | {"validation_bleu_lowercase": METRICS["bleu_lowercase"].corpus_score(outputs["valid"], [valid[1]]).score}
 
 
 def core_minutes_to(level: float, points: list[dict[str, float]]) -> float | None:
@@ -79,9 +81,13 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--checkpoints", type=Path, default=Path(".checkpoints/multi30k"))
-    parser.add_argument("--max-steps", type=int)
+    parser.add_argument("--recipe", type=Path, default=RECIPE, help="another file of parameters, to compare")
+    parser.add_argument("--seed", type=int, help="another than the recipe's")
+    parser.add_argument("--max-steps", type=int, help="of train, in place of the recipe's")
     arguments = parser.parse_args()
-    params = YAML(typ="safe").load(RECIPE.read_text(encoding="utf-8"))
+    params = YAML(typ="safe").load(arguments.recipe.read_text(encoding="utf-8"))
+    if arguments.seed is not None:
+        params["seed"] = arguments.seed
     if arguments.max_steps:
         params["train"]["max_steps"] = arguments.max_steps
     train = build(TrainSettings, params["train"], "train")
@@ -105,7 +111,7 @@ def main() -> None:
     def on_metrics(numbers: dict[str, float], step: int) -> None:
         core_seconds = clock["before"] + time.process_time() - clock["since"]
         weights = averaged(trainer.snapshots)
-        point = {"step": step, "core_seconds": round(core_seconds, 1), **numbers, **scores(weights, model, tokenizer, decode, test)}
+        point = {"step": step, "core_seconds": round(core_seconds, 1), **numbers, **scores(weights, model, tokenizer, decode, test, valid)}
         points.append(point)
         write_json(points_file, points)
         print(json.dumps(point), flush=True)
@@ -115,10 +121,11 @@ def main() -> None:
     rows = np.flatnonzero(~left_out), np.flatnonzero(left_out)
     trainer = Trainer(model, corpus, *rows, train, params["seed"], device, checkpoint, on_metrics, "multi30k", tokenizer)
     result = trainer.run()
-    final = scores(model.state_dict(), model, tokenizer, decode, test)
+    final = scores(model.state_dict(), model, tokenizer, decode, test, valid)
     summary = {
         "test": "test_2016_flickr, 1,000 sentences",
         "signatures": {name: str(metric.get_signature()) for name, metric in METRICS.items()},
+        "seed": params["seed"],
         "parameters": num_parameters(model),
         "final": final,
         "steps": result.steps,

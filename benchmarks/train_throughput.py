@@ -6,7 +6,7 @@
 Every measurement is a fresh process, and the systems take turns in several rounds, since a shared machine is now fast, now slow. The
 best round of each and the median of its rounds are given; a ratio is given of the best rounds, and as the median of the rounds'
 own ratios, by wall clock and by CPU time, which other work on the machine disturbs less. In a ratio each side is the faster of its
-precisions. `--quick` begins no second round that would not end within five minutes. What each system does is in training_systems.py; the arithmetic of MFU and memory is in training_arithmetic.py.
+precisions. `--quick` measures fewer steps, and without `--rounds` begins no second round that would not end within five minutes. What each system does is in training_systems.py; the arithmetic of MFU and memory is in training_arithmetic.py.
 Last comes one JSON line.
 """
 
@@ -57,9 +57,9 @@ def take_rounds(plan: dict[str, Path], systems: list[str], options: argparse.Nam
     """The rounds of every shape. plan: shape to the folder of its batches. until: time.monotonic() when a quick run is over."""
     rounds: dict[str, list[Round]] = {name: [] for name in plan}
     longest = 0.0
-    for number in range(options.rounds):
+    for number in range(options.rounds or _ROUNDS):
         started = time.monotonic()
-        if options.quick and number and started + longest > until:
+        if options.quick and not options.rounds and number and started + longest > until:
             break
         for name, folder in plan.items():
             taken: Round = {}
@@ -123,16 +123,16 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--shape", choices=SHAPES, action="append", help="may be given twice; default: big and small")
     parser.add_argument("--systems", choices=SYSTEMS, nargs="+", default=SYSTEMS, help="default: all")
-    parser.add_argument("--quick", action="store_true", help="under five minutes in all")
-    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    parser.add_argument("--quick", action="store_true", help="fewer steps; without --rounds under five minutes in all")
+    parser.add_argument("--rounds", type=int, default=0, help=f"default: {_ROUNDS}, or with --quick what five minutes allow")
     parser.add_argument("--steps", type=int, default=0, help="measured in each process, about; 0: as the shape says")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--save", type=Path, help="also write the JSON here")
     options = parser.parse_args(arguments)
     until = time.monotonic() + _QUICK_SECONDS
-    if min(options.rounds, options.threads) < 1 or options.steps < 0:
-        raise UserError("--rounds and --threads must be 1 or more, --steps 0 or more.")
+    if options.threads < 1 or min(options.rounds, options.steps) < 0:
+        raise UserError("--threads must be 1 or more, --rounds and --steps 0 or more.")
     if options.device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device is cuda, but torch sees no GPU. Use cpu, or install the CUDA build of torch.")
     has_transformers = importlib.util.find_spec("transformers") is not None

@@ -87,6 +87,7 @@ def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: St
         precision=precision,  # type: ignore[arg-type]
         device=device.type,  # type: ignore[arg-type]
         num_threads=threads,
+        compile=device.type == "cuda",
     )
     seen: list[np.ndarray] = []
     shares: list[float] = []
@@ -108,8 +109,6 @@ def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: St
         on_metrics=lambda numbers, _: shares.append(numbers["loading_share"]),
         on_rows=on_rows,
     )
-    if device.type == "cuda":
-        trainer.model.compile(dynamic=True)
     return trainer.model, trainer.run().history[-1].train_loss, shares[0]
 
 

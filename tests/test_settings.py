@@ -77,6 +77,8 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
         ({"distill.train.subword_sampling": 0.5}, "distill.train.subword_sampling is for the models of the folds (train.subword_sampling)"),
         ({"prune.heal.stop_on": "chrf"}, "prune.heal.stop_on is for the models of the folds"),
         ({"back_translate.train.parallel": "data"}, "back_translate.train.parallel is for the models of the folds"),
+        ({"train.compile": True, "train.parallel": "sharded"}, "train.compile: works with parallel: none or data. Set it to false."),
+        ({"model.architecture": "lstm", "prune.heal.compile": True}, "prune.heal.compile is true, but an lstm cannot be compiled."),
         ({"distill.train.profile": True}, "distill.train.profile is for the models of the folds"),
         ({"train.subword_sampling": 0.5, "tokenizer.model_type": "bpe"}, "train.subword_sampling needs tokenizer.model_type unigram"),
         ({"distill.feed_forward": 32}, "distill.feed_forward is 32 and model.feed_forward"),

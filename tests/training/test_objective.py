@@ -14,7 +14,7 @@ from textmill.tokens.batching import make_batch
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.special import PAD
 from textmill.training import objective
-from textmill.training.objective import Objective, label_smoothed_nll, projected_nll
+from textmill.training.objective import Objective, label_smoothed_nll, projected_nll, projected_r_drop
 
 
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
@@ -42,6 +42,31 @@ def test_the_projected_loss_and_its_gradients_are_those_of_all_logits(
         return
     mean = projected_nll(*ours, targets, epsilon, denominator=float(count))
     torch.testing.assert_close(mean, label_smoothed_nll(F.linear(*ours), targets, epsilon))
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 24])
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_the_projected_loss_of_two_passes_and_its_gradients_are_those_of_all_logits(
+    monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, count: int
+) -> None:
+    monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
+    torch.manual_seed(count)
+    values = torch.randn(2 * count, 7), torch.randn(23, 7), torch.randn(23)
+    targets = torch.randint(0, 23, (count,))
+    ours = [value.clone().requires_grad_() for value in values]
+    exact = [value.double().requires_grad_() for value in values]
+    loss = projected_r_drop(*ours, targets, 0.1, 0.7, denominator=13.0)
+    logits = F.linear(*exact).chunk(2)
+    first, second = (F.log_softmax(each, -1) for each in logits)
+    cross = sum(F.cross_entropy(each, targets, label_smoothing=0.1, reduction="sum") for each in logits)
+    apart = F.kl_div(first, second, log_target=True, reduction="sum") + F.kl_div(second, first, log_target=True, reduction="sum")
+    wanted = (cross / 2 + 0.7 / 2 * apart) / 13
+    (3 * loss).backward()
+    (3 * wanted).backward()
+    torch.testing.assert_close(loss.double(), wanted, atol=1e-5, rtol=1e-5)
+    for got, right in zip(ours, exact, strict=True):
+        assert got.grad is not None
+        torch.testing.assert_close(got.grad.double(), right.grad, atol=2e-5, rtol=1e-4)
 
 
 def test_in_bfloat16_the_projected_loss_is_that_of_the_rounded_logits() -> None:

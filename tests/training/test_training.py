@@ -9,6 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch._dynamo.utils
+import torch._inductor.config
+from torch import nn
+from torch._dynamo.testing import CompileCounterWithBackend
 from toy import MODEL, TRAIN
 
 from textmill.errors import UserError
@@ -18,10 +22,12 @@ from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
+from textmill.settings.model import ModelSettings
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.tokenizer import Tokenizer
+from textmill.training import loop
 from textmill.training.checkpoints import CheckpointFile
 from textmill.training.folds import train_fold
 from textmill.training.loop import Trainer
@@ -31,10 +37,15 @@ from textmill.training.schedules import SCHEDULES
 
 
 def trainer(
-    corpus: EncodedCorpus, settings: TrainSettings = TRAIN, seed: int = 1, checkpoint: CheckpointFile | None = None, **more: Any
+    corpus: EncodedCorpus,
+    settings: TrainSettings = TRAIN,
+    seed: int = 1,
+    checkpoint: CheckpointFile | None = None,
+    model_settings: ModelSettings = MODEL,
+    **more: Any,
 ) -> Trainer:
     device = prepare_device("cpu", 1, seed)
-    model = build_model(Shape.of(MODEL, corpus.vocabulary_size))
+    model = build_model(Shape.of(model_settings, corpus.vocabulary_size))
     left_out = corpus.left_out(0).numpy()
     return Trainer(model, corpus, np.flatnonzero(~left_out), np.flatnonzero(left_out), settings, 1, device, checkpoint, **more)
 
@@ -166,6 +177,37 @@ def test_training_learns_with_every_option(corpus: EncodedCorpus, tokenizer: Tok
     result = run.run()
     assert result.best_validation_loss is not None and result.best_validation_loss < 0.75 * before
     assert all(parameter.dtype == torch.float32 for parameter in run.model.parameters())
+
+
+@pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder_only"])
+def test_a_compiled_model_is_compiled_once_for_batches_of_all_shapes_and_learns_the_same(
+    corpus: EncodedCorpus, architecture: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without dropout, whose masks on a CPU are not compiled. aot_eager needs no compiler; a batch of one row is a graph of its own."""
+    plainly = nn.Module.compile
+    counter = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(nn.Module, "compile", lambda self, **options: plainly(self, backend=counter, **options))
+    monkeypatch.setattr(loop, "_COMPILED_DEVICES", ("cpu",))
+    torch._dynamo.reset()
+    shapes, losses = set(), []
+    model = replace(MODEL, architecture=architecture, dropout=0.0, attention_dropout=0.0)
+    for is_compiled in (False, True):
+        run = trainer(corpus, replace(TRAIN, max_steps=12, validate_every=12, compile=is_compiled), model_settings=model)
+        run.on_rows = lambda rows: shapes.add((len(rows), int(corpus.lengths()[0][rows].max())))
+        [row] = run.run().history
+        losses.append((row.train_loss, row.validation_loss))
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
+    assert len(shapes) > 6
+    assert 2 <= counter.frame_count <= 4  # training and validation
+    assert not torch._dynamo.utils.counters["graph_break"]
+
+
+def test_a_compiler_that_is_missing_is_named_in_one_line(corpus: EncodedCorpus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_COMPILED_DEVICES", ("cpu",))
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-such-compiler"))
+    torch._dynamo.reset()
+    with pytest.raises(UserError, match=r"^train: torch.compile failed: .*no-such-compiler.* set compile to false.$"):
+        trainer(corpus, replace(TRAIN, compile=True), model_settings=replace(MODEL, dropout=0.0, attention_dropout=0.0)).run()
 
 
 def test_stopping_on_chrf_keeps_the_model_with_the_best_outputs(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:

@@ -95,12 +95,12 @@ def write_sources(
     beams = engine.translate([asked[row] for row in fitting], decode, decode.beam_size)
     written = [Written("", "too_long")] * len(asked)
     for row, beam in zip(fitting, beams, strict=True):
-        written[row] = _chosen(protected[row], beam, tokenizer, decode.max_tokens)
+        written[row] = _chosen(protected[row], beam, tokenizer, decode)
     return written
 
 
-def _chosen(target: Protected, beam: Sequence[Hypothesis], tokenizer: Tokenizer, max_tokens: int) -> Written:
-    outputs = [tokenizer.decode(hypothesis.tokens) for hypothesis in beam if len(hypothesis.tokens) < max_tokens]
+def _chosen(target: Protected, beam: Sequence[Hypothesis], tokenizer: Tokenizer, decode: DecodeSettings) -> Written:
+    outputs = [tokenizer.decode(hypothesis.tokens) for hypothesis in beam if hypothesis.is_finished(decode)]
     kept = [output for output in outputs if keeps_slots(target.text, output)]
     if not kept:
         return Written("", "lost_slots" if outputs else "unfinished")

@@ -96,7 +96,7 @@ def _taught(
         engine = TorchEngine([teachers[fold] for fold in folds], device)
         found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
         for row, candidates in zip(rows, found, strict=True):
-            hypotheses[row] = [candidate for candidate in candidates if len(candidate.tokens) < decode.max_tokens]
+            hypotheses[row] = [candidate for candidate in candidates if candidate.is_finished(decode)]
     return hypotheses
 
 

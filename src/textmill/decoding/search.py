@@ -14,6 +14,10 @@ class Hypothesis(NamedTuple):
     tokens: list[int]
     score: float
 
+    def is_finished(self, decode: DecodeSettings) -> bool:
+        """Did it come to its end by itself, and was not cut at `decode.max_tokens`? One that ended just there counts as cut."""
+        return len(self.tokens) < decode.max_tokens
+
 
 class Engine(Protocol):
     """A model that can be asked, whatever computes it."""

@@ -40,6 +40,8 @@ class TrainSettings:
     init_from: the weights of an earlier model to start from (transfer): its model.safetensors, the folder with it, or its address
         in MLflow (`runs:/RUN/model.safetensors`); what has another name or shape starts at random. Empty: all starts at random.
         init_sha256: of that model.safetensors, since DVC does not follow it.
+    compile: on a GPU, the model by torch.compile, once for batches of all shapes: fewer and larger kernels. On a CPU, where it does
+        not pay, nothing is compiled.
     profile: also write a trace of some steps by torch.profiler, and a table of the operators that took longest, to MLflow.
     """
 
@@ -73,6 +75,7 @@ class TrainSettings:
     processes: int = 1
     init_from: str = ""
     init_sha256: str = ""
+    compile: bool = False
     profile: bool = False
 
     def __post_init__(self) -> None:
@@ -102,6 +105,7 @@ class TrainSettings:
         is_parallel = self.parallel != "none"
         require(is_parallel or self.processes == 1, "processes: more than 1 needs parallel: data or sharded.")
         require(not is_parallel or self.stop_on == "loss", "stop_on: chrf works with parallel: none alone.")
+        require(not self.compile or self.parallel != "sharded", "compile: works with parallel: none or data. Set it to false.")
         require(self.warmup_steps < self.max_steps, "warmup_steps: must be below max_steps.")
         is_room = self.warmup_steps + self.decay_steps <= self.max_steps
         require(is_room, "decay_steps: with warmup_steps must be at most max_steps, or the highest rate is never reached.")

@@ -32,6 +32,8 @@ SECTIONS: dict[str, type] = {
     "evaluate": EvaluateSettings,
 }
 
+_OTHER_TRAININGS = (("distill", "train"), ("prune", "heal"), ("back_translate", "train"))
+
 # Settings of a training that the folds' models alone have, with the values that leave them out.
 _OF_FOLDS: dict[str, Any] = {"init_from": "", "parallel": "none", "stop_on": "loss", "subword_sampling": 0.0, "profile": False}
 
@@ -55,10 +57,14 @@ def check_settings(params: Mapping[str, Any]) -> None:
 def _check_together(sections: Mapping[str, Any]) -> None:
     """Raise UserError where sections, each right by itself, do not fit each other. sections: name to the section as built."""
     model: ModelSettings = sections["model"]
-    for section, key in (("distill", "train"), ("prune", "heal"), ("back_translate", "train")):
+    others = {f"{section}.{key}": getattr(sections[section], key) for section, key in _OTHER_TRAININGS}
+    for where, training in others.items():
         for name, default in _OF_FOLDS.items():
-            if getattr(getattr(sections[section], key), name) != default:
-                raise UserError(f"params.yaml: {section}.{key}.{name} is for the models of the folds (train.{name}). Take it out.")
+            if getattr(training, name) != default:
+                raise UserError(f"params.yaml: {where}.{name} is for the models of the folds (train.{name}). Take it out.")
+    for where, training in {"train": sections["train"], **others}.items():
+        if training.compile and model.architecture == "lstm":
+            raise UserError(f"params.yaml: {where}.compile is true, but an lstm cannot be compiled. Set it to false.")
     if sections["train"].subword_sampling and sections["tokenizer"].model_type != "unigram":
         raise UserError("params.yaml: train.subword_sampling needs tokenizer.model_type unigram. Set it to 0, or take that tokenizer.")
     _check_student(model, sections["distill"])

@@ -32,6 +32,7 @@ from textmill.training.profiling import profiled_steps
 from textmill.training.schedules import SCHEDULES
 
 _STEPS_BETWEEN_FINITE_CHECKS = 10
+_COMPILED_DEVICES = ("cuda",)  # a CPU's dropout takes masks from a pool, which cannot be compiled
 _VALIDATION_BATCH_FACTOR = 4  # no gradients: a batch of validation may be larger
 
 OnMetrics = Callable[[dict[str, float], int], None]
@@ -114,6 +115,8 @@ class Trainer:
         if settings.stop_on == "chrf" and (output_score is None or validation_rows is None):
             raise UserError(f"params.yaml: {description}: stop_on chrf is for the models of the folds. Set it to loss here.")
         self.model = model.to(device)
+        if settings.compile and device.type in _COMPILED_DEVICES:
+            self.model.compile(dynamic=True)  # in place: names of weights stay
         self.corpus, self.settings, self.seed, self.device = corpus, settings, seed, device
         self.training_rows, self.validation_rows = training_rows, validation_rows
         self.checkpoint, self.on_metrics, self.description = checkpoint, on_metrics, description
@@ -136,16 +139,26 @@ class Trainer:
     def run(self) -> TrainingResult:
         """Train to max_steps or to an early stop. Afterwards the model holds the weights to keep, in float32 and evaluation mode.
 
-        Raises UserError if the loss is not finite any more, or a batch does not fit in memory.
+        Raises UserError if the loss is not finite any more, a batch does not fit in memory, or `compile` finds no compiler.
         """
         self._resume()
-        with naming_what_fits(self):
+        with self._naming_compiler(), naming_what_fits(self):
             stopped_early = self._train()
         self._take_weights()
         best = self.validation_loss() if self.validation_rows is not None else None
         epochs = self.position.epoch + self.position.batch / max(self.position.batches, 1)
         padding = padding_share(*self.corpus.lengths(), self._batches(self.corpus, 0))
         return TrainingResult(self.position.step, epochs, padding, stopped_early, best, self.history)
+
+    @contextmanager
+    def _naming_compiler(self) -> Iterator[None]:
+        try:
+            yield
+        except RuntimeError as error:
+            if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise
+            reason = str(error).strip().split("\n")[0]
+            raise UserError(f"{self.description}: torch.compile failed: {reason} Mend that, or set compile to false.") from error
 
     def _train(self) -> bool:
         settings, position = self.settings, self.position

@@ -36,7 +36,29 @@ def projected_nll(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor,
     return _ProjectedNll.apply(states, weight, bias, targets, epsilon, denominator)  # type: ignore[no-any-return, no-untyped-call]
 
 
-class _ProjectedNll(torch.autograd.Function):
+def projected_r_drop(
+    states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, r_drop: float, denominator: float
+) -> Tensor:
+    """`projected_nll` for two passes of the same batch: the mean of their losses, and how far apart they are.
+
+    states: (2N, D), the first pass, then the second. targets: (N,). r_drop: the weight of half of
+    KL(p1 || p2) + KL(p2 || p1), summed over tokens.
+    """
+    return _ProjectedRDrop.apply(states, weight, bias, targets, epsilon, r_drop, denominator)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _ProjectedLoss(torch.autograd.Function):
+    """A loss whose forward pass has computed its gradients: of states, weight and bias, divided by `denominator` here."""
+
+    @staticmethod
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        factor = outer[0] / ctx.denominator
+        states_gradient, weight_gradient, bias_gradient = (gradient.mul_(factor) for gradient in ctx.saved_tensors)
+        others = [None] * (len(ctx.needs_input_grad) - 3)
+        return states_gradient, weight_gradient.to(ctx.dtype), bias_gradient.to(ctx.dtype), *others
+
+
+class _ProjectedNll(_ProjectedLoss):
     @staticmethod
     def forward(ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, denominator: float) -> Tensor:
         uniform = epsilon / weight.shape[0]
@@ -71,16 +93,58 @@ class _ProjectedNll(torch.autograd.Function):
         ctx.denominator, ctx.dtype = denominator, weight.dtype
         return total / denominator
 
+
+class _ProjectedRDrop(_ProjectedLoss):
     @staticmethod
-    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
-        factor = outer[0] / ctx.denominator
-        states_gradient, weight_gradient, bias_gradient = (gradient.mul_(factor) for gradient in ctx.saved_tensors)
-        return states_gradient, weight_gradient.to(ctx.dtype), bias_gradient.to(ctx.dtype), None, None, None
+    def forward(
+        ctx: Any, states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, r_drop: float, denominator: float
+    ) -> Tensor:
+        uniform = epsilon / weight.shape[0]
+        states_gradient = torch.empty_like(states)
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
+        bias_gradient = torch.zeros_like(bias, dtype=torch.float32)
+        total = torch.zeros((), device=states.device)
+        shift = weight.sum(0, dtype=torch.float32).mul_(-uniform).to(states.dtype)  # (D,), as in _ProjectedNll
+        passes, gradients = states.chunk(2), states_gradient.chunk(2)
+        parts = _chunks(passes[0], weight, 2)
+        rows = parts[0].stop if parts else 0
+        low_room = states.new_empty(rows, len(weight))
+        rooms = [states.new_empty(rows, len(weight), dtype=torch.float32) for _ in range(4)]
+        for part in parts:
+            wanted = targets[part, None]
+            low, first, second, difference, gradient = (room[: len(wanted)] for room in (low_room, *rooms))
+            for each, logs in zip(passes, (first, second), strict=True):
+                torch.addmm(bias, each[part], weight.t(), out=low)
+                torch.log_softmax(low, 1, dtype=torch.float32, out=logs)
+                total -= (1 - epsilon) * logs.gather(1, wanted).sum() + uniform * logs.sum()
+            torch.sub(first, second, out=difference).mul_(r_drop)
+            first.exp_()
+            second.exp_()
+            for own, other, each, each_gradient in zip((first, second), (second, first), passes, gradients, strict=True):
+                # d (KL(p || q) + KL(q || p)) / d logits of p = p (log p - log q - KL(p || q)) + p - q; then p and q change places
+                torch.mul(own, difference, out=gradient)
+                divergence = gradient.sum(1, keepdim=True)  # r_drop * KL(own || other)
+                total += divergence.sum()
+                gradient.addcmul_(own, 1 + r_drop - divergence).sub_(other, alpha=r_drop)
+                gradient.scatter_add_(1, wanted, torch.full_like(wanted, epsilon - 1, dtype=gradient.dtype))
+                bias_gradient += gradient.sum(0)
+                low.copy_(gradient)
+                torch.addmm(shift, low, weight, out=each_gradient[part])
+                if low.dtype == torch.float32:
+                    torch.addmm(weight_gradient, low.t(), each[part], out=weight_gradient)
+                else:
+                    weight_gradient += low.t() @ each[part]
+                difference.neg_()
+        weight_gradient -= states.sum(0, dtype=torch.float32).mul_(uniform)
+        bias_gradient -= uniform * len(states)
+        ctx.save_for_backward(states_gradient, weight_gradient, bias_gradient)
+        ctx.denominator, ctx.dtype = 2 * denominator, weight.dtype
+        return total / (2 * denominator)
 
 
-def _chunks(states: Tensor, weight: Tensor) -> list[slice]:
-    """Of the rows of `states`, as many at a time as have _CHUNK_BYTES of logits."""
-    rows = max(_CHUNK_BYTES[states.device.type] // (4 * len(weight)), 16)
+def _chunks(states: Tensor, weight: Tensor, passes: int = 1) -> list[slice]:
+    """Of the rows of `states`, as many at a time as have _CHUNK_BYTES of logits in all `passes` together."""
+    rows = max(_CHUNK_BYTES[states.device.type] // (4 * passes * len(weight)), 16)
     return [slice(start, min(start + rows, len(states))) for start in range(0, len(states), rows)]
 
 
@@ -112,8 +176,5 @@ class Objective(nn.Module):
             states = batch.real_positions(self.model(batch.source, batch.target_input))
             return projected_nll(states, *self.model.output_projection(), targets, self.label_smoothing, denominator)
         states = self.model(torch.cat((batch.source, batch.source)), torch.cat((batch.target_input, batch.target_input)))  # (2B, T, D)
-        logits = [self.model.logits(batch.real_positions(half)).float() for half in states.chunk(2)]  # (N, V) twice
-        cross = sum(F.cross_entropy(each, targets, label_smoothing=self.label_smoothing, reduction="sum") for each in logits)
-        first, second = (torch.log_softmax(each, dim=-1) for each in logits)
-        divergence = ((first.exp() - second.exp()) * (first - second)).sum()
-        return (0.5 * cross + 0.5 * self.r_drop * divergence) / denominator
+        both = torch.cat([batch.real_positions(half) for half in states.chunk(2)])  # (2N, D)
+        return projected_r_drop(both, *self.model.output_projection(), targets, self.label_smoothing, self.r_drop, denominator)
