@@ -1,13 +1,13 @@
 """Target tokens and steps a second of our training, of MarianMT's and of nn.Transformer's, on the same batches and model shape.
 
     pip install -e '.[benchmarks]' -c constraints.txt
-    python benchmarks/train_throughput.py [--shape big|small] [--systems NAME…] [--quick] [--threads 2] [--device cuda] [--save FILE]
+    python benchmarks/train_throughput.py [--shape large|big|small] [--systems NAME…] [--quick] [--threads 2] [--device cuda] [--save FILE]
 
 Every measurement is a fresh process, and the systems take turns in several rounds, since a shared machine is now fast, now slow. The
 best round of each and the median of its rounds are given; a ratio is given of the best rounds, and as the median of the rounds'
 own ratios, by wall clock and by CPU time, which other work on the machine disturbs less. In a ratio each side is the faster of its
-precisions. `--quick` measures fewer steps, and without `--rounds` begins no second round that would not end within five minutes. What each system does is in training_systems.py; the arithmetic of MFU and memory is in training_arithmetic.py.
-Last comes one JSON line.
+precisions. `--quick` measures fewer steps, and without `--rounds` begins no second round that would not end within five minutes. What
+each system does is in training_systems.py; the arithmetic of MFU and memory is in training_arithmetic.py. Last comes one JSON line.
 """
 
 from __future__ import annotations

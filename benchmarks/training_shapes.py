@@ -60,6 +60,8 @@ def _model(width: int, heads: int, layers: int) -> ModelSettings:
 
 
 SHAPES = {
+    # Transformer-big (Vaswani et al. 2017, table 3), for a GPU
+    "large": TrainingShape(_model(1024, 16, 6), 32000, 32768, steps=30, quick_steps=10),
     "big": TrainingShape(_model(256, 8, 3), 8000, 4096, steps=12, quick_steps=4),
     "small": TrainingShape(_model(160, 4, 2), 3000, 600, steps=100, quick_steps=30),  # params.yaml's model and train
     "tiny": TrainingShape(_model(16, 2, 1), 100, 200, steps=1, quick_steps=1),  # to see that everything runs
