@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from importlib import metadata
 from pathlib import Path
 
@@ -27,7 +28,8 @@ def log_model(run_id: str, folder: Path, name: str) -> str:
         ),
     )
     package = Path(__file__).parent.parent
-    with tempfile.TemporaryDirectory(prefix="textmill-model-") as temporary:
+    # MLflow's advice is not shown: type hints would drop the params that the signature declares, an example would only let it guess.
+    with tempfile.TemporaryDirectory(prefix="textmill-model-") as temporary, warnings.catch_warnings(record=True):
         local = Path(temporary) / "model"
         mlflow.pyfunc.save_model(
             path=str(local),
