@@ -4,8 +4,9 @@
 
 DATA: a folder with train, valid and test.jsonl.gz (fields source and target). The model, the training and the search are those
 of the recipe (recipes/multi30k.yaml): this script only adds the clock and, at every validation, BLEU of the test set, which is
-published, and of the validation set, by which recipes are chosen. It is sacrebleu's on detokenized outputs, lower-cased and cased. Killed, it goes on from its checkpoint when it is started again with the
-same recipe and data; after a change of the code remove the folder of checkpoints.
+published, and of the validation set, by which recipes are chosen. It is sacrebleu's on detokenized outputs, lower-cased and cased.
+Killed, it goes on from its checkpoint when it is started again with the same recipe and data; after a change of the code remove the
+folder of checkpoints.
 Time is counted in core seconds (of all threads), which other work on the machine does not change much, without tests in between.
 """
 
