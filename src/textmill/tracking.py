@@ -95,9 +95,14 @@ class RunLog:
             self._try(lambda c, batch=batch: _log_metrics(c, self._run_id, batch))  # type: ignore[misc]
 
     def end(self, status: str) -> None:
-        """Send the rest and close the run as FINISHED, FAILED or KILLED."""
+        """Send the rest and close the run as FINISHED, FAILED or KILLED; a stage that has not finished closes its rebuild likewise.
+
+        Nobody else would: `track` does not run then. Stages beside it may go on, and `track` may still finish the rebuild.
+        """
         self.flush()
         self._try(lambda c: c.client.set_terminated(self._run_id, status))
+        if status != "FINISHED":
+            self._try(lambda c: c.client.set_terminated(c.parent_id, status) if c.role == "rebuild" else None)
 
     def end_children(self, status: str, tags: Mapping[str, str]) -> None:
         """Give the runs below this one that still are RUNNING these tags, and close them."""

@@ -122,6 +122,13 @@ def test_a_failing_and_a_terminated_stage_are_closed_as_such(store: Path) -> Non
     assert (status["fails"], status["ends"]) == ("FAILED", "KILLED")
 
 
+def test_a_rebuild_is_closed_as_its_stage_was_and_a_later_stage_of_it_changes_nothing(store: Path) -> None:
+    for stage, program in (("clean", ""), ("fails", "raise ValueError"), ("beside", "")):
+        start(store, stage, program).communicate(timeout=60)
+    [rebuild] = [run for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"]
+    assert rebuild.info.status == "FAILED"
+
+
 def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) -> None:
     killed = start(store, "killed", "print('ready', flush=True); time.sleep(60)")
     assert killed.stdout is not None and killed.stdout.readline() == "ready\n"
@@ -136,7 +143,7 @@ def test_a_rebuild_that_track_did_not_close_has_finished_if_all_its_stages_have(
     for rebuild, program in (("well", ""), ("badly", "raise ValueError"), ("next", "")):
         start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=60)
     status = {run.data.tags["textmill.rebuild"]: run.info.status for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
-    assert (status["well"], status["badly"], status["next"]) == ("FINISHED", "KILLED", "RUNNING")
+    assert (status["well"], status["badly"], status["next"]) == ("FINISHED", "FAILED", "RUNNING")
 
 
 def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:
