@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 from toy import MODEL
 
@@ -17,6 +18,14 @@ from textmill.training import objective
 from textmill.training.objective import Objective, label_smoothed_nll, projected_nll, projected_r_drop
 
 
+def leaves_and_targets(count: int, passes: int = 1) -> tuple[list[Tensor], list[Tensor], Tensor]:
+    """States of `passes` times `count` tokens, weight and bias, in float32 and the same in float64; and targets (count,)."""
+    torch.manual_seed(count)
+    values = torch.randn(passes * count, 7), torch.randn(23, 7), torch.randn(23)
+    targets = torch.randint(0, 23, (count,))
+    return [value.clone().requires_grad_() for value in values], [value.double().requires_grad_() for value in values], targets
+
+
 @pytest.mark.parametrize("epsilon", [0.0, 0.1])
 @pytest.mark.parametrize("chunk_bytes", [1, 4 * 23 * 17, 4 * 23 * 50, 1 << 24], ids=lambda size: f"chunk {size}")
 @pytest.mark.parametrize("count", [0, 1, 16, 50])
@@ -25,11 +34,7 @@ def test_the_projected_loss_and_its_gradients_are_those_of_all_logits(
 ) -> None:
     """A chunk has 16 rows or more; 50 rows leave a rest behind chunks of 16 and of 17, none behind 50."""
     monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
-    torch.manual_seed(count)
-    values = torch.randn(count, 7), torch.randn(23, 7), torch.randn(23)
-    targets = torch.randint(0, 23, (count,))
-    ours = [value.clone().requires_grad_() for value in values]
-    exact = [value.double().requires_grad_() for value in values]
+    ours, exact, targets = leaves_and_targets(count)
     loss = projected_nll(*ours, targets, epsilon, denominator=13.0)
     wanted = F.cross_entropy(F.linear(*exact), targets, label_smoothing=epsilon, reduction="sum") / 13
     (3 * loss).backward()
@@ -50,11 +55,7 @@ def test_the_projected_loss_of_two_passes_and_its_gradients_are_those_of_all_log
     monkeypatch: pytest.MonkeyPatch, chunk_bytes: int, count: int
 ) -> None:
     monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
-    torch.manual_seed(count)
-    values = torch.randn(2 * count, 7), torch.randn(23, 7), torch.randn(23)
-    targets = torch.randint(0, 23, (count,))
-    ours = [value.clone().requires_grad_() for value in values]
-    exact = [value.double().requires_grad_() for value in values]
+    ours, exact, targets = leaves_and_targets(count, passes=2)
     loss = projected_r_drop(*ours, targets, 0.1, 0.7, denominator=13.0)
     logits = F.linear(*exact).chunk(2)
     first, second = (F.log_softmax(each, -1) for each in logits)
