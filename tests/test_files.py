@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 
 from textmill.errors import UserError
-from textmill.files import replacing, write_json, write_text
+from textmill.files import remove_unfinished, replacing, write_json, write_text
 from textmill.tables import read_table, write_table
 from textmill.tensors import read_tensors, write_tensors
 
@@ -60,6 +61,27 @@ assert len(list(Path({str(tmp_path)!r}).iterdir())) == 1
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "failed" in done.stdout
+
+
+def test_nothing_of_a_write_that_the_kernel_killed_outlives_the_next_clean_up(tmp_path: Path) -> None:
+    """At the size limit, with the signal's default action, the process ends inside safetensors, which has opened a file of its own."""
+    path = tmp_path / "out.safetensors"
+    write_tensors(path, {"a": torch.zeros(10)}, {})
+    before = path.read_bytes()
+    program = f"""
+import resource, signal, torch
+from pathlib import Path
+from textmill.tensors import write_tensors
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+write_tensors(Path({str(path)!r}), {{"a": torch.rand(100_000)}}, {{}})
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=False)
+    assert done.returncode == -signal.SIGXFSZ
+    assert len(list(tmp_path.iterdir())) == 2, "the killed writer left nothing: then this test shows nothing"
+    remove_unfinished(tmp_path)
+    assert list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == before
 
 
 def test_files_get_the_mode_that_the_umask_asks_for(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -13,28 +14,36 @@ from typing import Any
 
 from textmill.errors import UserError
 
+_UNFINISHED = ".tmp"
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a path to write to; on success it becomes `path` in one step, on any error `path` stays as it was.
 
-    The temporary file lies beside the target (a rename is atomic inside one file system only), is flushed to the disk
-    before the rename, and gets the mode that the umask asks for: tempfile and safetensors would leave 0600.
-    Creates the folders above `path`.
+    The temporary file is in a hidden folder of its own beside the target: a rename is atomic only inside one file system, and
+    a library that writes through a temporary file of its own (safetensors does) puts it into that folder too, so a killed
+    process leaves nothing that `remove_unfinished` does not find. The file is flushed to the disk before the rename, and
+    gets the mode that the umask asks for: safetensors would leave 0600. Creates the folders above `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    os.close(handle)
-    temporary = Path(name)
+    folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED))
     try:
+        temporary = folder / path.name
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
     _fsync_folder(path.parent)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed writers left in `folder`. Call it only where no other process writes."""
+    for left in folder.glob(f".*{_UNFINISHED}"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -51,6 +51,8 @@ KILLS = {
         [End("killed in write", 0.3, 1)],
         [End("killed in write", 0.999, 2)],
         [End("killed in write", 0.0, 3)],
+        [End("killed at size", 0, 1)],  # inside safetensors, which has a temporary file of its own then
+        [End("killed at size", 60_000, 2)],
         [End("killed before rename", number=2)],
         [End("killed behind rename", number=4)],
         [End("killed behind step", 5), End("killed behind step", 10)],

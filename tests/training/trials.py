@@ -205,20 +205,24 @@ def _at_time(training: Trainer, end: End) -> None:
     signal.setitimer(signal.ITIMER_REAL, end.place)
 
 
-def _full_disk(training: Trainer, end: End) -> None:
-    """In the save `number`, no file gets longer than `place` bytes."""
-    save, calls = tensors.save_file, iter(range(1, 1000))
+def _at_size(action: signal.Handlers) -> Callable[[Trainer, End], None]:
+    """In the save `number`, no file gets longer than `place` bytes: an error to the writer if the signal is ignored, else the end of it."""
 
-    def limited(stored: Any, path: Path, metadata: Any) -> None:
-        if next(calls) == end.number:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (int(end.place), resource.RLIM_INFINITY))
-        try:
-            save(stored, path, metadata=metadata)
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    def install(training: Trainer, end: End) -> None:
+        save, calls = tensors.save_file, iter(range(1, 1000))
 
-    tensors.save_file = limited  # type: ignore[assignment]
+        def limited(stored: Any, path: Path, metadata: Any) -> None:
+            if next(calls) == end.number:
+                signal.signal(signal.SIGXFSZ, action)
+                resource.setrlimit(resource.RLIMIT_FSIZE, (int(end.place), resource.RLIM_INFINITY))
+            try:
+                save(stored, path, metadata=metadata)
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+
+        tensors.save_file = limited  # type: ignore[assignment]
+
+    return install
 
 
 def _little_memory(training: Trainer, end: End) -> None:
@@ -235,6 +239,7 @@ _ENDS: dict[str, Callable[[Trainer, End], None]] = {
     "killed behind rename": _at_sync(_kill, is_renamed=True),
     "terminated behind step": _behind_step(_terminate),
     "terminated before rename": _at_sync(_terminate, is_renamed=False),
-    "disk full": _full_disk,
+    "disk full": _at_size(signal.SIG_IGN),
+    "killed at size": _at_size(signal.SIG_DFL),
     "little memory": _little_memory,
 }

@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from textmill.errors import UserError
+from textmill.files import remove_unfinished
 from textmill.tensors import read_tensors, write_tensors
 
 
@@ -35,7 +36,8 @@ class CheckpointFile:
         self._remove_all_but({self.path})
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and state, or None if there is no whole checkpoint of this fingerprint."""
+        """Tensors and state, or None if there is no whole checkpoint of this fingerprint. Removes what killed writes left."""
+        remove_unfinished(self.path.parent)
         try:
             return read_tensors(self.path)
         except UserError:
@@ -46,7 +48,6 @@ class CheckpointFile:
         self._remove_all_but(set())
 
     def _remove_all_but(self, kept: set[Path]) -> None:
-        # Hidden ones are of `files.replacing`: a killed process could not remove them.
-        for pattern in ("*.safetensors", ".*.safetensors.*.tmp"):
-            for path in set(self.path.parent.glob(pattern)) - kept:
-                path.unlink()
+        remove_unfinished(self.path.parent)
+        for path in set(self.path.parent.glob("*.safetensors")) - kept:
+            path.unlink()
