@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro tune test check ui deps folds gate ci-report pull push release clean
+.PHONY: help setup repro tune test check ui deps folds gpu gate ci-report pull push release clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
@@ -45,6 +45,11 @@ deps: setup      ## write code and package dependencies of all stages into dvc.y
 
 folds: setup     ## write the lists of folds into dvc.yaml, after split.folds in params.yaml has changed
 	$(RUN) -m scripts.fold_lists
+
+gpu: setup       ## prepare benchmarks/gpu.py for a machine with a GPU (DATA=folder of Multi30k); see docs/gpu.md
+	$(RUN) benchmarks/gpu.py --prepare $(DATA)
+	@echo "Copy this folder, without .venv, .dvc/cache and data, to the machine with the GPU. There run:"
+	@echo "    PYTHONPATH=src python benchmarks/gpu.py --out results --minutes 11"
 
 gate: setup      ## is what was committed reproduced and pushed?
 	$(RUN) -m scripts.gate

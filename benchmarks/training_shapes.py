@@ -7,7 +7,7 @@ that falls shows that a system learns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from textmill.settings.model import ModelSettings
+from textmill.settings.training import TrainSettings
 from textmill.tensors import read_tensors, write_tensors
 from textmill.tokens.batching import Batch, make_batch, token_budget_batches
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
@@ -62,6 +63,8 @@ def _model(width: int, heads: int, layers: int) -> ModelSettings:
 SHAPES = {
     # Transformer-big (Vaswani et al. 2017, table 3), for a GPU
     "large": TrainingShape(_model(1024, 16, 6), 32000, 32768, steps=30, quick_steps=10),
+    # Transformer-base (the same table), 60 million parameters
+    "base": TrainingShape(_model(512, 8, 6), 32000, 16384, steps=30, quick_steps=10),
     "big": TrainingShape(_model(256, 8, 3), 8000, 4096, steps=12, quick_steps=4),
     "small": TrainingShape(_model(160, 4, 2), 3000, 600, steps=100, quick_steps=30),  # params.yaml's model and train
     "tiny": TrainingShape(_model(16, 2, 1), 100, 200, steps=1, quick_steps=1),  # to see that everything runs
@@ -115,3 +118,39 @@ def _corpus(shape: TrainingShape, steps: int) -> EncodedCorpus:
         return [part.tolist() for part in np.split(tokens, np.cumsum(whole)[:-1])]
 
     return encoded_corpus(texts(sources), texts(targets), np.zeros((pairs, 1)), shape.vocabulary_size)
+
+
+def toy_corpus() -> EncodedCorpus:
+    """A language of 60 words, each with one translation; a fifth of the pairs is in fold 0."""
+    generator = np.random.default_rng(SEED)
+    sources = [generator.integers(END + 1, END + 61, size=length).tolist() for length in generator.integers(2, 25, size=600)]
+    targets = [[END + 61 + (word - END - 1) * 7 % 60 for word in source] for source in sources]
+    return encoded_corpus(sources, targets, (np.arange(len(sources)) % 5)[:, None], END + 121)
+
+
+def toy_model() -> ModelSettings:
+    """Learns `toy_corpus` in some dozen steps."""
+    return replace(_model(64, 4, 2), positions="rotary")
+
+
+def toy_training(steps: int) -> TrainSettings:
+    """For `toy_model` and `toy_corpus`, validated four times."""
+    return TrainSettings(
+        batch_tokens=600,
+        max_steps=steps,
+        validate_every=max(steps // 4, 1),
+        patience=0,
+        optimizer="adam",
+        learning_rate=5e-3,
+        weight_decay=0.0,
+        schedule="cosine",
+        warmup_steps=steps // 5,
+        step_size=1,
+        gamma=1.0,
+        label_smoothing=0.1,
+        gradient_clip=1.0,
+        average_checkpoints=1,
+        precision="float32",
+        device="auto",
+        num_threads=1,
+    )

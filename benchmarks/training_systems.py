@@ -37,23 +37,46 @@ from textmill.model.shape import Shape
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch
 from textmill.tokens.special import BEGIN, END, PAD
+from textmill.training.compiling import compile_layers
 from textmill.training.loop import Trainer
 
 _SMOOTHING, _CLIP, _LEARNING_RATE = 0.1, 1.0, 1e-3
 _BETAS, _EPSILON = (0.9, 0.98), 1e-9
+_PROFILED_STEPS, _KERNELS = 10, 15
+MODES = ("compiled", "eager", "graphs")  # how ours trains on a GPU; a peer is compiled unless it is eager
 
 Step = Callable[[Batch], Tensor]
 
 
 class Stopwatch:
-    """Seconds, and CPU seconds of all threads, from the beginning of step `first` to that of step `last`, both counted from 0."""
+    """Seconds, and CPU seconds of all threads, from the beginning of step `first` to that of step `last`, both counted from 0.
+
+    On a GPU, kernel_seconds: of all kernels of a step, by torch.profiler over some steps before `first`; None elsewhere. kernels: those that
+    took longest, with their share of that time.
+    """
 
     def __init__(self, first: int, last: int, device: torch.device) -> None:
         self.first, self.last, self.device = first, last, device
         self.started = self.cpu_started = self.seconds = self.cpu_seconds = 0.0
+        self.kernel_seconds: float | None = None
+        self.kernels: dict[str, float] = {}
+        self.profiler: Any = None
+        self.profiled = max(1, min(_PROFILED_STEPS, first // 2)) if device.type == "cuda" else 0
 
     def at(self, step: int) -> None:
         """Say that a step begins."""
+        if self.profiled and step == self.first - self.profiled:
+            torch.cuda.synchronize(self.device)
+            self.profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
+            self.profiler.start()
+        if self.profiler is not None and step == self.first:
+            torch.cuda.synchronize(self.device)
+            self.profiler.stop()
+            times = {event.key: event.self_device_time_total for event in self.profiler.key_averages()}
+            total = sum(times.values())
+            longest = sorted(times, key=lambda name: -times[name])[:_KERNELS]
+            self.kernels = {name[:80]: round(times[name] / max(total, 1e-9), 3) for name in longest}
+            self.kernel_seconds, self.profiler = total / 1e6 / self.profiled, None
         if step not in (self.first, self.last):
             return
         if self.device.type == "cuda":
@@ -64,8 +87,10 @@ class Stopwatch:
             self.seconds, self.cpu_seconds = time.perf_counter() - self.started, time.process_time() - self.cpu_started
 
 
-def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: Stopwatch, threads: int) -> tuple[nn.Module, float, float]:
-    """The model, the loss of the last step, and the share of the time that making batches took."""
+def train_ours(
+    shape: TrainingShape, folder: Path, precision: str, mode: str, stopwatch: Stopwatch, threads: int
+) -> tuple[nn.Module, float, float]:
+    """The model, the loss of the last step, and the share of the time that making batches took. mode: one of MODES."""
     device = prepare_device(stopwatch.device.type, threads, SEED)
     corpus, wanted = read_corpus(folder), read_batches(folder)[1]
     steps = stopwatch.last + STEPS_BEHIND
@@ -87,7 +112,8 @@ def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: St
         precision=precision,  # type: ignore[arg-type]
         device=device.type,  # type: ignore[arg-type]
         num_threads=threads,
-        compile=device.type == "cuda",
+        compile=device.type == "cuda" and mode == "compiled",
+        cuda_graphs="always" if mode == "graphs" else "never",
     )
     seen: list[np.ndarray] = []
     shares: list[float] = []
@@ -112,10 +138,10 @@ def train_ours(shape: TrainingShape, folder: Path, precision: str, stopwatch: St
     return trainer.model, trainer.run().history[-1].train_loss, shares[0]
 
 
-def train_peer(model: nn.Module, step: Step, batches: list[Batch], stopwatch: Stopwatch) -> tuple[nn.Module, float]:
+def train_peer(model: nn.Module, step: Step, batches: list[Batch], mode: str, stopwatch: Stopwatch) -> tuple[nn.Module, float]:
     """The model, and the loss of the last step."""
-    if stopwatch.device.type == "cuda":
-        model.compile(dynamic=True)
+    if stopwatch.device.type == "cuda" and mode != "eager":
+        compile_layers(model)
     for number, batch in enumerate(batches):
         stopwatch.at(number)
         loss = step(batch.to(stopwatch.device))
@@ -235,8 +261,10 @@ def torch_transformer(shape: TrainingShape, device: torch.device) -> tuple[nn.Mo
     return model, step
 
 
-def measured(system: str, shape: TrainingShape, folder: Path, device: torch.device, threads: int) -> dict[str, Any]:
-    """Speeds of the second epoch's steps, and the process's peak memory."""
+def measured(
+    system: str, shape: TrainingShape, folder: Path, device: torch.device, threads: int, mode: str = "compiled", is_exact: bool = True
+) -> dict[str, Any]:
+    """Speeds of the second epoch's steps, and the process's peak memory. mode: one of MODES. is_exact: with deterministic kernels alone."""
     maker, _, precision = system.rpartition("-")
     batches, _, epoch = read_batches(folder)
     stopwatch = Stopwatch(epoch, 2 * epoch, device)
@@ -245,15 +273,17 @@ def measured(system: str, shape: TrainingShape, folder: Path, device: torch.devi
     torch.manual_seed(SEED)
     if maker == "marian":
         import transformers.trainer_pt_utils  # noqa: F401 (so that the memory of its code does not count as the model's)
+    if not is_exact:
+        _allow_inexact_kernels()
     resident = psutil.Process().memory_info().rss
     loading = None
     if maker == "ours":
-        model, loss, loading = train_ours(shape, folder, precision, stopwatch, threads)
+        model, loss, loading = train_ours(shape, folder, precision, mode, stopwatch, threads)
     elif maker == "marian":
-        model, loss = train_peer(*marian(shape, precision, device), batches, stopwatch)
+        model, loss = train_peer(*marian(shape, precision, device), batches, mode, stopwatch)
     else:
         precision = "float32"
-        model, loss = train_peer(*torch_transformer(shape, device), batches, stopwatch)
+        model, loss = train_peer(*torch_transformer(shape, device), batches, mode, stopwatch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
     tokens = sum(len(batch.places) for batch in timed)
     result = {
@@ -273,7 +303,18 @@ def measured(system: str, shape: TrainingShape, folder: Path, device: torch.devi
         result["peak_gpu_mb"] = round(torch.cuda.max_memory_allocated(device) / 1e6)
         result["teraflops_per_second"] = round(reached / 1e12, 2)
         result["mfu"] = None if possible is None else round(reached / possible, 4)
+        result["mode"], result["deterministic"] = mode, is_exact and maker == "ours"
+        if stopwatch.kernel_seconds is not None:
+            result["idle_share"] = round(max(0.0, 1 - stopwatch.kernel_seconds * len(timed) / stopwatch.seconds), 4)
+            result["kernels"] = stopwatch.kernels
     return result
+
+
+def _allow_inexact_kernels() -> None:
+    """What determinism costs is measured without it."""
+    from textmill.model import device
+
+    device.torch.use_deterministic_algorithms = lambda *_: None  # type: ignore[attr-defined]
 
 
 def main() -> None:
@@ -283,8 +324,11 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--mode", choices=MODES, default="compiled", help="on a GPU")
+    parser.add_argument("--inexact", action="store_true", help="allow kernels that are not deterministic, to see what the others cost")
     options = parser.parse_args()
-    print(json.dumps(measured(options.system, SHAPES[options.shape], options.folder, torch.device(options.device), options.threads)))
+    shape, device = SHAPES[options.shape], torch.device(options.device)
+    print(json.dumps(measured(options.system, shape, options.folder, device, options.threads, options.mode, not options.inexact)))
 
 
 if __name__ == "__main__":

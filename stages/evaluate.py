@@ -16,6 +16,7 @@ from textmill import paths
 from textmill.decoding.torch_engine import TorchEngine
 from textmill.evaluation.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
 from textmill.files import total_size, write_json, write_text
+from textmill.model.device import choose_device
 from textmill.settings.corpus import LanguageSettings
 from textmill.settings.inference import DecodeSettings, EvaluateSettings
 from textmill.tables import read_table, write_table
@@ -30,7 +31,7 @@ def main(
     test, tokenizer = read_table(paths.TEST), Tokenizer.load(paths.TOKENIZER)
     log.dataset(paths.TEST, "test", len(test))
     files = list(map(Path, models))
-    engine = TorchEngine.load(files)
+    engine = TorchEngine.load(files, choose_device(decode.device))
     metrics, predictions = evaluate_engine(
         system, engine, tokenizer, test, decode, collect.target_language, evaluate.bootstrap_samples, seed
     )

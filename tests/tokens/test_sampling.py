@@ -7,7 +7,7 @@ import pytest
 from toy import PAIRS, TOKENIZER
 
 from textmill.errors import UserError
-from textmill.tokens.sampling import resampled
+from textmill.tokens.sampling import ResampledEpochs, resampled
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 
@@ -68,3 +68,13 @@ def test_a_tokenizer_that_is_no_unigram_model_is_refused(texts: EncodedCorpus) -
     pieces = fit_tokenizer(*zip(*PAIRS, strict=True), replace(TOKENIZER, model_type="bpe"))
     with pytest.raises(UserError, match=r"needs tokenizer\.model_type unigram"):
         resampled(texts, np.arange(3), pieces, 0.2, 16, 1, 0)
+
+
+def test_workers_cut_the_same_epochs(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    arguments = texts, np.arange(len(texts)), tokenizer, 0.2, 8, 1
+    alone, helped = ResampledEpochs(*arguments, num_workers=0), ResampledEpochs(*arguments, num_workers=2)
+    try:
+        for epoch in (0, 1, 5):  # a training that resumes begins in the middle
+            assert cuts(helped[epoch]) == cuts(alone[epoch])
+    finally:
+        helped.close()

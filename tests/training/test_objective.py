@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -13,9 +14,17 @@ from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.tokens.batching import make_batch
 from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import PAD
+from textmill.tokens.special import END, PAD
 from textmill.training import objective
-from textmill.training.objective import Objective, label_smoothed_nll, projected_nll, projected_r_drop
+from textmill.training.objective import (
+    Objective,
+    fused_loss,
+    label_smoothed_nll,
+    projected_nll,
+    projected_r_drop,
+    r_drop_of_chunk,
+    smoothed_nll_of_chunk,
+)
 
 
 def leaves_and_targets(count: int, passes: int = 1) -> tuple[list[Tensor], list[Tensor], Tensor]:
@@ -65,6 +74,33 @@ def test_the_projected_loss_of_two_passes_and_its_gradients_are_those_of_all_log
     (3 * loss).backward()
     (3 * wanted).backward()
     torch.testing.assert_close(loss.double(), wanted, atol=1e-5, rtol=1e-5)
+    for got, right in zip(ours, exact, strict=True):
+        assert got.grad is not None
+        torch.testing.assert_close(got.grad.double(), right.grad, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("r_drop", [0.0, 0.7])
+@pytest.mark.parametrize("chunk_bytes", [1, 1 << 24])
+@pytest.mark.parametrize("count", [1, 50])
+def test_the_fused_loss_and_its_gradients_are_those_of_the_projected_one_over_real_tokens(
+    monkeypatch: pytest.MonkeyPatch, r_drop: float, chunk_bytes: int, count: int
+) -> None:
+    """Every second target is PAD, which the fused loss counts as nothing."""
+    monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
+    passes = 2 if r_drop else 1
+    ours, exact, targets = leaves_and_targets(count, passes)
+    targets = targets.clamp_min(END + 1)
+    padded = torch.stack((targets, torch.full_like(targets, PAD)), 1).flatten()
+    states = ours[0].repeat_interleave(2, 0)
+    if r_drop:
+        loss = fused_loss(states, *ours[1:], padded, torch.tensor(13), 2, partial(r_drop_of_chunk, epsilon=0.1, r_drop=r_drop))
+        wanted = projected_r_drop(*exact, targets, 0.1, r_drop, denominator=13.0)
+    else:
+        loss = fused_loss(states, *ours[1:], padded, torch.tensor(13), 1, partial(smoothed_nll_of_chunk, epsilon=0.1))
+        wanted = projected_nll(*exact, targets, 0.1, denominator=13.0)
+    (3 * loss).backward()
+    (3 * wanted).backward()
+    torch.testing.assert_close(loss.double(), wanted.double(), atol=1e-5, rtol=1e-5)
     for got, right in zip(ours, exact, strict=True):
         assert got.grad is not None
         torch.testing.assert_close(got.grad.double(), right.grad, atol=2e-5, rtol=1e-4)

@@ -29,7 +29,8 @@ def step(module: nn.Module, optimizer: Optimizer, numbers: range) -> None:
             x = torch.randn(4, 5, generator=torch.Generator().manual_seed(10 * number + part)).to(next(module.parameters()).dtype)
             module(x).square().sum().backward()
             optimizer.collect()
-        optimizer.step(0.01 / (number + 1))
+        optimizer.set_learning_rate(0.01 / (number + 1))
+        optimizer.step()
 
 
 def test_in_bfloat16_the_module_holds_the_rounded_weights_and_small_steps_are_not_lost() -> None:
@@ -44,7 +45,8 @@ def test_in_bfloat16_the_module_holds_the_rounded_weights_and_small_steps_are_no
     for parameter in module.parameters():
         parameter.grad = torch.ones_like(parameter)
     optimizer.collect()
-    optimizer.step(1e-6)
+    optimizer.set_learning_rate(1e-6)
+    optimizer.step()
     assert all(torch.equal(a, b) for a, b in zip(rounded, module.parameters(), strict=True)), "too small for bfloat16"
     assert all(not torch.equal(before[name], weight) for name, weight in optimizer.named_weights().items())
 

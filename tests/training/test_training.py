@@ -180,7 +180,7 @@ def test_training_learns_with_every_option(corpus: EncodedCorpus, tokenizer: Tok
 
 
 @pytest.mark.parametrize("architecture", ["encoder_decoder", "decoder_only"])
-def test_a_compiled_model_is_compiled_once_for_batches_of_all_shapes_and_learns_the_same(
+def test_layers_are_compiled_once_a_stack_for_batches_of_all_shapes_and_learn_the_same(
     corpus: EncodedCorpus, architecture: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without dropout, whose masks on a CPU are not compiled. aot_eager needs no compiler; a batch of one row is a graph of its own."""
@@ -190,7 +190,7 @@ def test_a_compiled_model_is_compiled_once_for_batches_of_all_shapes_and_learns_
     monkeypatch.setattr(loop, "_COMPILED_DEVICES", ("cpu",))
     torch._dynamo.reset()
     shapes, losses = set(), []
-    model = replace(MODEL, architecture=architecture, dropout=0.0, attention_dropout=0.0)
+    model = replace(MODEL, architecture=architecture, encoder_layers=4, decoder_layers=4, dropout=0.0, attention_dropout=0.0)
     for is_compiled in (False, True):
         run = trainer(corpus, replace(TRAIN, max_steps=12, validate_every=12, compile=is_compiled), model_settings=model)
         run.on_rows = lambda rows: shapes.add((len(rows), int(corpus.lengths()[0][rows].max())))
@@ -198,7 +198,9 @@ def test_a_compiled_model_is_compiled_once_for_batches_of_all_shapes_and_learns_
         losses.append((row.train_loss, row.validation_loss))
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
     assert len(shapes) > 6
-    assert 2 <= counter.frame_count <= 4  # training and validation
+    stacks = 2 if architecture == "encoder_decoder" else 1
+    # Not once a layer. More than once a stack because here, in one batch, the length of a text happens to be the model's width.
+    assert stacks <= counter.frame_count < 4 * stacks
     assert not torch._dynamo.utils.counters["graph_break"]
 
 

@@ -63,8 +63,9 @@ def _check_together(sections: Mapping[str, Any]) -> None:
             if getattr(training, name) != default:
                 raise UserError(f"params.yaml: {where}.{name} is for the models of the folds (train.{name}). Take it out.")
     for where, training in {"train": sections["train"], **others}.items():
-        if training.compile and model.architecture == "lstm":
-            raise UserError(f"params.yaml: {where}.compile is true, but an lstm cannot be compiled. Set it to false.")
+        for name, value, off in (("compile", True, "false"), ("cuda_graphs", "always", "auto")):
+            if getattr(training, name) == value and model.architecture == "lstm":
+                raise UserError(f"params.yaml: {where}.{name} does not work with an lstm. Set it to {off}.")
     if sections["train"].subword_sampling and sections["tokenizer"].model_type != "unigram":
         raise UserError("params.yaml: train.subword_sampling needs tokenizer.model_type unigram. Set it to 0, or take that tokenizer.")
     _check_student(model, sections["distill"])

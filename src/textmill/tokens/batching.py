@@ -11,9 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
+
+_LENGTH_STEP = 8  # of bucketed lengths
 
 
 class Batch(NamedTuple):
@@ -117,6 +120,30 @@ def with_unknown(batch: Batch, share: float, seed: int, epoch: int, number: int)
         for tokens in (batch.source, batch.target_input)
     )
     return batch._replace(source=source, target_input=target_input)
+
+
+def padded_to_bucket(batch: Batch) -> Batch:
+    """`batch` with its dimensions rounded up, so that many batches share few shapes: CUDA graphs are recorded one per shape.
+
+    Lengths become multiples of 8, rows multiples of about an eighth of themselves. A new row repeats the first source and target input
+    and has PAD alone as its target output, so it adds nothing to a loss.
+    """
+    rows, source_length = batch.source.shape
+    target_length = batch.target_input.shape[1]
+    more_rows = _rounded_up(rows, max(1 << max(rows.bit_length() - 4, 0), 1)) - rows
+
+    def filled(side: Tensor, length: int, repeats: bool) -> Tensor:
+        wide = functional.pad(side, (0, _rounded_up(length, _LENGTH_STEP) - length), value=PAD)
+        new = wide[:1].expand(more_rows, -1) if repeats else torch.full((more_rows, wide.shape[1]), PAD)
+        return torch.cat((wide, new))
+
+    source, target_input = filled(batch.source, source_length, True), filled(batch.target_input, target_length, True)
+    target_output = filled(batch.target_output, target_length, False)
+    return Batch(source, target_input, target_output, (target_output.flatten() != PAD).nonzero().flatten())
+
+
+def _rounded_up(number: int, step: int) -> int:
+    return -(-number // step) * step
 
 
 def _gathered(tokens: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.ndarray:

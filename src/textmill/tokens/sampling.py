@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any
 
 import numpy as np
 
 from textmill.errors import UserError
+from textmill.lifetime import end_with_parent
 from textmill.tokens.shards import EncodedCorpus, packed
 from textmill.tokens.tokenizer import Tokenizer
 
@@ -41,6 +47,55 @@ def resampled(
     return replace(
         corpus, source_tokens=source_tokens, source_offsets=source_offsets, target_tokens=target_tokens, target_offsets=target_offsets
     )
+
+
+class ResampledEpochs:
+    """`resampled`, for one epoch after the other. num_workers: processes that cut the texts of the coming epochs; 0: none.
+
+    The result does not depend on the workers: an epoch is a pure function of its number.
+    """
+
+    def __init__(
+        self, corpus: EncodedCorpus, rows: np.ndarray, tokenizer: Tokenizer, alpha: float, candidates: int, seed: int, num_workers: int
+    ) -> None:
+        self._arguments = corpus, rows, tokenizer, alpha, candidates, seed
+        self._num_workers, self._coming = num_workers, dict[int, Future[EncodedCorpus]]()
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __getitem__(self, epoch: int) -> EncodedCorpus:
+        """The corpus of `epoch`. Raises UserError as `resampled` does."""
+        if self._num_workers == 0:
+            return resampled(*self._arguments, epoch)
+        if self._pool is None:
+            # Not forked: a process that has used a GPU, or threads, cannot be.
+            initial = (*self._arguments, os.getpid())
+            self._pool = ProcessPoolExecutor(self._num_workers, get_context("spawn"), _begin_worker, initial)
+        for coming in range(epoch, epoch + self._num_workers + 1):
+            if coming not in self._coming:
+                self._coming[coming] = self._pool.submit(_epoch_of_worker, coming)
+        self._coming = {number: future for number, future in self._coming.items() if number >= epoch}
+        return self._coming[epoch].result()
+
+    def close(self) -> None:
+        """End the workers."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+            self._pool, self._coming = None, {}
+
+
+_worker_arguments: tuple[EncodedCorpus, np.ndarray, Tokenizer, float, int, int]
+
+
+def _begin_worker(*initial: Any) -> None:
+    global _worker_arguments
+    *arguments, parent = initial
+    end_with_parent(signal.SIGKILL, parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the training, which ends its workers
+    _worker_arguments = tuple(arguments)
+
+
+def _epoch_of_worker(epoch: int) -> EncodedCorpus:
+    return resampled(*_worker_arguments, epoch)
 
 
 def _sampled(tokenizer: Tokenizer, ids: list[int], alpha: float, candidates: int, draw: float, limit: int) -> list[int]:

@@ -30,6 +30,10 @@ class Tokenizer:
         self.pieces: list[str] = [self._processor.IdToPiece(index) for index in range(self._processor.GetPieceSize())]
         self.has_slots = SLOTS[0] in self.pieces
 
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
+        """For workers in other processes: the library's object cannot be sent."""
+        return Tokenizer, (self.model,)
+
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
         """Raises UserError if the file is missing or is no SentencePiece model."""

@@ -15,15 +15,17 @@ import torch
 from torch import Tensor
 
 from textmill.errors import UserError
-from textmill.model.interface import Seq2SeqModel
+from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.progress import Progress
 from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import Batch, epoch_rows, make_batch, padding_share, token_budget_batches, with_unknown
-from textmill.tokens.sampling import resampled
+from textmill.tokens.sampling import ResampledEpochs
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.averaging import MovingAverage, averaged
 from textmill.training.checkpoints import CheckpointFile
+from textmill.training.compiling import compile_layers
+from textmill.training.cuda_graphs import StepGraphs
 from textmill.training.distributed import Processes, like, whole
 from textmill.training.memory import naming_what_fits
 from textmill.training.objective import Objective
@@ -33,6 +35,8 @@ from textmill.training.schedules import SCHEDULES
 
 _STEPS_BETWEEN_FINITE_CHECKS = 10
 _COMPILED_DEVICES = ("cuda",)  # a CPU's dropout takes masks from a pool, which cannot be compiled
+_GRAPHED_DEVICES = ("cuda",)
+_GRAPHED_PARAMETERS = 20_000_000  # `cuda_graphs: auto` is for models with fewer
 _VALIDATION_BATCH_FACTOR = 4  # no gradients: a batch of validation may be larger
 
 OnMetrics = Callable[[dict[str, float], int], None]
@@ -115,23 +119,31 @@ class Trainer:
         if settings.stop_on == "chrf" and (output_score is None or validation_rows is None):
             raise UserError(f"params.yaml: {description}: stop_on chrf is for the models of the folds. Set it to loss here.")
         self.model = model.to(device)
-        if settings.compile and device.type in _COMPILED_DEVICES:
-            self.model.compile(dynamic=True)  # in place: names of weights stay
+        self.is_compiled = settings.compile and device.type in _COMPILED_DEVICES
+        if self.is_compiled:
+            compile_layers(self.model)
         self.corpus, self.settings, self.seed, self.device = corpus, settings, seed, device
         self.training_rows, self.validation_rows = training_rows, validation_rows
         self.checkpoint, self.on_metrics, self.description = checkpoint, on_metrics, description
         self.tokenizer, self.output_score, self.on_rows = tokenizer, output_score, on_rows
         self.profile_folder = profile_folder if settings.profile else None
         self.processes = Processes(settings.parallel, description)
-        objective = Objective(self.model, settings.label_smoothing, settings.r_drop)
+        objective = Objective(self.model, settings.label_smoothing, settings.r_drop, self.is_compiled)
         self.processes.shard(objective, computes_in_bfloat16(settings.precision, device))
-        self.optimizer = Optimizer(self.model, settings, device)
+        is_graphed = device.type in _GRAPHED_DEVICES and _uses_graphs(settings, model)
+        self.optimizer = Optimizer(self.model, settings, device, is_static=is_graphed)
         self.objective = self.processes.replicate(objective)
+        self.graphs = StepGraphs(self._backward, self.optimizer.step, device) if is_graphed else None
         if not self.processes.is_first:
             torch.manual_seed(_seed_of(seed, self.processes.rank, 0))  # other rows, so other dropout
         self.average = MovingAverage(self.optimizer.named_weights(), settings.ema_decay) if settings.ema_decay else None
         self.schedule = SCHEDULES[settings.schedule]
         self.weights = corpus.weight.numpy()
+        self.resampled: ResampledEpochs | None = None
+        if settings.subword_sampling:
+            assert tokenizer is not None
+            sampling = settings.subword_sampling, settings.subword_candidates
+            self.resampled = ResampledEpochs(corpus, training_rows, tokenizer, *sampling, seed, settings.num_workers)
         self.position = _Position()
         self.history: list[HistoryRow] = []
         self.snapshots: list[dict[str, Tensor]] = []  # of the last validations; with average_checkpoints 1, of the best
@@ -142,8 +154,12 @@ class Trainer:
         Raises UserError if the loss is not finite any more, a batch does not fit in memory, or `compile` finds no compiler.
         """
         self._resume()
-        with self._naming_compiler(), naming_what_fits(self):
-            stopped_early = self._train()
+        try:
+            with self._naming_compiler(), naming_what_fits(self), self.graphs.stream() if self.graphs else nullcontext():
+                stopped_early = self._train()
+        finally:
+            if self.resampled is not None:
+                self.resampled.close()
         self._take_weights()
         best = self.validation_loss() if self.validation_rows is not None else None
         epochs = self.position.epoch + self.position.batch / max(self.position.batches, 1)
@@ -210,17 +226,29 @@ class Trainer:
         count = sum(len(batch.places) for batch in batches)
         total = torch.zeros((), device=self.device)
         for number, batch in enumerate(batches):
+            if self.graphs is not None:
+                total += self.graphs.backward(batch, count)
+                continue
             # Copies take the gradients after every pass, so each has to be reduced; else the last reduces all.
             is_reduced = self.optimizer.has_copies or number == len(batches) - 1
             with self.processes.reducing(self.objective, is_reduced):
-                loss = self.objective(self.processes.share(batch).to(self.device), count / self.processes.size)
-                loss.backward()
-            self.optimizer.collect()
-            total += loss.detach()
-        self.optimizer.step(self.schedule(self.position.step, self.settings))
+                total += self._backward(self.processes.share(batch).to(self.device), count / self.processes.size)
+        self.optimizer.set_learning_rate(self.schedule(self.position.step, self.settings))
+        if self.graphs is not None:
+            self.graphs.update()
+        else:
+            self.optimizer.step()
         if self.average is not None:
             self.average.update(self.optimizer.named_weights(), self.position.step)
         return total, count
+
+    def _backward(self, batch: Batch, denominator: Tensor | float) -> Tensor:
+        """Add the gradients of a batch on the device to those of the step. Returns its loss."""
+        loss = self.objective(batch, denominator)
+        loss.backward()
+        self.optimizer.collect()
+        out: Tensor = loss.detach()
+        return out
 
     def _batches(self, corpus: EncodedCorpus, epoch: int) -> list[np.ndarray]:
         rows = epoch_rows(self.training_rows, self.weights, self.seed, epoch)
@@ -231,10 +259,8 @@ class Trainer:
         position, settings = self.position, self.settings
         while True:
             corpus = self.corpus
-            if settings.subword_sampling:
-                assert self.tokenizer is not None
-                sampling = settings.subword_sampling, settings.subword_candidates
-                corpus = resampled(corpus, self.training_rows, self.tokenizer, *sampling, self.seed, position.epoch)
+            if self.resampled is not None:
+                corpus = self.resampled[position.epoch]
             batches = self._batches(corpus, position.epoch)
             position.batches = len(batches)
             while position.batch < len(batches):
@@ -250,10 +276,14 @@ class Trainer:
     def validation_loss(self) -> float:
         """Cross entropy of the validation rows in nats per token, end symbols counted."""
         assert self.validation_rows is not None
+        with torch.compiler.set_stance("force_eager") if self.is_compiled else nullcontext():  # seldom: compiling would take longer
+            return self._validation_loss(self.validation_rows)
+
+    def _validation_loss(self, validation_rows: np.ndarray) -> float:
         self.model.eval()
         budget = self.settings.batch_tokens * _VALIDATION_BATCH_FACTOR
         total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
-        for rows in token_budget_batches(*self.corpus.lengths(), self.validation_rows, budget, self.seed, 0):
+        for rows in token_budget_batches(*self.corpus.lengths(), validation_rows, budget, self.seed, 0):
             batch = make_batch(self.corpus, rows)
             total += self.objective(self.processes.share(batch).to(self.device), 1.0)
             count += len(batch.places)
@@ -361,6 +391,14 @@ class Trainer:
             torch.set_rng_state(states["cpu"])
         if states["cuda"] is not None and self.device.type == "cuda":
             torch.cuda.set_rng_state(states["cuda"], self.device)
+
+
+def _uses_graphs(settings: TrainSettings, model: Seq2SeqModel) -> bool:
+    """See TrainSettings.cuda_graphs."""
+    if settings.cuda_graphs != "auto":
+        return settings.cuda_graphs == "always"
+    can_be_recorded = not settings.compile and settings.parallel == "none" and model.shape.architecture != "lstm"
+    return can_be_recorded and num_parameters(model) < _GRAPHED_PARAMETERS
 
 
 def _seed_of(seed: int, rank: int, step: int) -> int:

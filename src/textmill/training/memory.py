@@ -35,6 +35,7 @@ def naming_what_fits(trainer: Trainer) -> Iterator[None]:
     else:
         return
     budget = trainer.settings.batch_tokens
+    trainer.graphs = None  # they hold memory
     if trainer.processes.parallel != "none":  # others wait for this one: nothing can be tried
         raise UserError(
             f"{trainer.description}: the share of a batch of batch_tokens: {budget} does not fit in memory. Halve batch_tokens and"

@@ -5,6 +5,8 @@ Dimensions: B rows, T target length, N target tokens without padding, D model wi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -14,8 +16,12 @@ from torch.nn import functional as F
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.probabilities import token_log_probabilities
 from textmill.tokens.batching import Batch
+from textmill.tokens.special import PAD
 
-_CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 28}  # of float32 logits at a time; on a CPU they stay in the cache
+_CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 29}  # of float32 logits at a time; on a CPU they stay in the cache
+_FUSED_DEVICES = ("cuda",)  # the loss there is plain functions of a chunk, each of which torch.compile turns into a few kernels
+
+LossOfChunk = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, list[Tensor]]]  # logits of each pass, targets -> loss, gradients
 
 
 def label_smoothed_nll(logits: Tensor, targets: Tensor, epsilon: float) -> Tensor:
@@ -45,6 +51,63 @@ def projected_r_drop(
     KL(p1 || p2) + KL(p2 || p1), summed over tokens.
     """
     return _ProjectedRDrop.apply(states, weight, bias, targets, epsilon, r_drop, denominator)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def fused_loss(
+    states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, denominator: Tensor | float, passes: int, of_chunk: LossOfChunk
+) -> Tensor:
+    """The loss of `passes` passes over the same targets, summed and divided by `passes * denominator`, a chunk of logits at a time.
+
+    states: (passes * N, D). weight: (V, D). bias: (V,). targets: (N,), where PAD counts nothing. of_chunk: `smoothed_nll_of_chunk` or
+    `r_drop_of_chunk` with its numbers filled in. Nothing here depends on which targets are PAD, so CUDA graphs can hold it.
+    """
+    return _FusedLoss.apply(states, weight, bias, targets, denominator, passes, of_chunk)  # type: ignore[no-any-return, no-untyped-call]
+
+
+def smoothed_nll_of_chunk(logits: Sequence[Tensor], targets: Tensor, epsilon: float) -> tuple[Tensor, list[Tensor]]:
+    """Label-smoothed cross entropy, summed, and its gradient with respect to the logits.
+
+    logits: one of (rows, V). targets: (rows,), where PAD counts nothing. Returns a float32 scalar and [(rows, V)] in the logits' type.
+    """
+    (only,) = logits
+    log_probabilities = torch.log_softmax(only.float(), 1)
+    loss, wanted = _smoothed(log_probabilities, targets, epsilon)
+    gradient = (log_probabilities.exp() - wanted) * (targets != PAD)[:, None]
+    return loss, [gradient.to(only.dtype)]
+
+
+def r_drop_of_chunk(logits: Sequence[Tensor], targets: Tensor, epsilon: float, r_drop: float) -> tuple[Tensor, list[Tensor]]:
+    """The sum of both passes' `smoothed_nll_of_chunk` and of r_drop * (KL(p || q) + KL(q || p)), and its gradients.
+
+    logits: two of (rows, V). d (KL(p || q) + KL(q || p)) / d logits of p = p (log p - log q - KL(p || q)) + p - q.
+    """
+    logs = [torch.log_softmax(each.float(), 1) for each in logits]
+    probabilities = [each.exp() for each in logs]
+    is_real = (targets != PAD)[:, None]
+    total, gradients = torch.zeros((), device=targets.device), []
+    for own, other in ((0, 1), (1, 0)):
+        loss, wanted = _smoothed(logs[own], targets, epsilon)
+        difference = logs[own] - logs[other]
+        divergence = (probabilities[own] * difference).sum(1, keepdim=True)  # KL(own || other), (rows, 1)
+        total = total + loss + r_drop * (divergence * is_real).sum()
+        apart = probabilities[own] * (difference - divergence + 1) - probabilities[other]
+        gradients.append(((probabilities[own] - wanted + r_drop * apart) * is_real).to(logits[own].dtype))
+    return total, gradients
+
+
+def _smoothed(log_probabilities: Tensor, targets: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
+    """Cross entropy against smoothed targets, summed over those that are not PAD, and the smoothed targets, (rows, V)."""
+    vocabulary = log_probabilities.shape[1]
+    uniform = epsilon / vocabulary
+    wanted = (torch.arange(vocabulary, device=targets.device) == targets[:, None]) * (1 - epsilon) + uniform
+    at_target = log_probabilities.gather(1, targets[:, None])[:, 0]  # (rows,)
+    losses = (1 - epsilon) * at_target + uniform * log_probabilities.sum(1)
+    return -(losses * (targets != PAD)).sum(), wanted
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    return torch.compile(function, dynamic=True)
 
 
 class _ProjectedLoss(torch.autograd.Function):
@@ -142,6 +205,35 @@ class _ProjectedRDrop(_ProjectedLoss):
         return total / (2 * denominator)
 
 
+class _FusedLoss(_ProjectedLoss):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        states: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        targets: Tensor,
+        denominator: Tensor | float,
+        passes: int,
+        of_chunk: LossOfChunk,
+    ) -> Tensor:
+        states_gradient = torch.empty_like(states)
+        weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
+        bias_gradient = torch.zeros_like(bias, dtype=torch.float32)
+        total = torch.zeros((), device=states.device)
+        inputs, outputs = states.chunk(passes), states_gradient.chunk(passes)
+        for part in _chunks(inputs[0], weight, passes):
+            loss, gradients = of_chunk([torch.addmm(bias, each[part], weight.t()) for each in inputs], targets[part])
+            total += loss
+            for each, output, gradient in zip(inputs, outputs, gradients, strict=True):
+                torch.mm(gradient, weight, out=output[part])
+                weight_gradient += gradient.t() @ each[part]
+                bias_gradient += gradient.sum(0, dtype=torch.float32)
+        ctx.save_for_backward(states_gradient, weight_gradient, bias_gradient)
+        ctx.denominator, ctx.dtype = passes * denominator, weight.dtype
+        return total / (passes * denominator)
+
+
 def _chunks(states: Tensor, weight: Tensor, passes: int = 1) -> list[slice]:
     """Of the rows of `states`, as many at a time as have _CHUNK_BYTES of logits in all `passes` together."""
     rows = max(_CHUNK_BYTES[states.device.type] // (4 * passes * len(weight)), 16)
@@ -153,28 +245,39 @@ class Objective(nn.Module):
 
     label_smoothing: epsilon of `label_smoothed_nll`. r_drop: weight of the consistency of two passes with other dropout
     masks (Liang et al. 2021, section 2.2): loss = mean of the two cross entropies + r_drop / 2 * (KL(p1 || p2) + KL(p2 || p1)).
-    The paper adds the two cross entropies up, so its alpha is 2 * r_drop, at twice the loss.
+    The paper adds the two cross entropies up, so its alpha is 2 * r_drop, at twice the loss. is_compiled: compile the loss on a GPU.
     """
 
-    def __init__(self, model: Seq2SeqModel, label_smoothing: float, r_drop: float) -> None:
+    def __init__(self, model: Seq2SeqModel, label_smoothing: float, r_drop: float, is_compiled: bool = False) -> None:
         super().__init__()
-        self.model, self.label_smoothing, self.r_drop = model, label_smoothing, r_drop
+        self.model, self.label_smoothing, self.r_drop, self.is_compiled = model, label_smoothing, r_drop, is_compiled
 
-    def forward(self, batch: Batch, denominator: float) -> Tensor:
+    def forward(self, batch: Batch, denominator: Tensor | float) -> Tensor:
         """Loss summed over the batch's target tokens and divided by `denominator`, the tokens of all that is added up.
 
         In evaluation mode it is the cross entropy without smoothing, in float64.
         """
-        targets = batch.targets()
         if not self.model.training:
-            states = batch.real_positions(self.model(batch.source, batch.target_input))  # (N, D): nothing is computed for padding
+            states, targets = batch.real_positions(self.model(batch.source, batch.target_input)), batch.targets()  # (N, D), (N,)
             total = torch.zeros((), dtype=torch.float64, device=states.device)
             for part in _chunks(states, self.model.output_projection()[0]):
                 total -= token_log_probabilities(self.model.logits(states[part]), targets[part]).double().sum()
             return total / denominator
-        if not self.r_drop:
-            states = batch.real_positions(self.model(batch.source, batch.target_input))
-            return projected_nll(states, *self.model.output_projection(), targets, self.label_smoothing, denominator)
-        states = self.model(torch.cat((batch.source, batch.source)), torch.cat((batch.target_input, batch.target_input)))  # (2B, T, D)
-        both = torch.cat([batch.real_positions(half) for half in states.chunk(2)])  # (2N, D)
-        return projected_r_drop(both, *self.model.output_projection(), targets, self.label_smoothing, self.r_drop, denominator)
+        passes = 2 if self.r_drop else 1
+        source, target_input = (torch.cat([side] * passes) if passes > 1 else side for side in (batch.source, batch.target_input))
+        states = self.model(source, target_input)  # (passes * B, T, D)
+        if states.device.type in _FUSED_DEVICES:
+            return self._fused(states.flatten(0, 1), batch.target_output.flatten(), denominator, passes)
+        assert isinstance(denominator, (int, float))
+        real = [batch.real_positions(half) for half in states.chunk(passes)]  # (N, D) each: nothing is computed for padding
+        projection, targets = self.model.output_projection(), batch.targets()
+        if passes == 1:
+            return projected_nll(real[0], *projection, targets, self.label_smoothing, denominator)
+        return projected_r_drop(torch.cat(real), *projection, targets, self.label_smoothing, self.r_drop, denominator)
+
+    def _fused(self, states: Tensor, targets: Tensor, denominator: Tensor | float, passes: int) -> Tensor:
+        """states: (passes * B * T, D). targets: (B * T,)."""
+        function: Callable[..., Any] = smoothed_nll_of_chunk if passes == 1 else r_drop_of_chunk
+        numbers = {"epsilon": self.label_smoothing} | ({} if passes == 1 else {"r_drop": self.r_drop})
+        of_chunk = partial(_compiled(function) if self.is_compiled else function, **numbers)
+        return fused_loss(states, *self.model.output_projection(), targets, denominator, passes, of_chunk)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -31,9 +32,10 @@ class Optimizer:
 
     In bfloat16 the module itself is cast, which makes products fast and spares the casts of autocast; the weights that are
     trained are float32 copies (Micikevicius et al. 2018, section 3.1), of which the module gets a rounded copy after every step.
+    is_static: gradients and learning rate keep their places in memory, as CUDA graphs need it.
     """
 
-    def __init__(self, model: nn.Module, settings: TrainSettings, device: torch.device) -> None:
+    def __init__(self, model: nn.Module, settings: TrainSettings, device: torch.device, is_static: bool = False) -> None:
         self.names = [name for name, _ in model.named_parameters()]
         self.parameters: list[Tensor] = list(model.parameters())
         self.clip = settings.gradient_clip
@@ -44,7 +46,13 @@ class Optimizer:
             self.parameters = list(model.parameters())
         kind = torch.optim.AdamW if settings.optimizer == "adamw" else torch.optim.Adam
         # beta2 and epsilon of Vaswani et al. 2017, section 5.3
-        self.adam = kind(self.weights, lr=1.0, betas=(0.9, 0.98), eps=1e-9, weight_decay=settings.weight_decay, fused=True)
+        numbers: dict[str, Any] = {"betas": (0.9, 0.98), "eps": 1e-9, "weight_decay": settings.weight_decay, "fused": True}
+        rate = torch.ones((), device=device) if is_static else 1.0
+        self.adam = kind(self.weights, lr=rate, capturable=is_static and device.type == "cuda", **numbers)
+        self.is_static = is_static
+        if is_static:
+            for weight in self.weights:
+                weight.grad = torch.zeros_like(weight)
 
     @property
     def has_copies(self) -> bool:
@@ -55,19 +63,32 @@ class Optimizer:
         """Add the module's gradients to those of the weights, in float32, and clear them; call it after every backward pass."""
         if not self.has_copies:
             return
+        if self.is_static:
+            pairs = [(weight.grad, parameter.grad) for weight, parameter in zip(self.weights, self.parameters, strict=True)]
+            sums, gradients = zip(*(pair for pair in pairs if pair[1] is not None), strict=True)
+            torch._foreach_add_(sums, gradients)
+            for parameter in self.parameters:
+                parameter.grad = None
+            return
         for weight, parameter in zip(self.weights, self.parameters, strict=True):
             if parameter.grad is not None:
                 weight.grad = parameter.grad.float() if weight.grad is None else weight.grad.add_(parameter.grad)
                 parameter.grad = None
 
-    def step(self, learning_rate: float) -> None:
-        """Clip, take one step of Adam, and clear the gradients."""
+    def set_learning_rate(self, learning_rate: float) -> None:
+        """Of the next steps."""
         for group in self.adam.param_groups:
-            group["lr"] = learning_rate
+            if self.is_static:
+                group["lr"].fill_(learning_rate)
+            else:
+                group["lr"] = learning_rate
+
+    def step(self) -> None:
+        """Clip, take one step of Adam, and clear the gradients."""
         if self.clip:
             torch.nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.adam.step()
-        self.adam.zero_grad(set_to_none=True)
+        self.adam.zero_grad(set_to_none=not self.is_static)
         self._round()
 
     def named_weights(self) -> dict[str, Tensor]:
