@@ -43,6 +43,30 @@ def test_the_default_settings_are_right() -> None:
         ("split", "folds", [], "split.folds: must be 0, 1, 2"),
         ("split", "similarity", 0.1, "split.similarity: must be between 0.3"),
         ("collect", "sources", [], "collect.sources: is empty"),
+        *(
+            ("collect", "sources", [{"format": "gettext", "wheel": wheel, "sha256": "0" * 64}], "sources[0].wheel: must be name==version")
+            for wheel in (
+                "--only-binary=:none:,a==1",
+                "-r==1",
+                "a==1 --pre",
+                "a==1\n",
+                "a==1,b==2",
+                "a==1; python_version > '3'",
+                "a @ http://x/a==1",
+                "a[b]==1",
+                "a===1",
+                "a==1.*",
+                "a==",
+                "==1",
+                "a",
+                "../a==1",
+                "a==1==2",
+            )
+        ),
+        *(
+            ("collect", "sources", [{"format": "gettext", "wheel": "a==1", "sha256": sha256}], "sources[0].sha256: must be 64")
+            for sha256 in ("", "0" * 63, "../" + "0" * 61, "A" * 64, "0" * 64 + "\n")
+        ),
         ("collect", "sources", [{"format": "jsonl"}], "collect.sources[0].path: give either path or wheel"),
         ("collect", "sources", [{"format": "jsonl", "path": "x", "weight": 0}], "collect.sources[0].weight: must be between 0.01 and 100"),
         ("collect", "sources", [{"format": "jsonl", "path": "x", "task": "qa_zh"}], "collect.sources[0].task: may hold small letters"),
