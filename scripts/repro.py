@@ -2,6 +2,7 @@
 
     python -m scripts.repro [JOBS]
 
+0. params.yaml must be YAML that DVC can read in reasonable time: with aliases of aliases DVC itself would never answer.
 1. Files of DVC that a killed process left broken are mended, unless a dvc process is alive (DVC itself would refuse to run until
    somebody does it by hand): .dvc/tmp/rwlock is set aside, and dvc.lock becomes what it was before the last run. What that run
    had finished comes back from DVC's run cache.
@@ -27,14 +28,21 @@ from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
 from textmill import tracking
+from textmill.errors import UserError
 from textmill.files import write_bytes
 from textmill.publication import is_published
+from textmill.settings.params_file import params_text
 
 _LOCK, _STAGE_LOCK, _GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
 
 
 def main(jobs: int) -> int:
     started = time.time()
+    try:
+        params_text(Path("params.yaml"))
+    except UserError as error:
+        print(f"repro: {error}", file=sys.stderr)
+        return 2
     heal_lock(_LOCK)
     heal_stage_lock(_STAGE_LOCK, _GOOD_STAGE_LOCK)
     os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(started)}")

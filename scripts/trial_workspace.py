@@ -23,6 +23,7 @@ from ruamel.yaml import YAML
 
 from textmill import paths
 from textmill.files import write_text
+from textmill.settings.params_file import params_text
 from textmill.tracking import tracking_uri
 
 _STAGE_LOCK = Path("dvc.lock")
@@ -59,8 +60,8 @@ def set_params(place: Path, params: Any) -> None:
 
 
 def read_params(path: Path) -> Any:
-    """params.yaml with its comments."""
-    return _yaml().load(path.read_text(encoding="utf-8"))
+    """params.yaml with its comments. Raises UserError as `params_text` does."""
+    return _yaml().load(params_text(path))
 
 
 def write_params(path: Path, params: Any, heading: str = "") -> None:

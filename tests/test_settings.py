@@ -11,6 +11,7 @@ from textmill.compression.distillation import student_settings
 from textmill.errors import UserError
 from textmill.search.space import with_values
 from textmill.settings.model import ModelSettings
+from textmill.settings.params_file import read_params
 from textmill.settings.schema import build
 from textmill.settings.training import DistillSettings
 from textmill.settings.tree import check_settings, limits
@@ -165,3 +166,39 @@ def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
 @pytest.mark.parametrize("recipe", sorted(Path("recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_can_be_copied_to_params_yaml(recipe: Path) -> None:
     check_settings(YAML(typ="safe").load(recipe.read_text(encoding="utf-8")))
+
+
+def bomb(level: str) -> str:
+    """Nine levels of ten aliases each: a billion values in a kilobyte. level: how one level holds the one below."""
+    lines = ["a0: &a0 {x: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}"]
+    for depth in range(1, 9):
+        lines.append(f"a{depth}: &a{depth} " + level.replace("BELOW", ", ".join([f"*a{depth - 1}"] * 10)))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bomb("[BELOW]"), "has more than 100000 values, aliases"),
+        (bomb("{<<: [BELOW]}"), "has more than 100000 values, aliases"),
+        ("a: &a [*a]\n", "is nested too deeply, or has an alias inside itself"),
+        ("- " * 5000, "is nested too deeply"),
+        ("a: " + "x" * (1 << 21), "has more than 100000 values"),
+        ("a: b: c", "not valid YAML"),
+        ("a: *b", "not valid YAML"),
+        ("a: \0", "not valid YAML"),
+        (None, "no such file"),
+    ],
+    ids=["lists", "merges", "circle", "deep", "long", "no-yaml", "no-anchor", "nul", "missing"],
+)
+def test_a_file_that_would_keep_dvc_busy_for_ever_is_refused_in_one_line(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"^params\.yaml: {message}[^\n]*$"):
+        read_params(path)
+
+
+def test_aliases_of_settings_are_read(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("a: &a {b: 1e-4}\nc: {<<: *a, d: [*a, *a]}\n")
+    assert read_params(tmp_path / "params.yaml")["c"] == {"b": 1e-4, "d": [{"b": 1e-4}] * 2}
