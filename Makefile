@@ -1,5 +1,5 @@
 # Comfort only: everything also works in an environment of your own after
-#   pip install -e '.[dev]' -c constraints.txt
+#   pip install -e '.[dev]' -c constraints.txt && python -m scripts.site_cache
 PYTHON ?= python3
 JOBS ?= 1
 PORT ?= 5000
@@ -14,7 +14,8 @@ export DVC_NO_ANALYTICS := 1
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
 
-setup: $(VENV)/.installed  ## make .venv with the pinned dependencies
+setup: $(VENV)/.installed  ## make .venv with the pinned dependencies, and a private folder for DVC (SECURITY.md)
+	@$(RUN) -m scripts.site_cache
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("textmill needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'

@@ -27,6 +27,7 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
+from stages.site_cache import set_site_cache
 from textmill import tracking
 from textmill.errors import UserError
 from textmill.files import write_bytes
@@ -40,6 +41,7 @@ def main(jobs: int) -> int:
     started = time.time()
     try:
         params_text(Path("params.yaml"))
+        set_site_cache()
     except UserError as error:
         print(f"repro: {error}", file=sys.stderr)
         return 2

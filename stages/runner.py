@@ -21,6 +21,7 @@ from typing import Any
 import dvc.api
 
 from stages.inputs import stage_inputs
+from stages.site_cache import require_private_site_cache
 from textmill import tracking
 from textmill.errors import UserError
 from textmill.lifetime import end_with_parent
@@ -41,6 +42,7 @@ def run_stage(main: Callable[..., None]) -> None:
     try:
         if stage is None:
             raise UserError(f"{sys.argv[0]}: is run by DVC. Use `dvc repro -s STAGE`.")
+        require_private_site_cache()  # before DVC is asked anything: it reads what lies there
         declared = dvc.api.params_show(stages=stage)
         _check_packages(declared.pop("packages", {}))
         arguments = _settings_arguments(main, declared)

@@ -23,7 +23,7 @@ from textmill.errors import UserError
 SOURCES = sorted(Path("src").rglob("*.py"))
 STAGES = sorted(Path("stages").glob("*.py"))
 PIPELINE = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))
-SHARED = {"__init__", "runner", "inputs", "locked", "fold_lists"}
+SHARED = {"__init__", "runner", "inputs", "locked", "fold_lists", "site_cache"}
 ROOMS = [
     "settings",
     "corpus",
