@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from textmill.redaction import redacted
+
 
 def main(base: str) -> int:
     parts = ["## Metrics", _table("metrics", "diff", base, "--md", "--targets", "metrics/summary.json")]
@@ -25,7 +27,7 @@ def main(base: str) -> int:
 def _table(*arguments: str) -> str:
     done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        raise SystemExit(f"ci_report: dvc {' '.join(arguments)} failed: {done.stderr.strip()}")
+        raise SystemExit(f"ci_report: dvc {' '.join(arguments)} failed: {redacted(done.stderr.strip())}")
     lines = done.stdout.strip().split("\n")
     return "\n".join([*lines[:2], *sorted(lines[2:])]) if len(lines) > 2 else "Nothing changed."
 

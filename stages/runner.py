@@ -13,6 +13,8 @@ import inspect
 import os
 import signal
 import sys
+import traceback
+import types
 import typing
 from collections.abc import Callable
 from importlib import metadata
@@ -25,6 +27,7 @@ from stages.site_cache import require_private_site_cache
 from textmill import tracking
 from textmill.errors import UserError
 from textmill.lifetime import end_with_parent
+from textmill.redaction import redacted
 from textmill.settings.schema import build
 
 
@@ -38,6 +41,7 @@ def run_stage(main: Callable[..., None]) -> None:
     if os.getppid() == 1 and "DVC_STAGE" in os.environ:  # dvc died before the call
         os._exit(137)
     signal.signal(signal.SIGTERM, _terminate)
+    sys.excepthook = _print_redacted
     stage = os.environ.get("DVC_STAGE")
     try:
         if stage is None:
@@ -51,7 +55,7 @@ def run_stage(main: Callable[..., None]) -> None:
             offered = {**arguments, "fingerprint": inputs.key, "log": log}
             main(*sys.argv[1:], **{name: offered[name] for name in inspect.signature(main).parameters if name in offered})
     except UserError as error:
-        print(f"{stage}: {error}", file=sys.stderr)
+        print(f"{stage}: {redacted(error)}", file=sys.stderr)
         sys.exit(2)
     except Terminated:
         sys.exit(128 + signal.SIGTERM)
@@ -80,6 +84,11 @@ def _check_packages(pins: dict[str, str]) -> None:
                 f"packages.yaml: {name} is pinned to {pinned}, but {installed} is installed."
                 " Run `make setup`, or change the pin there and in constraints.txt."
             )
+
+
+def _print_redacted(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
+    """In place of Python's own traceback, which shows an address with its password."""
+    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
 
 
 def _terminate(*_: object) -> None:

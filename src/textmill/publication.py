@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from textmill import paths
+from textmill.redaction import redacted
 from textmill.tracking import (
     Connection,
     connect,
@@ -56,7 +57,7 @@ def publish_rebuild(stages: Sequence[LockedStage], lock_file: Path, model_name: 
         _register_model(connection, model_name, {stage.name: stage for stage in stages}.get("export"))
         connection.client.set_terminated(connection.parent_id, "FINISHED")
     except Exception as error:
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = redacted(error).strip().split("\n")[0][:200] or type(error).__name__
         print(f"tracking: publishing failed ({reason}). Publish later with `dvc repro -f -s track`.", flush=True)
         return None
     return counts

@@ -26,6 +26,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 from textmill.errors import UserError
+from textmill.redaction import redacted
 
 EXPERIMENT = "textmill"
 _PARAM_CHARACTERS = 6000  # MLflow refuses longer values
@@ -84,7 +85,7 @@ class RunLog:
 
     def tag(self, name: str, value: str) -> None:
         """Set a tag of the run."""
-        self._try(lambda c: c.client.set_tag(self._run_id, name, value))
+        self._try(lambda c: c.client.set_tag(self._run_id, name, redacted(value)))
 
     def flush(self) -> None:
         """Send the metrics that wait, in as few requests as MLflow allows."""
@@ -197,7 +198,7 @@ def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= flat_params(value, f"{prefix}{name}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[f"{prefix}{name}"] = text[:_PARAM_CHARACTERS]
+            flat[f"{prefix}{name}"] = redacted(text)[:_PARAM_CHARACTERS]
     return flat
 
 
@@ -366,7 +367,10 @@ def _is_reachable(uri: str) -> bool:
     address = urlparse(uri)
     if address.scheme not in ("http", "https"):
         return True
-    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+    except ValueError:  # whose message would show a piece of a password
+        raise ConnectionError("no address: / : and @ of a password must be percent-encoded") from None
     with suppress(OSError), socket.create_connection((address.hostname or "", port), timeout=1.0):
         return True
     return False
@@ -397,9 +401,8 @@ def _log_dataset(connection: Connection, run_id: str, path: Path, name: str, row
 
 
 def _say_lost(error: Exception, role: str) -> None:
-    address = urlparse(tracking_uri())
-    shown = f"{address.scheme}://{address.hostname}:{address.port}" if address.hostname else "the MLflow store"
-    reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+    shown = redacted(tracking_uri()) if urlparse(tracking_uri()).netloc else "the MLflow store"
+    reason = redacted(error).strip().split("\n")[0][:200] or type(error).__name__
     later = " Publish later with `dvc repro -f -s track`." if role == "rebuild" else ""
     print(f"tracking: {shown} failed ({reason}); going on without.{later}", file=sys.stderr, flush=True)
 
@@ -420,7 +423,7 @@ def fetched(address: str) -> str:
     try:
         return str(mlflow_module().artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder)))
     except Exception as error:
-        reason = str(error).split("\n")[0]
+        reason = redacted(error).split("\n")[0]
         raise UserError(f"{address}: MLflow does not give it ({reason}).") from None
 
 

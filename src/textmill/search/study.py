@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
@@ -22,6 +21,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from textmill.errors import UserError
+from textmill.redaction import redacted
 from textmill.search.settings import SearchSettings
 from textmill.search.space import Dimension
 
@@ -57,15 +57,14 @@ def open_study(name: str, settings: SearchSettings, storage: str) -> Study:
             load_if_exists=True,
         )
     except Exception as error:  # of SQLAlchemy, of any driver, or ImportError for one that is not installed
-        shown = re.sub(r"//[^/@]*@", "//", storage)
         raise UserError(
-            f"tune: the storage {shown} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
+            f"tune: the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
         ) from None
 
 
 def reason_of(error: Exception) -> str:
     """What a database says, in one short line without a password."""
-    return re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200] or type(error).__name__
+    return redacted(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def claim(trial: Trial) -> None:
