@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,9 +15,10 @@ import pytest
 import torch
 
 from textmill.errors import UserError
-from textmill.files import remove_unfinished, replacing, write_json, write_text
+from textmill.files import read_json, remove_unfinished, replacing, write_json, write_text
 from textmill.tables import read_table, write_table
-from textmill.tensors import read_tensors, write_tensors
+from textmill.tensors import read_metadata, read_tensors, write_tensors
+from textmill.tokens.tokenizer import Tokenizer
 
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -125,3 +128,57 @@ def test_a_cut_file_is_named(tmp_path: Path, share: float) -> None:
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
         with pytest.raises(UserError, match=path.name):
             read(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("read", [read_json, read_table, read_tensors, read_metadata, Tokenizer.load])
+def test_a_pipe_and_a_folder_are_refused_and_not_waited_for(
+    tmp_path: Path, read: Callable[[Path], object], make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "x")
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for a writer"))
+    signal.alarm(30)
+    try:
+        with pytest.raises(UserError, match=r"x: is no ordinary file\. Remove it"):
+            read(tmp_path / "x")
+    finally:
+        signal.alarm(0)
+
+
+def crafted(header: object, data: bytes = b"\0" * 8) -> bytes:
+    """A safetensors file. header: as JSON, or as it is."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def tensor(start: int = 0, end: int = 8, shape: tuple[int, ...] = (2,), dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+META = {"__metadata__": {"textmill": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        (1 << 63).to_bytes(8, "little") + b"{}",
+        (101 << 20).to_bytes(8, "little") + b"{}",
+        crafted(META | {"a": tensor(), "b": tensor()}),
+        crafted(META | {"a": tensor(4, 8, (1,))}),
+        crafted(META | {"a": tensor()}, b"\0" * 9),
+        crafted(META | {"a": tensor()}, b"\0" * 7),
+        crafted(META | {"a": tensor(shape=(1 << 62, 1 << 62))}),
+        crafted(META | {"a": tensor(shape=(3,))}),
+        crafted(META | {"a": tensor(dtype="X9")}),
+        crafted(b'{"a": ' + b"[" * 100_000),
+        crafted({"a": tensor()}),
+        crafted({"__metadata__": {"textmill": "[]"}, "a": tensor()}),
+        crafted({"__metadata__": {"textmill": "[" * 100_000}, "a": tensor()}),
+        crafted({"__metadata__": {"textmill": "{"}, "a": tensor()}),
+    ],
+)
+def test_crafted_tensors_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(UserError, match=r"^[^\n]*x: not a file of textmill [^\n]*$"):
+        read_tensors(tmp_path / "x")

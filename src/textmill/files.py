@@ -63,13 +63,22 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises UserError if the file is missing or is not JSON."""
+    """Read JSON. Raises UserError if the file is missing, is no ordinary file, or is not JSON."""
+    require_ordinary(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON ({error}). Remove it and run `dvc checkout`.") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid JSON (nested too deeply). Remove it and run `dvc checkout`.") from None
+
+
+def require_ordinary(path: Path) -> None:
+    """Raise UserError for a pipe, a device or a folder: opening a pipe waits for a writer that never comes."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no ordinary file. Remove it and run `dvc checkout`.")
 
 
 def sha256_of(path: Path) -> str:

@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from textmill.errors import UserError
-from textmill.files import replacing
+from textmill.files import replacing, require_ordinary
 
 # safetensors 0.8 writes two or more metadata keys in a random order, so everything goes into one.
 _METADATA_KEY = "textmill"
@@ -42,17 +42,20 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 
 def _metadata(file: Any) -> dict[str, Any]:
-    metadata: dict[str, Any] = json.loads((file.metadata() or {})[_METADATA_KEY])
+    metadata = json.loads((file.metadata() or {})[_METADATA_KEY])
+    if not isinstance(metadata, dict):
+        raise ValueError("its metadata are no mapping")
     return metadata
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
+    require_ordinary(path)
     try:
         with safe_open(path, framework="pt") as file:
             yield file
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
-    except (SafetensorError, KeyError, json.JSONDecodeError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(f"{path}: not a file of textmill ({reason}). Remove it and run `dvc checkout`.") from None

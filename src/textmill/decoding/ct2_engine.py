@@ -29,7 +29,7 @@ class CTranslate2Engine:
             threads: dict[str, Any] = {"device": "cpu", "intra_threads": num_threads, "inter_threads": 1}
             kind = _Generator if self._architecture == "decoder_only" else _Translator
             self._model: _Translator | _Generator = kind(folder, threads)
-        except (OSError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:  # the last two: JSON of another shape
             reason = str(error).split("\n")[0]
             raise UserError(f"{folder}: not an exported model ({reason}). Run `dvc repro export` or `dvc checkout`.") from None
         self._ids = {piece: index for index, piece in enumerate(self._pieces)}

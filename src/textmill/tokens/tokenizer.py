@@ -10,7 +10,7 @@ from pathlib import Path
 import sentencepiece
 
 from textmill.errors import UserError
-from textmill.files import write_bytes
+from textmill.files import require_ordinary, write_bytes
 from textmill.settings.tokens import TokenizerSettings
 from textmill.tokens.protection import SLOTS, Protected, protect, protect_pairs
 from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
@@ -32,7 +32,8 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Raises UserError if the file is missing or is no SentencePiece model."""
+        """Raises UserError if the file is missing, is no ordinary file, or is no SentencePiece model."""
+        require_ordinary(path)
         try:
             return cls(path.read_bytes())
         except FileNotFoundError:
