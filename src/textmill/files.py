@@ -78,6 +78,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def md5_of(path: Path) -> str:
+    """Hexadecimal MD5 of a file's bytes: the hash that dvc.lock has."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
 def total_size(paths: Iterable[Path]) -> int:
     """Bytes of several files together."""
     return sum(path.stat().st_size for path in paths)
