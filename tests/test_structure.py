@@ -126,6 +126,15 @@ def test_a_command_is_one_simple_command_with_nothing_pasted_in_but_checked_name
         assert set(re.findall(r"\$\{([\w.]+)", command)) <= {"item", "item.fold", "item.baseline", "key", "split.folds"}
 
 
+def test_an_output_that_git_tracks_survives_a_stage_that_fails() -> None:
+    """DVC removes every other output before it starts the stage."""
+    for name, entry in PIPELINE["stages"].items():
+        stage = entry.get("do", entry)
+        for output in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            options = next(iter(output.values())) if isinstance(output, dict) else {}
+            assert options.get("cache", True) or options.get("persist"), f"{name}: {output}"
+
+
 def test_a_stage_says_how_threads_wait_before_anything_with_threads_is_loaded() -> None:
     program = "import sys, stages.runner, os; print(os.environ['GOMP_SPINCOUNT'], {'torch', 'sklearn', 'scipy'} & set(sys.modules))"
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
