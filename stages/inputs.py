@@ -18,7 +18,6 @@ from dvc.dependency.param import ParamsDependency
 from dvc.dvcfile import load_file
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
-from dvc.utils.serialize import ParseError
 from dvc_data.hashfile.build import build
 from dvc_data.hashfile.db import HashFileDB
 
@@ -97,11 +96,11 @@ def _on_record(repo: Repo, stage: str) -> tuple[Any, dict[str, Recorded]]:
         _await_settled()
     try:
         return _parsed(repo, stage)
-    except (DvcException, ParseError):
+    except DvcException:
         _await_settled()
     try:
         return _parsed(repo, stage)
-    except (DvcException, ParseError) as error:
+    except DvcException as error:
         raise UserError(f"dvc.yaml or dvc.lock: {' '.join(str(error).split())}. `make doctor` says what to do.") from None
 
 

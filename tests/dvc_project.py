@@ -35,7 +35,7 @@ def make_project(folder: Path) -> None:
     with Repo(str(folder)) as repo:
         raw = next(dependency for dependency in repo.stage.get_target("make").deps).get_hash().value
     lock = {
-        "make": {**entry("make"), "deps": [{"path": str(RAW), "md5": raw}]},
+        "make": {**entry("make"), "deps": [{"path": str(RAW), "hash": "md5", "md5": raw}]},
         "use": {**entry("use"), "params": {"params.yaml": {"seed": 1}}},
     }
     write_yaml(folder / "dvc.lock", {"schema": "2.0", "stages": lock})
@@ -50,7 +50,8 @@ def entry(stage: str) -> dict[str, Any]:
     """What dvc.lock has of a stage whose files are all there, without folders and params."""
     definition = STAGES[stage]
     files = {
-        kind: [{"path": path, "md5": md5(Path(path))} for path in definition[kind] if Path(path).is_file()] for kind in ("deps", "outs")
+        kind: [{"path": path, "hash": "md5", "md5": md5(Path(path))} for path in definition[kind] if Path(path).is_file()]
+        for kind in ("deps", "outs")
     }
     return {"cmd": definition["cmd"], **files}
 
