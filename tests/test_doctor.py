@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc_project import MADE, RAW, RESULT, cached, change_yaml, flip, make_project
 
@@ -101,6 +102,23 @@ def test_what_dvc_says_nothing_about_is_found_and_after_the_repair_dvc_sees_it(c
     assert out.count("repaired:") == 2
     with Repo() as repo:
         assert repo.status()["make"]
+
+
+def test_a_flipped_bit_in_a_remote_that_is_verified_is_not_pulled(project: Path) -> None:
+    config = Path(".dvc/config")
+    remote = f"    remote = store\n['remote \"store\"']\n    url = {project}/store\n    verify = true\n"
+    config.write_text(config.read_text(encoding="utf-8") + remote, encoding="utf-8")
+    with Repo() as repo:
+        repo.push(str(MADE))
+    assert doctor.main(fix=False) == 0
+    stored = project / "store" / cached(MADE).relative_to(".dvc/cache")
+    stored.chmod(0o444)
+    flip(stored)
+    cached(MADE).unlink()
+    MADE.unlink()
+    with Repo() as repo, pytest.raises(DvcException):
+        repo.pull(str(MADE))
+    assert not MADE.exists()
 
 
 def test_an_edit_that_was_accepted_is_healthy() -> None:
