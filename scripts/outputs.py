@@ -24,11 +24,16 @@ def recorded_outputs(repo: Repo) -> list[Output]:
     """All outputs that dvc.lock and *.dvc files know, whether they are in the workspace or not."""
     root = Path(repo.root_dir)
     return [
-        Output(stage.addressing, Path(out.fs_path).relative_to(root), out.hash_info.value, out.use_cache, out)
+        Output(name_of(stage), Path(out.fs_path).relative_to(root), out.hash_info.value, out.use_cache, out)
         for stage in repo.index.stages
         for out in stage.outs
         if out.hash_info and out.protocol == "local" and Path(out.fs_path).is_relative_to(root)
     ]
+
+
+def name_of(stage: Any) -> str:
+    """Its name, or its *.dvc file; DVC's own `addressing` depends on the working directory."""
+    return str(getattr(stage, "name", None) or Path(stage.path).relative_to(stage.repo.root_dir))
 
 
 def lost_when_replaced(repo: Repo) -> list[Output]:

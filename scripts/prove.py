@@ -15,7 +15,7 @@ from pathlib import Path
 from dvc.repo import Repo
 
 from scripts.commands import DVC, output_of
-from scripts.outputs import Output, recorded_outputs
+from scripts.outputs import Output, name_of, recorded_outputs
 from scripts.trial_workspace import bring_initial_weights, environment, read_params
 from stages.inputs import content_md5
 from textmill import paths
@@ -48,7 +48,7 @@ def unproved(wanted: str) -> Iterator[str]:
 def _stages(place: Path, wanted: str) -> list[str]:
     """The stages meant, in the order of dvc.yaml, which is the order of the data; not those without an output."""
     with Repo(str(place)) as repo:
-        known = [stage.addressing for stage in repo.index.stages if stage.cmd and stage.outs]
+        known = [name_of(stage) for stage in repo.index.stages if stage.cmd and stage.outs]
     names = known if wanted == "all" else _SCORES if wanted == "1" else wanted.split()
     if unknown := [name for name in names if not any(_is_meant(stage, name) for stage in known)]:
         raise UserError(f"PROVE: no stage with outputs is called {unknown[0]}. There are: {' '.join(known)}")
@@ -66,7 +66,7 @@ def _needed(repo: Repo, stages: Sequence[str]) -> list[str]:
     read = [
         Path(each.fs_path).relative_to(root)
         for stage in repo.index.stages
-        if stage.addressing in stages
+        if name_of(stage) in stages
         for each in stage.deps
         if each.fs_path
     ]
