@@ -47,10 +47,10 @@ folds: setup     ## write the lists of folds into dvc.yaml, after split.folds in
 	$(RUN) -m scripts.fold_lists
 
 gate: setup      ## is what was committed reproduced and pushed? (PROVE=1 also makes the scores again and compares; PROVE=all everything)
-	$(RUN) -m scripts.gate $(if $(PROVE),--prove $(PROVE))
+	$(RUN) -m scripts.gate $(if $(filter-out 0,$(PROVE)),--prove $(PROVE))
 
 doctor: setup    ## hash DVC's cache and every output, find what killed processes left (FIX=1 repairs what is safe)
-	$(RUN) -m scripts.doctor $(if $(FIX),--fix)
+	$(RUN) -m scripts.doctor $(if $(filter-out 0,$(FIX)),--fix)
 
 ci-report: setup ## metrics and params against BASE, as Markdown
 	$(RUN) -m scripts.ci_report $(BASE)

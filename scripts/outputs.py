@@ -27,7 +27,7 @@ def recorded_outputs(repo: Repo) -> list[Output]:
         Output(name_of(stage), Path(out.fs_path).relative_to(root), out.hash_info.value, out.use_cache, out)
         for stage in repo.index.stages
         for out in stage.outs
-        if out.hash_info and out.protocol == "local" and Path(out.fs_path).is_relative_to(root)
+        if out.hash_info and out.hash_name == "md5" and out.protocol == "local" and Path(out.fs_path).is_relative_to(root)
     ]
 
 

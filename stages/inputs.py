@@ -112,6 +112,7 @@ def _parsed(repo: Repo, stage: str) -> tuple[Any, dict[str, Recorded]]:
         for name, entry in entries.items()
         if name in present
         for out in entry.get("outs", [])
+        if out.get("hash") == "md5"  # DVC 2 wrote none, and hashed text with other line ends
     }
 
 
@@ -129,7 +130,7 @@ def _added(repo: Repo, folder: Path) -> Iterator[tuple[str, Recorded]]:
         if file.is_file():
             for out in load_file(repo, repo.fs.abspath(str(file))).stage.outs:
                 path = (file.parent / out.def_path).as_posix()
-                if out.hash_info:
+                if out.hash_info and out.hash_name == "md5":
                     yield path, Recorded(out.hash_info.value, file.as_posix(), f"dvc commit -f {file.as_posix()}")
 
 

@@ -79,7 +79,7 @@ def test_a_legitimate_state_is_not_stopped(project: Path, state: str) -> None:
         with Repo() as repo:
             repo.commit("make", force=True)
     elif state == "of a stage that is gone":
-        old = {**locked("make"), "outs": [{"path": str(MADE), "md5": "0" * 32}]}
+        old = {**locked("make"), "outs": [{"path": str(MADE), "hash": "md5", "md5": "0" * 32}]}
         change_yaml(Path("dvc.lock"), lambda lock: lock["stages"].insert(0, "renamed", old))
     elif state == "missing":
         MADE.unlink()
