@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro tune test check ui deps folds gate ci-report pull push release clean
+.PHONY: help setup repro tune test check ui deps folds gate doctor ci-report pull push release clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
@@ -47,8 +47,11 @@ deps: setup      ## write code and package dependencies of all stages into dvc.y
 folds: setup     ## write the lists of folds into dvc.yaml, after split.folds in params.yaml has changed
 	$(RUN) -m scripts.fold_lists
 
-gate: setup      ## is what was committed reproduced and pushed?
-	$(RUN) -m scripts.gate
+gate: setup      ## is what was committed reproduced and pushed? (PROVE=1 also makes the scores again and compares; PROVE=all everything)
+	$(RUN) -m scripts.gate $(if $(filter-out 0,$(PROVE)),--prove $(PROVE))
+
+doctor: setup    ## hash DVC's cache and every output, find what killed processes left (FIX=1 repairs what is safe)
+	$(RUN) -m scripts.doctor $(if $(filter-out 0,$(FIX)),--fix)
 
 ci-report: setup ## metrics and params against BASE, as Markdown
 	$(RUN) -m scripts.ci_report $(BASE)

@@ -6,11 +6,11 @@ Appends to $GITHUB_STEP_SUMMARY where there is one. DVC's own tables have their 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
-from textmill.redaction import redacted
+from scripts.commands import DVC, output_of
+from textmill.errors import UserError
 
 
 def main(base: str) -> int:
@@ -25,10 +25,10 @@ def main(base: str) -> int:
 
 
 def _table(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"ci_report: dvc {' '.join(arguments)} failed: {redacted(done.stderr.strip())}")
-    lines = done.stdout.strip().split("\n")
+    try:
+        lines = output_of(*DVC, *arguments).split("\n")
+    except UserError as error:
+        raise SystemExit(f"ci_report: {error}") from None
     return "\n".join([*lines[:2], *sorted(lines[2:])]) if len(lines) > 2 else "Nothing changed."
 
 

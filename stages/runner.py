@@ -25,6 +25,7 @@ import dvc.api
 from stages.inputs import stage_inputs
 from stages.site_cache import require_private_site_cache
 from textmill import tracking
+from textmill.environment import environment, record_environment, say_if_new
 from textmill.errors import UserError
 from textmill.lifetime import end_with_parent
 from textmill.redaction import redacted
@@ -50,10 +51,13 @@ def run_stage(main: Callable[..., None]) -> None:
         declared = dvc.api.params_show(stages=stage)
         _check_packages(declared.pop("packages", {}))
         arguments = _settings_arguments(main, declared)
-        inputs = stage_inputs(stage)
-        with tracking.stage_run(stage, declared, inputs.files, inputs.key) as log:
+        inputs, here = stage_inputs(stage), environment()
+        say_if_new(stage, here)
+        with tracking.stage_run(stage, declared, inputs.files, inputs.key, here) as log:
             offered = {**arguments, "fingerprint": inputs.key, "log": log}
             main(*sys.argv[1:], **{name: offered[name] for name in inspect.signature(main).parameters if name in offered})
+        if inputs.has_outputs:
+            record_environment(stage, here)
     except UserError as error:
         print(f"{stage}: {redacted(error)}", file=sys.stderr)
         sys.exit(2)

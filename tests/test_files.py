@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from textmill.errors import UserError
 from textmill.files import read_json, remove_unfinished, replacing, write_json, write_text
@@ -117,6 +118,57 @@ def test_a_flipped_bit_in_a_table_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"t\.parquet: not a readable table"):
         read_table(path)
+
+
+def test_any_flipped_bit_in_a_file_of_tensors_is_noticed(tmp_path: Path) -> None:
+    """Every byte of the header (names, types, shapes, metadata, the digests themselves) and of the tensors."""
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": torch.arange(6, dtype=torch.int32), "b": torch.rand(3).bfloat16()}, {"steps": [1, 2], "name": "x"})
+    good = path.read_bytes()
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1 << place % 8]) + good[place + 1 :])
+        with pytest.raises(UserError, match=r"t\.safetensors: damaged, or not a file of this version of textmill"):
+            read_tensors(path)
+
+
+def test_a_flipped_bit_in_metadata_is_noticed_without_reading_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": torch.zeros(2)}, {"history": [17]})
+    assert read_metadata(path) == {"history": [17]}
+    path.write_bytes(path.read_bytes().replace(b"[17]", b"[16]"))
+    with pytest.raises(UserError, match="metadata does not have the SHA-256"):
+        read_metadata(path)
+
+
+def test_a_file_of_tensors_without_a_digest_is_not_read(tmp_path: Path) -> None:
+    for number, metadata in enumerate((None, {"other": "{}"}, {"textmill": json.dumps({"shape": {}})})):
+        path = tmp_path / f"{number}.safetensors"
+        save_file({"a": torch.zeros(2)}, path, metadata=metadata)
+        with pytest.raises(UserError, match=rf"{number}\.safetensors: .+ names no SHA-256"):
+            read_tensors(path)
+
+
+def test_tensors_and_metadata_of_every_kind_come_back(tmp_path: Path) -> None:
+    written = {
+        "transposed": torch.rand(3, 4).t(),
+        "scalar": torch.tensor(3),
+        "empty": torch.zeros(0, 2),
+        "truths": torch.tensor([True, False]),
+        "short": torch.rand(3).bfloat16(),
+        "bytes": torch.arange(5, dtype=torch.uint8),
+    }
+    metadata = {
+        "by number": {10: "a", 2: "b"},
+        "pair": (1, 2),
+        "none": None,
+        "text": "ü\u2028",
+        "not a number": float("nan"),
+        "small": 1e-45,
+    }
+    write_tensors(tmp_path / "t.safetensors", written, metadata)
+    tensors, found = read_tensors(tmp_path / "t.safetensors")
+    assert tensors.keys() == written.keys() and all(torch.equal(tensors[name], written[name]) for name in written)
+    assert json.dumps(found, sort_keys=True) == json.dumps(json.loads(json.dumps(metadata)), sort_keys=True)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.99])

@@ -134,6 +134,33 @@ def test_a_command_is_one_simple_command_with_nothing_pasted_in_but_names_that_d
             assert all(re.fullmatch(r"[\w./-]+", str(word), re.ASCII) and not str(word).startswith("-") for word in words)
 
 
+def test_every_file_that_a_stage_reads_is_on_record_so_that_the_runner_can_check_it() -> None:
+    """Outputs of stages are in dvc.lock; everything else is code, settings, or the user's raw data."""
+    outputs = set()
+    for entry in PIPELINE["stages"].values():
+        stage = entry.get("do", entry)
+        outputs |= {
+            _pattern(path if isinstance(path, str) else next(iter(path))) for path in [*stage.get("outs", []), *stage.get("metrics", [])]
+        }
+    for name, entry in PIPELINE["stages"].items():
+        read = {_pattern(path) for path in entry.get("do", entry)["deps"] if not path.endswith((".py", ".jinja"))}
+        templated = {path for path in read if path == "*"}  # the weights of `evaluate`, named in its foreach
+        assert read - templated <= outputs | {"data/raw", "params.yaml"}, name
+
+
+def _pattern(path: str) -> str:
+    return re.sub(r"(fold-)?\$\{[^}]*\}", "*", re.sub(r"data/evaluate/[\w-]+(?=/)", "data/evaluate/*", path))
+
+
+def test_an_output_that_git_tracks_survives_a_stage_that_fails() -> None:
+    """DVC removes every other output before it starts the stage."""
+    for name, entry in PIPELINE["stages"].items():
+        stage = entry.get("do", entry)
+        for output in [*stage.get("outs", []), *stage.get("metrics", [])]:
+            options = next(iter(output.values())) if isinstance(output, dict) else {}
+            assert options.get("cache", True) or options.get("persist"), f"{name}: {output}"
+
+
 def test_a_stage_says_how_threads_wait_before_anything_with_threads_is_loaded() -> None:
     program = "import sys, stages.runner, os; print(os.environ['GOMP_SPINCOUNT'], {'torch', 'sklearn', 'scipy'} & set(sys.modules))"
     environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,7 @@ from typing import Any
 from textmill.errors import UserError
 
 _UNFINISHED = ".tmp"
+_UNFINISHED_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as tempfile makes them
 
 
 @contextmanager
@@ -42,8 +44,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed writers left in `folder`. Call it only where no other process writes."""
-    for left in folder.glob(f".*{_UNFINISHED}"):
+    for left in filter(is_unfinished, folder.glob(f".*{_UNFINISHED}")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Is it a folder that `replacing` writes in? One whose process is gone is a leftover."""
+    return path.is_dir() and _UNFINISHED_NAME.fullmatch(path.name) is not None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -85,6 +92,12 @@ def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_of(path: Path) -> str:
+    """Hexadecimal MD5 of a file's bytes: the hash that dvc.lock has."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def total_size(paths: Iterable[Path]) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,10 +16,13 @@ from pathlib import Path
 from typing import Any
 
 from textmill import paths
+from textmill.environment import recorded_environment
+from textmill.files import md5_of, read_json
 from textmill.redaction import redacted
 from textmill.tracking import (
     Connection,
     connect,
+    environment_tags,
     flat_numbers,
     flat_params,
     git_state,
@@ -111,18 +115,19 @@ def _maker(connection: Connection, stage: LockedStage) -> Any | None:
 def _replayed(stage: LockedStage) -> Iterator[tuple[str, float, int, int]]:
     """Metrics and curves from the stage's own files, as far as they are in the workspace."""
     now = int(time.time() * 1000)
-    for name in stage.outputs:
+    for name, md5 in stage.outputs.items():
         path = Path(name)
-        if not path.is_file():
+        if path.name not in ("history.csv", "metrics.json", "summary.json") or not path.is_file():
             continue
-        if path.name == "history.csv":
+        if md5_of(path) != md5:
+            print(f"track: {path} is not what dvc.lock has on record, so it is not published. `make doctor` says more.", file=sys.stderr)
+        elif path.name == "history.csv":
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
                     step = int(row.pop("step"))
                     yield from ((metric_name(key), float(value), now, step) for key, value in row.items() if value)
-        elif path.suffix == ".json" and path.name in ("metrics.json", "summary.json"):
-            values = json.loads(path.read_text(encoding="utf-8"))
-            yield from ((metric_name(key), value, now, 0) for key, value in flat_numbers(values))
+        else:
+            yield from ((metric_name(key), value, now, 0) for key, value in flat_numbers(read_json(path)))
 
 
 def _complete_parent(connection: Connection, counts: Mapping[str, int], lock_file: Path) -> None:
@@ -135,7 +140,7 @@ def _complete_parent(connection: Connection, counts: Mapping[str, int], lock_fil
         now = int(time.time() * 1000)
         summary = json.loads(paths.SUMMARY.read_text(encoding="utf-8"))
         log_metrics_batch(connection, parent, [(metric_name(key), value, now, 0) for key, value in flat_numbers(summary)])
-    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.REPORT):
+    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.ENVIRONMENT, paths.REPORT):
         if path.is_file():
             client.log_artifact(parent, str(path))
 
@@ -148,7 +153,7 @@ def _register_model(connection: Connection, name: str, stage: LockedStage | None
     content = stage.outputs[str(paths.EXPORTED_INT8 / "model.bin")]
     known = [version for version in client.search_model_versions(f"name = '{name}'") if version.tags.get("dvc.md5") == content]
     version = known[0].version if known else _log_model(connection, name)
-    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state()}
+    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment("export"))}
     for tag, value in tags.items():
         client.set_model_version_tag(name, version, tag, value)
     client.set_registered_model_alias(name, "newest", version)  # "latest" is a reserved word

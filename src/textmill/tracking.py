@@ -25,7 +25,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlparse
 
+from textmill import paths
 from textmill.errors import UserError
+from textmill.files import md5_of
 from textmill.redaction import redacted
 
 EXPERIMENT = "textmill"
@@ -120,14 +122,20 @@ class RunLog:
 
 
 @contextmanager
-def stage_run(stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str) -> Iterator[RunLog]:
+def stage_run(
+    stage: str,
+    params: Mapping[str, Any],
+    input_files: Mapping[str, str],
+    inputs_key: str,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunLog]:
     """Open the run of a stage, as a child of this rebuild's run, for the body of a with statement.
 
     params: as in params.yaml, nested. input_files: MD5 of the files that the stage depends on, by path.
-    inputs_key: hash of all that determines the result; `track` finds runs by it.
+    inputs_key: hash of all that determines the result; `track` finds runs by it. environment: what else arithmetic depends on.
     An exception in the body closes the run as FAILED (KILLED for SystemExit, KeyboardInterrupt and the like) and goes on.
     """
-    log = _open_stage(stage, params, input_files, inputs_key)
+    log = _open_stage(stage, params, input_files, inputs_key, environment or {})
     try:
         yield log
     except Exception:
@@ -221,9 +229,19 @@ def rebuild_key() -> str:
 
 
 def git_state() -> dict[str, str]:
-    """Commit and dirty flag as tags; no remote address, which may hold a password."""
+    """Commit and dirty flag as tags, as far as git tells them; no remote address, which may hold a password.
+
+    The record of environments does not count: on another machine the first stage changes it.
+    """
     commit = _git("rev-parse", "HEAD")
-    return {"git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain"))).lower()} if commit else {}
+    changes = _git("status", "--porcelain", "--", ":/", f":(top,exclude){paths.ENVIRONMENT.as_posix()}")
+    found = {"git.commit": commit, "git.dirty": None if changes is None else str(bool(changes)).lower()}
+    return {name: value for name, value in found.items() if value}
+
+
+def environment_tags(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` as tags of a run or of a version of a model."""
+    return {f"environment.{name}": value for name, value in environment.items()}
 
 
 def log_metrics_batch(connection: Connection, run_id: str, metrics: list[tuple[str, float, int, int]]) -> None:
@@ -232,12 +250,15 @@ def log_metrics_batch(connection: Connection, run_id: str, metrics: list[tuple[s
         _log_metrics(connection, run_id, metrics[start : start + _BATCH_METRICS])
 
 
-def _open_stage(stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str) -> RunLog:
+def _open_stage(
+    stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str, environment: Mapping[str, str]
+) -> RunLog:
     tags = {
         "textmill.role": "stage",
         "dvc.stage": stage,
         "dvc.inputs_key": inputs_key,
         "dvc.inputs": json.dumps(dict(input_files), sort_keys=True)[:5000],
+        **environment_tags(environment),
     }
     return _open_child(connect(), stage, params, tags)
 
@@ -383,15 +404,11 @@ def _log_metrics(connection: Connection, run_id: str, batch: list[tuple[str, flo
 
 
 def _log_dataset(connection: Connection, run_id: str, path: Path, name: str, rows: int) -> None:
-    import hashlib
-
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
     dataset = Dataset(
         name=name,
-        digest=digest,
+        digest=md5_of(path),
         source_type="local",
         source=json.dumps({"uri": str(path)}),
         profile=json.dumps({"num_rows": rows}),
@@ -407,8 +424,13 @@ def _say_lost(error: Exception, role: str) -> None:
     print(f"tracking: {shown} failed ({reason}); going on without.{later}", file=sys.stderr, flush=True)
 
 
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+def _git(*arguments: str) -> str | None:
+    """What git prints; None if it fails (no repository, no commit yet) or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def fetched(address: str) -> str:

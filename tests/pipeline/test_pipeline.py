@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typing import Any
 
 import pytest
 from browser import CHROMIUM, look_at_runs, mlflow_ui
+from dvc_project import flip
 from ruamel.yaml import YAML
 from toy import PAIRS
 
@@ -137,6 +139,12 @@ def test_the_parent_run_says_what_ran_and_holds_the_headline_numbers(clone: Clon
     assert int(parent.data.tags["stages.ran"]) == 24
     assert parent.data.metrics["systems.student.chrf.score"] == pytest.approx(summary["systems"]["student"]["chrf"]["score"])
     assert len(parent.data.tags["git.commit"]) == 40
+    client = store(clone)
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    record = json.loads((clone / "metrics/environment.json").read_text(encoding="utf-8"))
+    (here,) = record["environments"].values()
+    assert here["OMP_NUM_THREADS"] == "1" and len(record["stages"]) == 24
+    assert {child.data.tags["environment.cpu_features"] for child in children} == {here["cpu_features"]}
 
 
 def test_the_registered_model_predicts_without_torch_and_honours_its_params(clone: Clone) -> None:
@@ -155,6 +163,7 @@ def test_the_registered_model_predicts_without_torch_and_honours_its_params(clon
     done = run(clone, sys.executable, "-c", program, f"sqlite:///{clone.resolve()}/.mlflow/mlflow.db")
     assert done.stdout == "2 2\n[('qa', 3)]\n", done.stderr[-2000:]
     assert version.tags["dvc.md5"] in (clone / "dvc.lock").read_text()
+    assert version.tags["environment.python"] == platform.python_version()
     assert not [path for path in (clone / ".mlflow").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
 
 
@@ -221,6 +230,24 @@ def test_a_mistake_is_one_line_and_nothing_is_lost(
     assert status(clone) == set()
 
 
+def test_a_flipped_bit_stops_the_stage_that_reads_it_and_the_numbers_that_git_tracks_stay(clone: Clone) -> None:
+    damaged, summary = clone / "data/evaluate/copy/metrics.json", (clone / "metrics/summary.json").read_bytes()
+    flip(damaged)
+    try:
+        assert status(clone) == set(), "DVC notices by itself: then this test shows nothing"
+        done = run(clone, *DVC, "repro", "-f", "-s", "report", TEXTMILL_TRACKING="off")
+    finally:
+        flip(damaged)
+    assert done.returncode != 0
+    assert [
+        line
+        for line in done.stderr.split("\n")
+        if line.startswith("report: data/evaluate/copy/metrics.json: is not what dvc.lock has on record")
+    ]
+    assert (clone / "metrics/summary.json").read_bytes() == summary
+    assert run(clone, *DVC, "checkout").returncode == 0 and status(clone) == set()
+
+
 def test_a_package_of_another_version_than_pinned_is_refused(clone: Clone) -> None:
     pins = (clone / "packages.yaml").read_text(encoding="utf-8")
     (clone / "packages.yaml").write_text(pins.replace('sentencepiece: "', 'sentencepiece: "9'), encoding="utf-8")
@@ -258,6 +285,25 @@ def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clo
     assert "Running stage 'train" not in pulled.stdout
     report = run(cold, sys.executable, "-m", "scripts.ci_report", "HEAD", GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
     assert report.returncode == 0 and "## Metrics" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_score_that_was_written_by_hand_and_accepted_is_found_by_a_rerun(clone: Clone) -> None:
+    written = clone / "data/evaluate/copy/metrics.json"
+    scores = json.loads(written.read_text(encoding="utf-8"))
+    scores["chrf"]["score"] = 99.9
+    written.write_text(json.dumps(scores), encoding="utf-8")
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@t")
+    for command in ([*DVC, "commit", "-f"], [*git, "commit", "-qam", "a better score"]):
+        assert run(clone, *command).returncode == 0, command
+    try:
+        assert status(clone) == set(), "DVC notices by itself: then this test shows nothing"
+        proved = run(clone, sys.executable, "-m", "scripts.gate", "--prove", "evaluate-baseline@copy")
+    finally:
+        assert run(clone, *git, "reset", "-q", "--hard", "HEAD~1").returncode == 0
+        assert run(clone, *DVC, "checkout").returncode == 0
+    assert proved.returncode == 1, proved.stderr[-2000:]
+    (line,) = [line for line in proved.stdout.split("\n") if "a rerun gives MD5" in line]
+    assert line.startswith("evaluate-baseline@copy: data/evaluate/copy/metrics.json: ")
 
 
 @pytest.mark.browser

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from textmill.tracking import was_opened_since
+from textmill.tracking import git_state, was_opened_since
 
 RUN = """
 import sys, time
@@ -187,3 +187,21 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     out, err = start(tmp_path, "train@0", TEXTMILL_TRACKING="off").communicate(timeout=60)
     assert (out, "tracking" in err) == ("done\n", False)
     assert not (tmp_path / ".mlflow").exists()
+
+
+def test_git_is_asked_for_commit_and_changes_and_what_it_does_not_tell_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_state() == {}, "no repository"
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert git_state() == {"git.dirty": "false"}, "no commit yet"
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "empty", "--allow-empty"], check=True)
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/environment.json").touch()
+    state = git_state()
+    assert len(state["git.commit"]) == 40 and state["git.dirty"] == "false", "the record of environments does not count"
+    (tmp_path / "other").touch()
+    assert git_state()["git.dirty"] == "true"
+    (tmp_path / ".git/index").write_text("broken")
+    assert git_state() == {"git.commit": state["git.commit"]}, "git status failed: not clean, not dirty, unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state() == {}, "no git"
