@@ -10,6 +10,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from textmill import command
+
 
 def main(base: str) -> int:
     parts = ["## Metrics", _table("metrics", "diff", base, "--md", "--targets", "metrics/summary.json")]
@@ -31,4 +33,4 @@ def _table(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))
+    command.run("ci_report", lambda: main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
+from textmill import command
 from textmill.files import write_text
 
 _FOLD = re.compile(r"(?<=\$\{split\.folds\[)\d+(?=\]\})")
@@ -47,4 +48,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run("folds", main)

@@ -19,6 +19,8 @@ from typing import Any
 
 from dvc.repo import Repo
 
+from textmill import command
+
 
 def main() -> int:
     if raw := sorted(map(str, Path("data/raw").glob("*.dvc"))):
@@ -62,4 +64,4 @@ def _output(*command: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run("gate", main)

@@ -9,6 +9,7 @@
 3. A rebuild whose results all equal the committed dvc.lock, as the first one of a fresh clone does, gives DVC no reason to run `track`:
    it is run then, so that the rebuild is in MLflow with its numbers and its model.
 4. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
+5. Ctrl-C, SIGTERM and the death of make end dvc and its stages too, in order (scripts/dvc_runs.py).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -26,23 +26,25 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
-from textmill import tracking
+from scripts.dvc_runs import DvcRuns
+from textmill import command, tracking
 from textmill.files import write_bytes
+from textmill.lifetime import is_dvc, process_key
 from textmill.publication import is_published
 
 _LOCK, _STAGE_LOCK, _GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
 
 
 def main(jobs: int) -> int:
-    started = time.time()
+    dvc = DvcRuns()
     heal_lock(_LOCK)
     heal_stage_lock(_STAGE_LOCK, _GOOD_STAGE_LOCK)
-    os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(started)}")
-    if jobs > 1 and (code := _train_side_by_side(jobs)):
+    os.environ.setdefault("TEXTMILL_REBUILD", str(process_key(os.getpid())))
+    if jobs > 1 and (code := _train_side_by_side(dvc, jobs)):
         return code
-    if code := _dvc("repro"):
+    if code := dvc("repro"):
         return code
-    if tracking.was_opened_since(started) and not is_published() and (code := _dvc("repro", "-f", "-s", "track")):
+    if tracking.was_opened() and not is_published() and (code := dvc("repro", "-f", "-s", "track")):
         return code
     stale = json.loads(subprocess.run([*_DVC, "status", "--json"], capture_output=True, text=True, check=True).stdout or "{}")
     if stale:
@@ -78,20 +80,16 @@ def heal_stage_lock(path: Path, good: Path) -> bool:
     return False
 
 
-def _train_side_by_side(jobs: int) -> int:
-    if code := _dvc("repro", "encode"):
+def _train_side_by_side(dvc: DvcRuns, jobs: int) -> int:
+    if code := dvc("repro", "encode"):
         return code
     names = subprocess.run([*_DVC, "stage", "list", "--name-only"], capture_output=True, text=True, check=True).stdout.split("\n")
     folds = [name for name in names if name.startswith("train@")]
     with ThreadPoolExecutor(jobs) as pool:  # -s: with its upstream stages, dvc would ask for their locks too, and fail
-        return max(pool.map(lambda name: _dvc("repro", "-s", name), folds))
+        return max(pool.map(lambda name: dvc("repro", "-s", name), folds))
 
 
 _DVC = [sys.executable, "-m", "dvc"]
-
-
-def _dvc(*arguments: str) -> int:
-    return subprocess.run([*_DVC, *arguments], check=False).returncode
 
 
 def _set_aside(path: Path, aside: Path) -> None:
@@ -106,11 +104,11 @@ def _set_aside(path: Path, aside: Path) -> None:
 def _is_dvc_alive() -> bool:
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        command = process.info["cmdline"] or []
-        if process.pid not in own and process.info["cwd"] == str(Path.cwd()) and any(Path(part).name == "dvc" for part in command[:3]):
+        arguments = process.info["cmdline"] or []
+        if process.pid not in own and process.info["cwd"] == str(Path.cwd()) and is_dvc(arguments):
             return True
     return False
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
+    command.run("repro", lambda: main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

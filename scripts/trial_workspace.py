@@ -21,6 +21,7 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from scripts import dependent_dvc
 from textmill import paths
 from textmill.files import write_text
 from textmill.tracking import tracking_uri
@@ -80,7 +81,7 @@ def environment(place: Path) -> Mapping[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "TEXTMILL_TRACKING": "off",
         "MLFLOW_TRACKING_URI": tracking_uri(),  # for train.init_from: the copy has a store of its own, an empty one
-        "TEXTMILL_SEARCH_PROCESS": str(os.getpid()),
+        dependent_dvc.PARENT: str(os.getpid()),
     }
 
 

@@ -21,7 +21,7 @@ from textmill.errors import UserError
 SOURCES = sorted(Path("src").rglob("*.py"))
 STAGES = sorted(Path("stages").glob("*.py"))
 PIPELINE = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))
-SHARED = {"__init__", "runner", "inputs", "locked", "fold_lists"}
+SHARED = {"__init__", "runner", "supervisor", "inputs", "locked", "fold_lists"}
 ROOMS = [
     "settings",
     "corpus",
@@ -124,6 +124,13 @@ def test_a_command_is_one_simple_command_with_nothing_pasted_in_but_checked_name
         command = entry.get("do", entry)["cmd"]
         assert not re.search(r"[;&|<>`\n]|\$\(", command)
         assert set(re.findall(r"\$\{([\w.]+)", command)) <= {"item", "item.fold", "item.baseline", "key", "split.folds"}
+
+
+def test_every_script_ends_as_all_programs_of_the_project_do() -> None:
+    for path in Path("scripts").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        is_dvc_itself = path.name == "dependent_dvc.py"
+        assert "__main__" not in text or is_dvc_itself or re.search(r"^    command\.run\(", text, re.MULTILINE), path
 
 
 def test_a_stage_says_how_threads_wait_before_anything_with_threads_is_loaded() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,7 +25,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     """Write tensors and JSON metadata; the same content gives the same bytes in every process."""
     stored = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
     with replacing(path) as temporary:
-        save_file(stored, temporary, metadata={_METADATA_KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=False)})
+        try:
+            save_file(stored, temporary, metadata={_METADATA_KEY: json.dumps(metadata, sort_keys=True, ensure_ascii=False)})
+        except SafetensorError as error:
+            raise _refused(error) from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -39,6 +44,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Read the metadata alone, a few kilobytes. Raises UserError if the file is missing or damaged."""
     with _opened(path) as file:
         return _metadata(file)
+
+
+def _refused(error: SafetensorError) -> Exception:
+    """The OSError that safetensors has made a text of."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error
 
 
 def _metadata(file: Any) -> dict[str, Any]:
