@@ -64,7 +64,7 @@ push: setup      ## data, models and run cache to the DVC remote
 
 release: push    ## on a tag: push, fetch what track reads, and register the model version in MLflow
 	$(RUN) -m dvc pull
-	$(RUN) -m dvc repro -f -s track
+	$(RUN) -m scripts.release
 
 clean:           ## remove checkpoints and caches; data, models and .venv stay
 	rm -rf .checkpoints .pytest_cache .mypy_cache .ruff_cache .hypothesis

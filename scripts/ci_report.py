@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from scripts.commands import DVC, output_of
-from textmill.errors import UserError
+from textmill import command
 
 
 def main(base: str) -> int:
@@ -25,12 +25,9 @@ def main(base: str) -> int:
 
 
 def _table(*arguments: str) -> str:
-    try:
-        lines = output_of(*DVC, *arguments).split("\n")
-    except UserError as error:
-        raise SystemExit(f"ci_report: {error}") from None
+    lines = output_of(*DVC, *arguments).split("\n")
     return "\n".join([*lines[:2], *sorted(lines[2:])]) if len(lines) > 2 else "Nothing changed."
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))
+    command.run("ci_report", lambda: main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))

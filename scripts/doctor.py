@@ -5,11 +5,11 @@
 
 DVC trusts an object of its cache whose mode is 0444, and a file whose size and time it knows; `dvc status`, `dvc checkout` and
 `dvc repro` notice no flipped bit there. So every object of the cache is hashed and held against its name, and every output in
-the workspace against dvc.lock. Further: files of DVC that a killed process left broken, temporary files of killed processes, and
-remotes whose data DVC would take unseen.
+the workspace against dvc.lock. Further: files of DVC that a killed process left broken, temporary files and MLflow runs of
+killed processes, and remotes whose data DVC would take unseen.
 
 --fix removes damaged objects of the cache (the next `dvc repro` makes them, or `dvc pull` fetches them) and leftovers, mends DVC's
-own files, and makes DVC look again at a damaged output. It never touches the content of an output.
+own files, closes runs that MLflow shows as running for ever, and makes DVC look again at a damaged output. It never touches the content of an output.
 """
 
 from __future__ import annotations
@@ -23,14 +23,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from scripts.outputs import Output, recorded_outputs
 from scripts.repro import GOOD_STAGE_LOCK, LOCK, STAGE_LOCK, heal_lock, heal_stage_lock, is_sound_lock, is_sound_stage_lock, process_at_work
 from stages.inputs import content_md5
-from textmill import paths
-from textmill.errors import UserError
+from textmill import command, paths, tracking
 from textmill.files import is_unfinished, md5_of
 from textmill.progress import Progress
 
@@ -48,14 +46,6 @@ class Finding:
 
 
 def main(fix: bool) -> int:
-    try:
-        return _examine(fix)
-    except (UserError, DvcException) as error:
-        print(f"doctor: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
-
-
-def _examine(fix: bool) -> int:
     if process := process_at_work():
         print(f"doctor: process {process} works here; run again when it has ended", file=sys.stderr)
         return 1
@@ -75,6 +65,7 @@ def findings() -> Iterator[Finding]:
     """Everything that is wrong, in an order in which it can be repaired one by one."""
     yield from _broken_files()
     yield from _leftovers()
+    yield from _open_runs()
     if not is_sound_stage_lock(STAGE_LOCK):  # not repaired: no use in asking for outputs
         return
     with Repo() as repo:
@@ -131,6 +122,15 @@ def _dvc_leftovers() -> Iterator[Path]:
     yield from map(_shown, cache.rglob(_DVC_LEFTOVERS))
     for name in ("data", "models", "reports"):  # a checkout that was killed
         yield from (path for path in Path(name).rglob(f".{_DVC_LEFTOVERS}") if path.is_file() and Path("data/raw") not in path.parents)
+
+
+def _open_runs() -> Iterator[Finding]:
+    if names := tracking.runs_left_open():
+        yield Finding(
+            f"MLflow shows runs of killed processes as running: {', '.join(names)}. `make doctor FIX=1` closes them.",
+            tracking.close_left_open,
+            "closed as KILLED",
+        )
 
 
 def _damaged_objects(objects: list[Path], outputs: list[Output], progress: Progress) -> Iterator[Finding]:
@@ -207,4 +207,4 @@ def _shown(path: Path) -> Path:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Is everything here what DVC has on record, to the byte?")
     parser.add_argument("--fix", action="store_true", help="repair what is safe")
-    sys.exit(main(parser.parse_args().fix))
+    command.run("doctor", lambda: main(parser.parse_args().fix))

@@ -9,10 +9,10 @@ beside it are removed, and it is repeated for each. Everything else, comments an
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from stages.fold_lists import ENSEMBLE, FOLD, MATRIX
+from textmill import command
 from textmill.errors import UserError
 from textmill.files import write_text
 from textmill.settings.params_file import read_params
@@ -35,19 +35,14 @@ def with_folds(pipeline: str, folds: list[int]) -> str:
 
 def main() -> int:
     path = Path("dvc.yaml")
-    try:
-        params = read_params(Path("params.yaml"))
-    except UserError as error:
-        print(f"folds: {error}", file=sys.stderr)
-        return 2
+    params = read_params(Path("params.yaml"))
     split = params.get("split") if isinstance(params, dict) else None
     folds = split.get("folds") if isinstance(split, dict) else None
     if not isinstance(folds, list) or not folds or not all(type(fold) is int for fold in folds) or folds != list(range(len(folds))):
-        print("folds: split.folds in params.yaml must be 0, 1, 2, ... in order.", file=sys.stderr)
-        return 2
+        raise UserError("split.folds in params.yaml must be 0, 1, 2, ... in order.")
     write_text(path, with_folds(path.read_text(encoding="utf-8"), folds))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run("folds", main)

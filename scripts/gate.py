@@ -13,28 +13,23 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from scripts.commands import DVC, output_of
 from scripts.prove import unproved
+from textmill import command
 from textmill.errors import UserError
 
 
 def main(prove: str = "") -> int:
-    """Exit code 0: passed, 1: something is wrong with the commit, 2: that could not be found out."""
-    try:
-        wrong = [*_not_pulled(), *_stale(), *_not_pushed()]
-        print("\n".join(wrong) or "gate: dvc.lock is true for this commit, and all of it is in the remote")
-        different = list(unproved(prove)) if prove else []
-    except (UserError, DvcException) as error:
-        print(f"gate: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+    """Exit code 0: passed, 1: something is wrong with the commit. Raises UserError if that could not be found out."""
+    wrong = [*_not_pulled(), *_stale(), *_not_pushed()]
+    print("\n".join(wrong) or "gate: dvc.lock is true for this commit, and all of it is in the remote")
+    different = list(unproved(prove)) if prove else []
     if prove:
         print("\n".join(different) or "gate: a rerun gives the same bytes")
     return 1 if wrong or different else 0
@@ -80,4 +75,4 @@ def _not_pushed() -> Iterator[str]:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Is what was committed reproduced and pushed?")
     parser.add_argument("--prove", nargs="+", default=[], help="stages to run again; 1: all scores and the report; all: everything")
-    sys.exit(main(" ".join(parser.parse_args().prove)))
+    command.run("gate", lambda: main(" ".join(parser.parse_args().prove)))

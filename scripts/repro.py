@@ -11,6 +11,7 @@
 4. A rebuild whose results all equal the committed dvc.lock, as the first one of a fresh clone does, gives DVC no reason to run `track`:
    it is run then, so that the rebuild is in MLflow with its numbers and its model.
 5. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
+6. Ctrl-C, SIGTERM and the death of make end dvc and its stages too, in order (scripts/dvc_runs.py).
 """
 
 from __future__ import annotations
@@ -18,25 +19,23 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
-from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
 from scripts.commands import DVC, output_of
+from scripts.dvc_runs import DvcRuns
 from scripts.outputs import lost_when_replaced
 from stages.site_cache import set_site_cache
-from textmill import tracking
-from textmill.errors import UserError
+from textmill import command, tracking
 from textmill.files import write_bytes
+from textmill.lifetime import is_dvc, process_key
 from textmill.publication import is_published
 from textmill.settings.params_file import params_text
 
@@ -45,22 +44,18 @@ COPIES = Path(".dvc/tmp/copies")
 
 
 def main(jobs: int) -> int:
-    started = time.time()
-    try:
-        params_text(Path("params.yaml"))
-        set_site_cache()
-    except UserError as error:
-        print(f"repro: {error}", file=sys.stderr)
-        return 2
+    params_text(Path("params.yaml"))
+    set_site_cache()
+    dvc = DvcRuns()
     heal_lock(LOCK)
     heal_stage_lock(STAGE_LOCK, GOOD_STAGE_LOCK)
     keep_copies()
-    os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(started)}")
-    if jobs > 1 and (code := _train_side_by_side(jobs)):
+    os.environ.setdefault("TEXTMILL_REBUILD", str(process_key(os.getpid())))
+    if jobs > 1 and (code := _train_side_by_side(dvc, jobs)):
         return code
-    if code := _dvc("repro"):
+    if code := dvc("repro"):
         return code
-    if tracking.was_opened_since(started) and not is_published() and (code := _dvc("repro", "-f", "-s", "track")):
+    if tracking.was_opened() and not is_published() and (code := dvc("repro", "-f", "-s", "track")):
         return code
     stale = json.loads(output_of(*DVC, "status", "--json") or "{}")
     if stale:
@@ -126,17 +121,13 @@ def keep_copies() -> None:
         )
 
 
-def _train_side_by_side(jobs: int) -> int:
-    if code := _dvc("repro", "encode"):
+def _train_side_by_side(dvc: DvcRuns, jobs: int) -> int:
+    if code := dvc("repro", "encode"):
         return code
     names = output_of(*DVC, "stage", "list", "--name-only").split("\n")
     folds = [name for name in names if name.startswith("train@")]
     with ThreadPoolExecutor(jobs) as pool:  # -s: with its upstream stages, dvc would ask for their locks too, and fail
-        return max(pool.map(lambda name: _dvc("repro", "-s", name), folds))
-
-
-def _dvc(*arguments: str) -> int:
-    return subprocess.run([*DVC, *arguments], check=False).returncode
+        return max(pool.map(lambda name: dvc("repro", "-s", name), folds))
 
 
 def _set_aside(path: Path, aside: Path) -> None:
@@ -152,15 +143,12 @@ def process_at_work() -> int | None:
     """The id of a dvc, or of a stage, that runs in this folder and is none of ours; None if there is none."""
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        command = process.info["cmdline"] or []
-        is_worker = any(Path(part).name == "dvc" or part.startswith("stages.") for part in command[:3])
+        command_line = process.info["cmdline"] or []
+        is_worker = is_dvc(command_line) or any(part.startswith("stages.") for part in command_line[:3])
         if process.pid not in own and process.info["cwd"] == str(Path.cwd()) and is_worker:
             return int(process.pid)
     return None
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
-    except (UserError, DvcException) as error:
-        sys.exit(f"repro: {error}")
+    command.run("repro", lambda: main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

@@ -7,20 +7,8 @@ See stages/site_cache.py.
 
 from __future__ import annotations
 
-import sys
-
 from stages.site_cache import set_site_cache
-from textmill.errors import UserError
-
-
-def main() -> int:
-    try:
-        set_site_cache()
-    except UserError as error:
-        print(f"setup: {error}", file=sys.stderr)
-        return 2
-    return 0
-
+from textmill import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run("setup", set_site_cache)

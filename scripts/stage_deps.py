@@ -20,6 +20,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from textmill import command
 from textmill.files import write_text
 
 FREE = {Path("src/textmill/tracking.py"), Path("src/textmill/environment.py"), Path("src/textmill/redaction.py")}
@@ -124,4 +125,4 @@ def main(write: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(write="--write" in sys.argv[1:]))
+    command.run("stage_deps", lambda: main(write="--write" in sys.argv[1:]))

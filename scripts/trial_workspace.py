@@ -20,6 +20,7 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from scripts import dependent_dvc
 from scripts.commands import DVC, output_of
 from textmill import paths
 from textmill.errors import UserError
@@ -85,7 +86,7 @@ def environment(place: Path) -> Mapping[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "TEXTMILL_TRACKING": "off",
         "MLFLOW_TRACKING_URI": tracking_uri(),  # for train.init_from: the copy has a store of its own, an empty one
-        "TEXTMILL_SEARCH_PROCESS": str(os.getpid()),
+        dependent_dvc.PARENT: str(os.getpid()),
     }
 
 

@@ -27,7 +27,7 @@ from tqdm import tqdm
 
 from scripts.search_inputs import require_reach, search_inputs, study_name
 from scripts.trial_workspace import environment, read_params, set_params, workspace, write_params
-from textmill import paths, tracking
+from textmill import command, paths, tracking
 from textmill.errors import UserError
 from textmill.files import read_json
 from textmill.redaction import redacted
@@ -296,4 +296,4 @@ def _shown(values: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run("tune", main)

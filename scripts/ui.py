@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from textmill import command
 from textmill.tracking import prepare_store, store_folder, tracking_uri
 
 
@@ -18,4 +19,4 @@ def main(port: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "5000")
+    command.run("ui", lambda: main(sys.argv[1] if len(sys.argv) > 1 else "5000"))

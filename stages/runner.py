@@ -11,10 +11,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-import signal
 import sys
-import traceback
-import types
 import typing
 from collections.abc import Callable
 from importlib import metadata
@@ -25,28 +22,21 @@ import dvc.api
 from stages.inputs import stage_inputs
 from stages.site_cache import require_private_site_cache
 from textmill import tracking
+from textmill.command import one_line_errors, redact_tracebacks
 from textmill.environment import environment, record_environment, say_if_new
 from textmill.errors import UserError
-from textmill.lifetime import end_with_parent
-from textmill.redaction import redacted
+from textmill.lifetime import raise_when_stopped
 from textmill.settings.schema import build
 
 
-class Terminated(BaseException):
-    """SIGTERM, as an exception: open files are cleaned up and the MLflow run is closed as KILLED."""
-
-
 def run_stage(main: Callable[..., None]) -> None:
-    """Run a stage's `main` and exit: 0 done, 2 a user's mistake (one line on stderr), 143 ended by SIGTERM."""
-    end_with_parent(signal.SIGKILL)  # a stage that outlives a killed dvc would overwrite the result of the next run
-    if os.getppid() == 1 and "DVC_STAGE" in os.environ:  # dvc died before the call
-        os._exit(137)
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.excepthook = _print_redacted
+    """Run a stage's `main` and exit: 0 done, 2 what a user can mend (one line on stderr), 128 + N stopped by signal N."""
     stage = os.environ.get("DVC_STAGE")
-    try:
+    with one_line_errors(stage or sys.argv[0]):
+        raise_when_stopped()
+        redact_tracebacks()
         if stage is None:
-            raise UserError(f"{sys.argv[0]}: is run by DVC. Use `dvc repro -s STAGE`.")
+            raise UserError("is run by DVC. Use `dvc repro -s STAGE`.")
         require_private_site_cache()  # before DVC is asked anything: it reads what lies there
         declared = dvc.api.params_show(stages=stage)
         _check_packages(declared.pop("packages", {}))
@@ -58,11 +48,6 @@ def run_stage(main: Callable[..., None]) -> None:
             main(*sys.argv[1:], **{name: offered[name] for name in inspect.signature(main).parameters if name in offered})
         if inputs.has_outputs:
             record_environment(stage, here)
-    except UserError as error:
-        print(f"{stage}: {redacted(error)}", file=sys.stderr)
-        sys.exit(2)
-    except Terminated:
-        sys.exit(128 + signal.SIGTERM)
 
 
 def _settings_arguments(main: Callable[..., None], declared: dict[str, Any]) -> dict[str, Any]:
@@ -88,12 +73,3 @@ def _check_packages(pins: dict[str, str]) -> None:
                 f"packages.yaml: {name} is pinned to {pinned}, but {installed} is installed."
                 " Run `make setup`, or change the pin there and in constraints.txt."
             )
-
-
-def _print_redacted(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
-    """In place of Python's own traceback, which shows an address with its password."""
-    print(redacted("".join(traceback.format_exception(kind, error, trace))), end="", file=sys.stderr)
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated

@@ -20,6 +20,7 @@ from dvc.config import Config
 from dvc.dirs import site_cache_dir
 
 from textmill.errors import UserError
+from textmill.lifetime import is_dvc
 
 SITE_CACHE = Path(".dvc-site-cache")
 
@@ -80,6 +81,5 @@ def _require_started_in(root: Path, configured: Path) -> None:
     """Raise UserError if the dvc above this process was started elsewhere: DVC's folders are then elsewhere too."""
     for process in psutil.Process().parents():
         with suppress(psutil.Error):
-            is_dvc = any(Path(part).name == "dvc" for part in process.cmdline()[:3])
-            if is_dvc and Path(process.cwd()) != root.resolve():
+            if is_dvc(process.cmdline()) and Path(process.cwd()) != root.resolve():
                 raise UserError(f"{Path(process.cwd(), configured)}: DVC made its site cache where it was started. {_REMEDY}")

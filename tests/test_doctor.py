@@ -12,6 +12,7 @@ from dvc_project import MADE, RAW, RESULT, cached, change_yaml, flip, make_proje
 
 from scripts import doctor
 from scripts.repro import GOOD_STAGE_LOCK, LOCK, keep_copies
+from textmill.command import one_line_errors
 
 
 @pytest.fixture(autouse=True)
@@ -154,8 +155,10 @@ def test_a_broken_dvc_lock_becomes_what_it_was_before_the_last_rebuild() -> None
 
 def test_a_dvc_yaml_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Path("dvc.yaml").write_text("stages: [", encoding="utf-8")
-    assert doctor.main(fix=False) == 2
-    assert "dvc.yaml" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as end, one_line_errors("doctor"):
+        doctor.main(fix=False)
+    said = capsys.readouterr().err
+    assert end.value.code == 2 and said.startswith("doctor: ") and "dvc.yaml" in said and said.count("\n") == 1
 
 
 def test_nothing_is_judged_while_a_stage_works_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from dvc_project import make_project
 
 from scripts import gate
 from scripts.commands import DVC, output_of
+from textmill.command import one_line_errors
 from textmill.errors import UserError
 
 
@@ -39,7 +40,9 @@ def take_git_away(project: Path) -> None:
 )
 def test_a_question_that_failed_is_no_good_answer(project: Path, fault, named: str, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     fault(project)
-    assert gate.main() == 2
+    with pytest.raises(SystemExit) as end, one_line_errors("gate"):
+        gate.main()
+    assert end.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == "" and captured.err.startswith(f"gate: {named}") and captured.err.count("\n") == 1
 

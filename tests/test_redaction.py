@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from stages import runner
-from textmill import publication, tracking
+from textmill import command, publication, tracking
 from textmill.redaction import redacted
 
 ADDRESS = "https://ann:c4n%40ry/x@mlflow.example:5000/store?password=h1dden&tls=1"
@@ -88,13 +87,14 @@ def test_no_tag_and_no_param_holds_a_password(secrets: None) -> None:
     client = SimpleNamespace(set_tag=lambda *values: sent.extend(values))
     tracking.RunLog(tracking.Connection(client, "1", "parent", "rebuild"), "run").tag("remote", f"fetched from {ADDRESS}")
     sent += tracking.flat_params({"clean": {"scheduler": "tls://u:c4n@h:1", "list": [ADDRESS]}}).values()
-    assert len(sent) == 5 and is_clean("".join(sent)), sent
+    sent += tracking.environment_tags({"MKL_CBWR": ADDRESS}).values()
+    assert len(sent) == 6 and is_clean("".join(sent)), sent
 
 
 def test_no_traceback_of_a_stage_holds_a_password(secrets: None, capsys: pytest.CaptureFixture[str]) -> None:
     try:
         raise RuntimeError(f"cannot pull from {ADDRESS}")
     except RuntimeError as error:
-        runner._print_redacted(type(error), error, error.__traceback__)
+        command._print_redacted(type(error), error, error.__traceback__)
     shown = capsys.readouterr().err
     assert "RuntimeError: cannot pull from https://***@mlflow.example:5000/store" in shown and is_clean(shown)

@@ -6,6 +6,7 @@ import pytest
 
 from scripts.repro import heal_lock, heal_stage_lock
 from scripts.repro import main as repro
+from textmill.command import one_line_errors
 
 LOCK = "schema: '2.0'\nstages:\n  clean:\n    cmd: python -m stages.clean\n    outs:\n    - path: a\n      md5: 0123\n      size: 3\n"
 
@@ -46,7 +47,9 @@ def test_params_that_dvc_would_never_finish_reading_are_refused_before_dvc_start
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scripts.repro._dvc", lambda *_: pytest.fail("dvc was started"))
+    monkeypatch.setattr("scripts.repro.DvcRuns", lambda: pytest.fail("dvc was started"))
     Path("params.yaml").write_text("a: &a [*a]\n")
-    assert repro(1) == 2
+    with pytest.raises(SystemExit) as end, one_line_errors("repro"):
+        repro(1)
+    assert end.value.code == 2
     assert capsys.readouterr().err.startswith("repro: params.yaml: is nested too deeply, or has an alias inside itself")

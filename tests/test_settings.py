@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,10 @@ def test_the_default_settings_are_right() -> None:
     [
         ("train", "learning_rat", 0.1, "unknown key train.learning_rat. Did you mean train.learning_rate?"),
         ("train", "learning_rate", "1e-3", "train.learning_rate must be a number, not '1e-3' (str)"),
+        ("train", "learning_rate", math.inf, "train.learning_rate must be a finite number, not inf"),
+        ("train", "weight_decay", math.nan, "train.weight_decay must be a finite number, not nan"),
+        ("train", "gradient_clip", 10**400, "train.gradient_clip must be a finite number, not inf"),
+        ("decode", "length_penalty", -math.inf, "decode.length_penalty must be a finite number, not -inf"),
         ("train", "max_steps", True, "train.max_steps must be a whole number, not True (bool)"),
         ("train", "max_steps", 1.5, "train.max_steps must be a whole number, not 1.5 (float)"),
         ("train", "schedule", "linear", "train.schedule is 'linear' (str), but must be one of: inverse_sqrt"),
@@ -136,6 +141,8 @@ def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:
         (lambda p: p.update(trian={}), "unknown section trian. Did you mean train?"),
         (lambda p: p.pop("encode"), "section encode is missing"),
         (lambda p: p.update(seed="1"), "seed must be a whole number"),
+        (lambda p: p.update(seed=-1), "seed must be a whole number from 0 to 2147483647, not -1"),
+        (lambda p: p.update(seed=2**32), "seed must be a whole number from 0 to 2147483647, not 4294967296"),
         (lambda p: p.update(train=[1]), "train must be a mapping"),
     ):
         params = copy.deepcopy(PARAMS)

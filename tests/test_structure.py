@@ -23,7 +23,7 @@ from textmill.errors import UserError
 SOURCES = sorted(Path("src").rglob("*.py"))
 STAGES = sorted(Path("stages").glob("*.py"))
 PIPELINE = YAML(typ="safe").load(Path("dvc.yaml").read_text(encoding="utf-8"))
-SHARED = {"__init__", "runner", "inputs", "locked", "fold_lists", "site_cache"}
+SHARED = {"__init__", "runner", "supervisor", "inputs", "locked", "fold_lists", "site_cache"}
 ROOMS = [
     "settings",
     "corpus",
@@ -159,6 +159,13 @@ def test_an_output_that_git_tracks_survives_a_stage_that_fails() -> None:
         for output in [*stage.get("outs", []), *stage.get("metrics", [])]:
             options = next(iter(output.values())) if isinstance(output, dict) else {}
             assert options.get("cache", True) or options.get("persist"), f"{name}: {output}"
+
+
+def test_every_script_ends_as_all_programs_of_the_project_do() -> None:
+    for path in Path("scripts").glob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        is_dvc_itself = path.name == "dependent_dvc.py"
+        assert "__main__" not in text or is_dvc_itself or re.search(r"^    command\.run\(", text, re.MULTILINE), path
 
 
 def test_a_stage_says_how_threads_wait_before_anything_with_threads_is_loaded() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,7 @@ from textmill.errors import UserError
 
 _UNFINISHED = ".tmp"
 _UNFINISHED_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as tempfile makes them
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -26,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary file is in a hidden folder of its own beside the target: a rename is atomic only inside one file system, and
     a library that writes through a temporary file of its own (safetensors does) puts it into that folder too, so a killed
     process leaves nothing that `remove_unfinished` does not find. The file is flushed to the disk before the rename, and
-    gets the mode that the umask asks for: safetensors would leave 0600. Creates the folders above `path`.
+    gets the mode that the umask asks for: safetensors would leave 0600. Creates the folders above `path`. An OSError for want of room
+    names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED))
@@ -37,6 +40,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None and error.errno in _NO_ROOM:  # a failed write does not say of which file
+            error.filename = os.fspath(path)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _fsync_folder(path.parent)

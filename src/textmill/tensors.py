@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +32,10 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     content = json.loads(json.dumps({"metadata": metadata, "tensors_sha256": _tensors_sha256(stored)}))  # as it will be read
     text = json.dumps(content | {"sha256": _json_sha256(content)}, sort_keys=True, ensure_ascii=False)
     with replacing(path) as temporary:
-        save_file(stored, temporary, metadata={_METADATA_KEY: text})
+        try:
+            save_file(stored, temporary, metadata={_METADATA_KEY: text})
+        except SafetensorError as error:
+            raise _refused(error) from None
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -50,6 +55,12 @@ def read_metadata(path: Path) -> dict[str, Any]:
     with _opened(path) as file:
         metadata: dict[str, Any] = _content(file)["metadata"]
         return metadata
+
+
+def _refused(error: SafetensorError) -> Exception:
+    """The OSError that safetensors has made a text of."""
+    number = re.search(r"os error (\d+)", str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error
 
 
 def _content(file: Any) -> dict[str, Any]:

@@ -167,6 +167,15 @@ def test_the_registered_model_predicts_without_torch_and_honours_its_params(clon
     assert not [path for path in (clone / ".mlflow").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
 
 
+def test_a_release_is_an_error_unless_the_model_is_registered(clone: Clone) -> None:
+    release = (sys.executable, "-m", "scripts.release")
+    failed = run(clone, *release, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert failed.returncode == 2 and "Traceback" not in failed.stderr, failed.stderr
+    assert "release: the model textmill-en-zh was not registered" in failed.stderr
+    done = run(clone, *release)
+    assert done.returncode == 0 and "is version 1 of textmill-en-zh" in done.stdout, done.stderr
+
+
 def test_a_changed_module_reruns_only_the_stages_that_import_it(clone: Clone) -> None:
     cases = {
         "src/textmill/export/parity.py": {"export"},

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import psutil
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import MedianPruner
@@ -21,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from textmill.errors import UserError
+from textmill.lifetime import is_alive, process_key
 from textmill.redaction import redacted
 from textmill.search.settings import SearchSettings
 from textmill.search.space import Dimension
@@ -69,7 +69,7 @@ def reason_of(error: Exception) -> str:
 
 def claim(trial: Trial) -> None:
     """Say which process runs the trial, so that `recover` knows whether it still does."""
-    trial.set_user_attr("process", f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}")
+    trial.set_user_attr("process", f"{socket.gethostname()} {process_key(os.getpid())}")
 
 
 def try_again(study: Study, trial: Trial | FrozenTrial) -> None:
@@ -126,14 +126,8 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 
 def _is_gone(trial: FrozenTrial) -> bool:
-    host, _, rest = str(trial.user_attrs.get("process", "")).partition(" ")
-    pid, _, started = rest.partition(" ")
-    if host != socket.gethostname():
-        return False
-    try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) > 2
-    except psutil.Error:
-        return True
+    host, _, key = str(trial.user_attrs.get("process", "")).partition(" ")
+    return host == socket.gethostname() and not is_alive(key)
 
 
 class _SeededByTrial(BaseSampler):
