@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from textmill.corpus.hashing import hashes64
 from textmill.corpus.near_duplicates import RECALL, Crowd, similar_batches
 from textmill.corpus.normalization import letters_only
 from textmill.errors import UserError
@@ -24,10 +25,12 @@ _PENDING_EDGES = 1_000_000
 
 @dataclass(frozen=True)
 class Grouping:
-    """numbers: (N,) int64, of every pair's group, from 0 in the order of the rows. is_apart: (N,) bool, pairs whose group was too
-    large and taken apart. metrics: what was grouped by what, for people."""
+    """numbers: (N,) int64, of every pair's group, from 0 in the order of the rows. keys: (G,) uint64, the least hash of the compared
+    texts of each group: it says which group this is, whatever else is in the corpus. is_apart: (N,) bool, pairs whose group was
+    too large and taken apart. metrics: what was grouped by what, for people."""
 
     numbers: np.ndarray
+    keys: np.ndarray
     is_apart: np.ndarray
     metrics: dict[str, Any]
 
@@ -92,8 +95,10 @@ def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grou
     nodes = len(names) + by_group.shape[1] + by_target.shape[1]
     component, step = _small_components(texts, edges, nodes, _steps(split.similarity), limit)
     numbers = pd.factorize(component[texts])[0].astype(np.int64)
+    keys = np.full(int(numbers.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(keys, numbers, hashes64(names)[texts])
     steps = step[texts]
-    return Grouping(numbers, steps > 0, {
+    return Grouping(numbers, keys, steps > 0, {
         "similarity": split.similarity,
         "recall": RECALL,
         "crowded": crowd.size,
