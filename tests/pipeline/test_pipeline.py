@@ -198,6 +198,7 @@ def test_a_changed_export_reruns_export_and_what_follows_and_the_rest_is_linked_
     [
         (lambda p: p["train"].update(learning_rat=1), "preflight", "unknown key train.learning_rat. Did you mean train.learning_rate?"),
         (lambda p: p["collect"]["sources"][0].update(path="data/raw/gone.tsv"), "collect", "data/raw/gone.tsv: no such file"),
+        (lambda p: p["back_translate"]["sources"].append({"path": "/etc/hostname"}), "preflight", "'/etc/hostname' is outside data/raw"),
         (lambda p: p["clean"]["filters"].update(max_characters=1), "clean", "no pair of"),
         (lambda p: p["split"].update(num_folds=500), "split", "too few for split.num_folds = 500"),
         (lambda p: p["split"].update(folds=[0, 1, 2, 3], num_folds=4), "preflight", "is listed for folds [0, 1, 2], but split.folds"),
