@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup repro tune test check ui deps folds gate ci-report pull push release clean
+.PHONY: help setup repro tune test verify check ui deps folds gate ci-report pull push release clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
@@ -28,8 +28,12 @@ repro: setup     ## raw text to report: dvc repro (JOBS=2 trains two folds side 
 tune: setup      ## search for better params as tune.yaml says (STORAGE=postgresql://... for many machines)
 	@TUNE_STORAGE="$${STORAGE:-$$TUNE_STORAGE}" $(RUN) -m scripts.tune
 
-test: setup      ## all tests
-	$(RUN) -m pytest -q -n auto --dist loadfile
+test: setup      ## all tests but the slow ones
+	$(RUN) -m pytest -q -n auto --dist loadfile -m "not slow"
+
+verify: setup    ## the slow tests; two clones that must be identical; a third, killed at random, that must be too (FULL=1: default corpus)
+	$(RUN) -m pytest -q -m slow
+	$(RUN) -m scripts.verify $(if $(FULL),--full)
 
 check: setup     ## lint, formatting, types, declared dependencies
 	$(RUN) -m ruff check .

@@ -16,6 +16,7 @@ from textmill.errors import UserError
 from textmill.files import remove_unfinished, replacing, write_json, write_text
 from textmill.tables import read_table, write_table
 from textmill.tensors import read_tensors, write_tensors
+from textmill.training.checkpoints import CheckpointFile
 
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -125,3 +126,31 @@ def test_a_cut_file_is_named(tmp_path: Path, share: float) -> None:
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
         with pytest.raises(UserError, match=path.name):
             read(path)
+
+
+def test_bytes_reach_the_disk_before_the_name_does_and_the_name_before_the_writer_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        events.append("fsync of the folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync of the file")
+        fsync(descriptor)
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        events.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_rename)
+    writers = {
+        "text": lambda: write_json(tmp_path / "a.json", {"a": 1}),
+        "table": lambda: write_table(tmp_path / "a.parquet", pd.DataFrame({"text": ["a"]}), SCHEMA),
+        "weights": lambda: write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)}, {}),
+        "checkpoint": lambda: CheckpointFile(tmp_path / "checkpoints", "f").save({"x": torch.zeros(2)}, {}),
+    }
+    for name, write in writers.items():
+        events.clear()
+        write()
+        assert events == ["fsync of the file", "rename", "fsync of the folder"], name

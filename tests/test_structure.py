@@ -198,6 +198,18 @@ def test_no_pickle_and_no_unsafe_loading() -> None:
         ), path
 
 
+def test_no_corpus_text_is_written_as_csv() -> None:
+    """A table program runs `=cmd()` in a cell: the learning curves, which hold numbers alone, are the only CSV files."""
+    for path in [*SOURCES, *STAGES, *sorted(Path("scripts").glob("*.py"))]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"csv\.(DictW|w)riter|to_csv\(|write_csv", text), path
+    from dataclasses import fields
+
+    from textmill.training.loop import HistoryRow
+
+    assert {field.type for field in fields(HistoryRow)} <= {"int", "float", "float | None"}
+
+
 def test_the_knobs_of_cleaning_are_the_tables_of_the_room() -> None:
     from textmill.corpus.privacy import KINDS
     from textmill.corpus.repairs import REPAIRS

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -361,3 +362,23 @@ def test_when_two_groups_become_one_only_the_pairs_of_one_of_them_move() -> None
         groups = [set(pairs["id"][:20]), set(pairs["id"][20:23])]
         assert len({after[row] for group in groups for row in group}) == 1
         assert any(all(before[row] == after[row] for row in group) for group in groups) or before == after
+
+
+def test_variants_of_a_pair_are_never_in_two_parts() -> None:
+    """Near-copies that only a person would take for the same: in case, spaces, composition, punctuation, direction."""
+    texts, targets = sentences(300, seed=11), [f"{text[::-1]} é" for text in sentences(300, seed=12)]
+    variants = {
+        "case": (str.upper, str),
+        "spaces": (lambda text: f"  {text.replace(' ', '   ')} ", str),
+        "decomposed": (lambda text: unicodedata.normalize("NFD", text), str),
+        "punctuation": (lambda text: f"„{text}“!", str),
+    }
+    rows = list(zip(texts, targets, strict=True))
+    copies = [(change(source), keep(target)) for change, keep in variants.values() for source, target in rows[::15]]
+    copies += [(target, source) for source, target in rows[::15]]
+    both = rows + copies
+    pairs = frame([source for source, _ in both], target=[target for _, target in both], task=["there"] * 300 + ["back"] * len(copies))
+    part = parts_by_id(split_corpus(pairs, settings_with(group_targets="always"), 1))
+    ids = pairs["id"].tolist()
+    originals = ids[:300:15] * (len(variants) + 1)
+    assert [part[copy] for copy in ids[300:]] == [part[original] for original in originals]

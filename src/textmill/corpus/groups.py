@@ -70,8 +70,8 @@ def label_tasks(pairs: pd.DataFrame, group_targets: str) -> dict[str, bool]:
 
 
 def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grouping:
-    """Connected components over: an equal non-empty `group`, an equal source, an equal target unless it is a label, and
-    sources that are nearly equal (`split.similarity`).
+    """Connected components over: an equal non-empty `group`, an equal source, an equal target or the same two sides the other way
+    round unless targets are labels, and sources that are nearly equal (`split.similarity`).
 
     A component of more than `limit` pairs is taken apart: its sources count as nearly equal only if they are 0.1 more
     similar, and again, then only if equal, then equal targets stop to count. Raises UserError if it is still too large:
@@ -84,15 +84,19 @@ def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grou
     near = _near(names.tolist(), split.similarity, crowd)
     by_group = _tied(texts, groups, groups != "", len(names))
     target_texts = np.array([letters_only(target) for target in targets], dtype=object)
-    by_target = _tied(texts, target_texts, ~is_label & (targets != ""), by_group.shape[1] + len(names))
-    first, second = np.concatenate([near[:2], by_group, by_target], axis=1).astype(np.int64)
+    counts = ~is_label & (targets != "")
+    by_target = _tied(texts, target_texts, counts, by_group.shape[1] + len(names))
+    sides = ["\0".join(sorted(pair)) for pair in zip(names[texts], target_texts, strict=True)]
+    by_sides = _tied(texts, np.array(sides, dtype=object), counts, by_target.shape[1] + by_group.shape[1] + len(names))
+    first, second = np.concatenate([near[:2], by_group, by_target, by_sides], axis=1).astype(np.int64)
+    others = by_target.shape[1] + by_sides.shape[1]
     edges = _Edges(
         first,
         second,
-        np.concatenate([near[2], np.full(by_group.shape[1] + by_target.shape[1], np.inf)]),
-        np.repeat([False, False, True], [near.shape[1], by_group.shape[1], by_target.shape[1]]),
+        np.concatenate([near[2], np.full(by_group.shape[1] + others, np.inf)]),
+        np.repeat([False, False, True], [near.shape[1], by_group.shape[1], others]),
     )
-    nodes = len(names) + by_group.shape[1] + by_target.shape[1]
+    nodes = len(names) + by_group.shape[1] + others
     component, step = _small_components(texts, edges, nodes, _steps(split.similarity), limit)
     numbers = pd.factorize(component[texts])[0].astype(np.int64)
     keys = np.full(int(numbers.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
