@@ -167,6 +167,25 @@ def test_pins_of_packages_agree_with_the_constraints() -> None:
     assert not [line for line in lines if "+" in line], "a local build"
 
 
+def test_every_pinned_package_is_locked_with_hashes() -> None:
+    """`make lock` after a change of pyproject.toml or constraints.txt."""
+    text = Path("requirements.lock").read_text(encoding="utf-8")
+    entries = [entry for entry in re.sub(r"^#.*\n", "", text, flags=re.M).replace("\\\n", "").split("\n") if entry]
+    pattern = r"(\S+)==(\S+)( ; [^#]+?)?(\s+--hash=sha256:[0-9a-f]{64})+"
+    matched = {entry.split()[0]: re.fullmatch(pattern, entry.rstrip()) for entry in entries}
+    assert not [name for name, match in matched.items() if match is None], "an entry without a hash, or with an address"
+    locked = {(_canonical(match[1]), match[2]) for match in matched.values() if match}
+    pinned = {tuple(line.split("==")) for line in Path("constraints.txt").read_text(encoding="utf-8").split("\n") if line}
+    assert {(_canonical(name), version) for name, version in pinned} <= locked
+    required = re.findall(r'^    "([A-Za-z0-9._-]+)', Path("pyproject.toml").read_text(encoding="utf-8").split("[tool.")[0], flags=re.M)
+    benchmarks = {"lingua-language-detector", "opusfilter", "transformers"}
+    assert {_canonical(name) for name in required} - benchmarks <= {name for name, _ in locked}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
     summary = json.loads(Path("metrics/summary.json").read_text(encoding="utf-8"))
     scores = {name: [f"{system[metric]['score']:.1f}" for metric in ("chrf", "bleu")] for name, system in summary["systems"].items()}

@@ -12,7 +12,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,13 @@ import pytest
 from browser import CHROMIUM, look_at_runs, mlflow_ui
 from ruamel.yaml import YAML
 from toy import PAIRS
+
+from textmill.evaluation.metrics import METRICS
+from textmill.evaluation.systems import score_outputs
+from textmill.report.page import render_page
+from textmill.report.results import read_results
+from textmill.settings.corpus import LanguageSettings
+from textmill.tables import read_table
 
 pytestmark = pytest.mark.pipeline
 DVC = [sys.executable, "-m", "dvc"]
@@ -259,6 +268,88 @@ def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clo
     assert "Running stage 'train" not in pulled.stdout
     report = run(cold, sys.executable, "-m", "scripts.ci_report", "HEAD", GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
     assert report.returncode == 0 and "## Metrics" in (tmp_path / "summary.md").read_text()
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</td></table><img src=http://evil.example/x.png onerror=alert(1)>",
+    "![](http://evil.example/x.png) | `x`",
+    "{{ 7 * 7 }} {% for x in y %}",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07",
+    "=cmd|'/C calc'!A0",
+    '" onmouseover="alert(1)',
+]
+
+
+def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone)
+    languages = LanguageSettings("en", "zh")
+    results = read_results([0, 1, 2], languages, 10, 1)
+    clean = Elements(render_page(results, languages))
+    for table in results.predictions.values():
+        for column in ("source", "reference", "hypothesis"):
+            table[column] = [HOSTILE[row % len(HOSTILE)] for row in range(len(table))]
+    results.corpus["collect"]["sources"][0] |= {"origin": HOSTILE[0], "task": HOSTILE[1], "bad": {"x": {"rows": 1, "first": HOSTILE[1]}}}
+    for part in results.clean_samples:
+        row = {"source": "", "target": "", "clean_source": "", "clean_target": "", "origin": HOSTILE[1], "line": 1}
+        results.clean_samples[part] = {HOSTILE[0]: [row | {"source": text, "clean_target": text} for text in HOSTILE]}
+    page = Elements(render_page(results, languages))
+    assert set(page.tags) <= set(clean.tags) and page.tags["script"] == clean.tags["script"]
+    assert page.attributes - clean.attributes <= {("td", "colspan")}, "no text has become an attribute"
+    assert page.addresses == clean.addresses and all(address.startswith("speed/") for address in page.addresses)
+    assert all(text in page.text or "\x1b" in text for text in HOSTILE)
+
+
+class Elements(HTMLParser):
+    """What a browser makes of a page. addresses: that it would load."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: set[tuple[str, str]] = set()
+        self.addresses: list[str | None] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes |= {(tag, name) for name, _ in attrs}
+        self.addresses += [value for name, value in attrs if name in ("src", "srcset", "data") or (name == "href" and tag == "link")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_log_of_a_rebuild_that_meets_escape_sequences_has_none(clone: Clone) -> None:
+    toy, lock = clone / "data/raw/toy.tsv", (clone / "dvc.lock").read_bytes()
+    rows = toy.read_bytes()
+    try:
+        toy.unlink()
+        toy.write_bytes(rows + b"\x1b[31mred\x1b[0m \xff\tb\n" * 20)
+        done = run(clone, *DVC, "repro", "collect", TEXTMILL_TRACKING="off")
+    finally:
+        toy.write_bytes(rows)
+        (clone / "dvc.lock").write_bytes(lock)
+    assert done.returncode != 0 and "data/raw/toy.tsv" in done.stderr
+    assert "\x1b[31m" not in done.stdout + done.stderr
+    assert run(clone, *DVC, "checkout").returncode == 0
+
+
+def test_scores_can_be_computed_again_from_the_saved_predictions_to_the_last_digit(clone: Clone) -> None:
+    summary = json.loads((clone / "metrics/summary.json").read_text(encoding="utf-8"))
+    page = Elements((clone / "reports/report.html").read_text(encoding="utf-8"))
+    published = rebuilds(clone)[0].data.metrics
+    for system, numbers in summary["systems"].items():
+        folder = clone / "data/evaluate" / system
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        saved = read_table(folder / "predictions.parquet")
+        test = saved.rename(columns={"reference": "target"})
+        again, predictions = score_outputs(system, test, saved["hypothesis"].tolist(), "zh", 100, 1)
+        assert {name: metrics[name] for name in again} == json.loads(json.dumps(again))
+        assert predictions["chrf"].tolist() == saved["chrf"].tolist()
+        for metric in set(METRICS) & set(again):
+            assert numbers[metric]["score"] == again[metric]["score"] == published[f"systems.{system}.{metric}.score"]
+            assert f"{again[metric]['score']:.2f}" in page.text
 
 
 @pytest.mark.browser
