@@ -20,6 +20,7 @@ from textmill.files import read_json, remove_unfinished, replacing, write_json, 
 from textmill.tables import read_table, write_table
 from textmill.tensors import read_metadata, read_tensors, write_tensors
 from textmill.tokens.tokenizer import Tokenizer
+from textmill.training.checkpoints import CheckpointFile
 
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -234,3 +235,31 @@ def test_crafted_tensors_are_refused_in_one_line(tmp_path: Path, content: bytes)
     (tmp_path / "x").write_bytes(content)
     with pytest.raises(UserError, match=r"^[^\n]*x: not a file of textmill [^\n]*$"):
         read_tensors(tmp_path / "x")
+
+
+def test_bytes_reach_the_disk_before_the_name_does_and_the_name_before_the_writer_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        events.append("fsync of the folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync of the file")
+        fsync(descriptor)
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        events.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_rename)
+    writers = {
+        "text": lambda: write_json(tmp_path / "a.json", {"a": 1}),
+        "table": lambda: write_table(tmp_path / "a.parquet", pd.DataFrame({"text": ["a"]}), SCHEMA),
+        "weights": lambda: write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)}, {}),
+        "checkpoint": lambda: CheckpointFile(tmp_path / "checkpoints", "f").save({"x": torch.zeros(2)}, {}),
+    }
+    for name, write in writers.items():
+        events.clear()
+        write()
+        assert events == ["fsync of the file", "rename", "fsync of the folder"], name

@@ -211,6 +211,25 @@ def test_pins_of_packages_agree_with_the_constraints() -> None:
     assert not [line for line in lines if "+" in line], "a local build"
 
 
+def test_every_pinned_package_is_locked_with_hashes() -> None:
+    """`make lock` after a change of pyproject.toml or constraints.txt."""
+    text = Path("requirements.lock").read_text(encoding="utf-8")
+    entries = [entry for entry in re.sub(r"^#.*\n", "", text, flags=re.M).replace("\\\n", "").split("\n") if entry]
+    pattern = r"(\S+)==(\S+)( ; [^#]+?)?(\s+--hash=sha256:[0-9a-f]{64})+"
+    matched = {entry.split()[0]: re.fullmatch(pattern, entry.rstrip()) for entry in entries}
+    assert not [name for name, match in matched.items() if match is None], "an entry without a hash, or with an address"
+    locked = {(_canonical(match[1]), match[2]) for match in matched.values() if match}
+    pinned = {tuple(line.split("==")) for line in Path("constraints.txt").read_text(encoding="utf-8").split("\n") if line}
+    assert {(_canonical(name), version) for name, version in pinned} <= locked
+    required = re.findall(r'^    "([A-Za-z0-9._-]+)', Path("pyproject.toml").read_text(encoding="utf-8").split("[tool.")[0], flags=re.M)
+    benchmarks = {"lingua-language-detector", "opusfilter", "transformers"}
+    assert {_canonical(name) for name in required} - benchmarks <= {name for name, _ in locked}
+
+
+def _canonical(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
     summary = json.loads(Path("metrics/summary.json").read_text(encoding="utf-8"))
     scores = {name: [f"{system[metric]['score']:.1f}" for metric in ("chrf", "bleu")] for name, system in summary["systems"].items()}
@@ -240,6 +259,18 @@ def test_no_pickle_and_no_unsafe_loading() -> None:
         assert not re.search(
             r"^\s*(import|from) (pickle|joblib|dill|cloudpickle)|torch\.(load|save)\(|allow_pickle=True|\bsplitlines\(", text, re.MULTILINE
         ), path
+
+
+def test_no_corpus_text_is_written_as_csv() -> None:
+    """A table program runs `=cmd()` in a cell: the learning curves, which hold numbers alone, are the only CSV files."""
+    for path in [*SOURCES, *STAGES, *sorted(Path("scripts").glob("*.py"))]:
+        text = path.read_text(encoding="utf-8")
+        assert not re.search(r"csv\.(DictW|w)riter|to_csv\(|write_csv", text), path
+    from dataclasses import fields
+
+    from textmill.training.loop import HistoryRow
+
+    assert {field.type for field in fields(HistoryRow)} <= {"int", "float", "float | None"}
 
 
 def test_the_knobs_of_cleaning_are_the_tables_of_the_room() -> None:

@@ -13,7 +13,9 @@ import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,13 @@ from browser import CHROMIUM, look_at_runs, mlflow_ui
 from dvc_project import flip
 from ruamel.yaml import YAML
 from toy import PAIRS
+
+from textmill.evaluation.metrics import METRICS
+from textmill.evaluation.systems import score_outputs
+from textmill.report.page import render_page
+from textmill.report.results import read_results
+from textmill.settings.corpus import LanguageSettings
+from textmill.tables import read_table
 
 pytestmark = pytest.mark.pipeline
 DVC = [sys.executable, "-m", "dvc"]
@@ -216,6 +225,7 @@ def test_a_changed_export_reruns_export_and_what_follows_and_the_rest_is_linked_
     [
         (lambda p: p["train"].update(learning_rat=1), "preflight", "unknown key train.learning_rat. Did you mean train.learning_rate?"),
         (lambda p: p["collect"]["sources"][0].update(path="data/raw/gone.tsv"), "collect", "data/raw/gone.tsv: no such file"),
+        (lambda p: p["back_translate"]["sources"].append({"path": "/etc/hostname"}), "preflight", "'/etc/hostname' is outside data/raw"),
         (lambda p: p["clean"]["filters"].update(max_characters=1), "clean", "no pair of"),
         (lambda p: p["split"].update(num_folds=500), "split", "too few for split.num_folds = 500"),
         (lambda p: p["split"].update(folds=[0, 1, 2, 3], num_folds=4), "preflight", "is listed for folds [0, 1, 2], but split.folds"),
@@ -313,6 +323,88 @@ def test_a_score_that_was_written_by_hand_and_accepted_is_found_by_a_rerun(clone
     assert proved.returncode == 1, proved.stderr[-2000:]
     (line,) = [line for line in proved.stdout.split("\n") if "a rerun gives MD5" in line]
     assert line.startswith("evaluate-baseline@copy: data/evaluate/copy/metrics.json: ")
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</td></table><img src=http://evil.example/x.png onerror=alert(1)>",
+    "![](http://evil.example/x.png) | `x`",
+    "{{ 7 * 7 }} {% for x in y %}",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07",
+    "=cmd|'/C calc'!A0",
+    '" onmouseover="alert(1)',
+]
+
+
+def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone)
+    languages = LanguageSettings("en", "zh")
+    results = read_results([0, 1, 2], languages, 10, 1)
+    clean = Elements(render_page(results, languages))
+    for table in results.predictions.values():
+        for column in ("source", "reference", "hypothesis"):
+            table[column] = [HOSTILE[row % len(HOSTILE)] for row in range(len(table))]
+    results.corpus["collect"]["sources"][0] |= {"origin": HOSTILE[0], "task": HOSTILE[1], "bad": {"x": {"rows": 1, "first": HOSTILE[1]}}}
+    for part in results.clean_samples:
+        row = {"source": "", "target": "", "clean_source": "", "clean_target": "", "origin": HOSTILE[1], "line": 1}
+        results.clean_samples[part] = {HOSTILE[0]: [row | {"source": text, "clean_target": text} for text in HOSTILE]}
+    page = Elements(render_page(results, languages))
+    assert set(page.tags) <= set(clean.tags) and page.tags["script"] == clean.tags["script"]
+    assert page.attributes - clean.attributes <= {("td", "colspan")}, "no text has become an attribute"
+    assert page.addresses == clean.addresses and all(address.startswith("speed/") for address in page.addresses)
+    assert all(text in page.text or "\x1b" in text for text in HOSTILE)
+
+
+class Elements(HTMLParser):
+    """What a browser makes of a page. addresses: that it would load."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: set[tuple[str, str]] = set()
+        self.addresses: list[str | None] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes |= {(tag, name) for name, _ in attrs}
+        self.addresses += [value for name, value in attrs if name in ("src", "srcset", "data") or (name == "href" and tag == "link")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_log_of_a_rebuild_that_meets_escape_sequences_has_none(clone: Clone) -> None:
+    toy, lock = clone / "data/raw/toy.tsv", (clone / "dvc.lock").read_bytes()
+    rows = toy.read_bytes()
+    try:
+        toy.unlink()
+        toy.write_bytes(rows + b"\x1b[31mred\x1b[0m \xff\tb\n" * 20)
+        done = run(clone, *DVC, "repro", "collect", TEXTMILL_TRACKING="off")
+    finally:
+        toy.write_bytes(rows)
+        (clone / "dvc.lock").write_bytes(lock)
+    assert done.returncode != 0 and "data/raw/toy.tsv" in done.stderr
+    assert "\x1b[31m" not in done.stdout + done.stderr
+    assert run(clone, *DVC, "checkout").returncode == 0
+
+
+def test_scores_can_be_computed_again_from_the_saved_predictions_to_the_last_digit(clone: Clone) -> None:
+    summary = json.loads((clone / "metrics/summary.json").read_text(encoding="utf-8"))
+    page = Elements((clone / "reports/report.html").read_text(encoding="utf-8"))
+    published = rebuilds(clone)[0].data.metrics
+    for system, numbers in summary["systems"].items():
+        folder = clone / "data/evaluate" / system
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        saved = read_table(folder / "predictions.parquet")
+        test = saved.rename(columns={"reference": "target"})
+        again, predictions = score_outputs(system, test, saved["hypothesis"].tolist(), "zh", 100, 1)
+        assert {name: metrics[name] for name in again} == json.loads(json.dumps(again))
+        assert predictions["chrf"].tolist() == saved["chrf"].tolist()
+        for metric in set(METRICS) & set(again):
+            assert numbers[metric]["score"] == again[metric]["score"] == published[f"systems.{system}.{metric}.score"]
+            assert f"{again[metric]['score']:.2f}" in page.text
 
 
 @pytest.mark.browser

@@ -291,3 +291,57 @@ def test_git_is_asked_for_commit_and_changes_and_what_it_does_not_tell_is_left_o
     assert git_state() == {"git.commit": state["git.commit"]}, "git status failed: not clean, not dirty, unknown"
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state() == {}, "no git"
+
+
+_HOLD = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()"
+_LOG = "print('ready', flush=True); sys.stdin.readline(); [log.metrics({'late': step}, step) for step in range(5)]; log.flush()"
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    """A process that has the store for itself until its stdin is closed."""
+    command = [sys.executable, "-c", _HOLD, str(folder / ".mlflow/mlflow.db")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def ready_to_log(folder: Path, stage: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
+    environment |= {"DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "held"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", RUN, stage, _LOG], env=environment, cwd=folder, text=True, **pipes)  # type: ignore[call-overload]
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_store_that_is_held_for_a_moment_gets_every_point(tmp_path: Path) -> None:
+    process = ready_to_log(tmp_path, "waits")
+    holder = hold(tmp_path)
+    process.stdin.write("go\n")  # type: ignore[union-attr]
+    process.stdin.flush()  # type: ignore[union-attr]
+    time.sleep(0.5)
+    holder.communicate("")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "done\n") and "tracking:" not in err
+    [run] = [run for run in runs(tmp_path) if run.data.tags.get("dvc.stage") == "waits"]
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client(tmp_path).get_metric_history(run.info.run_id, "late")] == list(range(5))
+
+
+@pytest.mark.slow
+def test_a_store_that_is_held_longer_than_sqlite_waits_loses_no_work_and_says_so_in_one_line(tmp_path: Path) -> None:
+    process = ready_to_log(tmp_path, "waits")
+    holder = hold(tmp_path)
+    out, err = process.communicate("go\n", timeout=240)
+    holder.communicate("")
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.count("tracking: the MLflow store failed") == 1 and "Publish later with" in err
+
+
+def test_a_store_on_a_full_disk_loses_no_work_and_says_so_in_one_line(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands in for the full disk."""
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); log.metrics({'late': 1.0}, 9); log.flush()"
+    process = start(tmp_path, "fills", full)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.count("tracking: the MLflow store failed") == 1
