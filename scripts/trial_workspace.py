@@ -10,7 +10,6 @@ import fcntl
 import filecmp
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -21,8 +20,12 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
+from scripts import dependent_dvc
+from scripts.commands import DVC, output_of
 from textmill import paths
+from textmill.errors import UserError
 from textmill.files import write_text
+from textmill.settings.params_file import params_text
 from textmill.tracking import tracking_uri
 
 _STAGE_LOCK = Path("dvc.lock")
@@ -42,8 +45,11 @@ def workspace(folder: Path, stage: str) -> Iterator[Path]:
                 number += 1
                 continue
             _fill(place)
-            command = [sys.executable, "-m", "dvc", "checkout", "-q", "--allow-missing", "--with-deps", stage]
-            subprocess.run(command, cwd=place, env=environment(place), check=False)  # what is not in the cache is made by the first trial
+            command = [*DVC, "checkout", "-q", "--allow-missing", "--with-deps", stage]
+            try:
+                output_of(*command, folder=place, environment=environment(place))  # what is not in the cache is made by the first trial
+            except UserError as error:
+                print(f"tune: {error}; the first trial makes what is not there", file=sys.stderr, flush=True)
             yield place
             return
 
@@ -51,7 +57,7 @@ def workspace(folder: Path, stage: str) -> Iterator[Path]:
 def set_params(place: Path, params: Any) -> None:
     """Give the copy other params and the weights that they start from, and take away what a killed dvc may have left broken."""
     write_params(place / "params.yaml", params)
-    _bring_initial_weights(place, params["train"].get("init_from", ""))
+    bring_initial_weights(place, params["train"].get("init_from", ""))
     (place / ".dvc/tmp/rwlock").unlink(missing_ok=True)
     (place / _STAGE_LOCK).unlink(missing_ok=True)
     if _STAGE_LOCK.is_file():
@@ -59,8 +65,8 @@ def set_params(place: Path, params: Any) -> None:
 
 
 def read_params(path: Path) -> Any:
-    """params.yaml with its comments."""
-    return _yaml().load(path.read_text(encoding="utf-8"))
+    """params.yaml with its comments. Raises UserError as `params_text` does."""
+    return _yaml().load(params_text(path))
 
 
 def write_params(path: Path, params: Any, heading: str = "") -> None:
@@ -80,12 +86,12 @@ def environment(place: Path) -> Mapping[str, str]:
         "DVC_NO_ANALYTICS": "1",
         "TEXTMILL_TRACKING": "off",
         "MLFLOW_TRACKING_URI": tracking_uri(),  # for train.init_from: the copy has a store of its own, an empty one
-        "TEXTMILL_SEARCH_PROCESS": str(os.getpid()),
+        dependent_dvc.PARENT: str(os.getpid()),
     }
 
 
 def _fill(place: Path) -> None:
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], capture_output=True, text=True, check=True).stdout
+    listed = output_of("git", "ls-files", "-co", "--exclude-standard", "-z")
     for name in filter(None, listed.split("\0")):
         if Path(name).is_file() and Path(name) not in (Path("params.yaml"), _STAGE_LOCK):
             (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +106,7 @@ def _fill(place: Path) -> None:
     set_params(place, read_params(Path("params.yaml")))
 
 
-def _bring_initial_weights(place: Path, init_from: str) -> None:
+def bring_initial_weights(place: Path, init_from: str) -> None:
     """Copy the weights of a relative `train.init_from` that git does not track; in the copy they may be an output of a stage."""
     weights = Path(init_from, "model.safetensors") if Path(init_from).is_dir() else Path(init_from)
     copy = place / weights

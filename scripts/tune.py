@@ -27,9 +27,10 @@ from tqdm import tqdm
 
 from scripts.search_inputs import require_reach, search_inputs, study_name
 from scripts.trial_workspace import environment, read_params, set_params, workspace, write_params
-from textmill import paths, tracking
+from textmill import command, paths, tracking
 from textmill.errors import UserError
 from textmill.files import read_json
+from textmill.redaction import redacted
 from textmill.search.curve import Curve
 from textmill.search.process import last_words, run_watched
 from textmill.search.settings import Tune, read_tune
@@ -224,7 +225,7 @@ def main() -> int:
         _end(study, tune, params, parent)
         return 0
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(redacted(error), file=sys.stderr)
         return 2
     except STORAGE_ERRORS as error:
         print(f"tune: the storage has failed ({reason_of(error)}). What has ended is kept; `make tune` goes on.", file=sys.stderr)
@@ -295,4 +296,4 @@ def _shown(values: Mapping[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command.run("tune", main)

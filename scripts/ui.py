@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import sys
 
+from textmill import command
 from textmill.tracking import prepare_store, store_folder, tracking_uri
 
 
 def main(port: str) -> None:
     prepare_store()
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port, "--backend-store-uri", tracking_uri()]
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", port]
+    os.environ["MLFLOW_BACKEND_STORE_URI"] = tracking_uri()  # as an argument, every user of the machine could read its password
     command += ["--workers", "1"]  # one person looks: four, the default, take four times as long to start on two cores
     command += ["--default-artifact-root", (store_folder() / "artifacts").as_uri()]
     os.execv(sys.executable, command)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "5000")
+    command.run("ui", lambda: main(sys.argv[1] if len(sys.argv) > 1 else "5000"))

@@ -16,6 +16,7 @@ from textmill.augmentation.back_translation import back_translated
 from textmill.augmentation.monolingual import Known, new_lines
 from textmill.augmentation.reverse import ReverseShape
 from textmill.corpus.rows import RowPlan
+from textmill.corpus.watched import require_watched
 from textmill.files import write_json
 from textmill.settings.augmentation import BackTranslateSettings
 from textmill.settings.cleaning import CleanSettings
@@ -41,6 +42,7 @@ def main(
     fingerprint: str,
     log: RunLog,
 ) -> None:
+    require_watched("back_translate", back_translate.sources)
     known = Known(read_table(paths.DEVELOPMENT), read_table(paths.TEST_DIGEST), split)
     log.dataset(paths.DEVELOPMENT, "development", len(known.development))
     lines = new_lines(back_translate, collect, clean, known, paths.BACK_TRANSLATED.parent)

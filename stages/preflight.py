@@ -1,4 +1,4 @@
-"""Check params.yaml as a whole, and that dvc.yaml names every fold, before anything else runs.
+"""Check params.yaml as a whole, that DVC watches every source, and that dvc.yaml names every fold, before anything else runs.
 
 in   params.yaml                        every section, also those of stages that would run hours later
 out  data/preflight/settings.json       the names of the sections: the same for all right settings, so nothing reruns
@@ -15,13 +15,19 @@ import dvc.api
 from stages.fold_lists import check_fold_lists
 from stages.runner import run_stage
 from textmill import paths
+from textmill.corpus.watched import require_watched
 from textmill.files import write_json
+from textmill.settings.augmentation import BackTranslateSettings
+from textmill.settings.corpus import CollectSettings
+from textmill.settings.schema import build
 from textmill.settings.tree import SECTIONS, check_settings, limits
 
 
 def main() -> None:
     params = dvc.api.params_show("params.yaml")
     check_settings(params)
+    require_watched("collect", build(CollectSettings, params["collect"], "collect").sources)
+    require_watched("back_translate", build(BackTranslateSettings, params["back_translate"], "back_translate").sources)
     check_fold_lists(Path("dvc.yaml").read_text(encoding="utf-8"), len(params["split"]["folds"]))
     print(limits(params), end="", flush=True)
     write_json(paths.PREFLIGHT, sorted(SECTIONS))

@@ -11,7 +11,6 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import os
-import signal
 import sys
 import typing
 from collections.abc import Callable
@@ -21,38 +20,34 @@ from typing import Any
 import dvc.api
 
 from stages.inputs import stage_inputs
+from stages.site_cache import require_private_site_cache
 from textmill import tracking
+from textmill.command import one_line_errors, redact_tracebacks
+from textmill.environment import environment, record_environment, say_if_new
 from textmill.errors import UserError
-from textmill.lifetime import end_with_parent
+from textmill.lifetime import raise_when_stopped
 from textmill.settings.schema import build
 
 
-class Terminated(BaseException):
-    """SIGTERM, as an exception: open files are cleaned up and the MLflow run is closed as KILLED."""
-
-
 def run_stage(main: Callable[..., None]) -> None:
-    """Run a stage's `main` and exit: 0 done, 2 a user's mistake (one line on stderr), 143 ended by SIGTERM."""
-    end_with_parent(signal.SIGKILL)  # a stage that outlives a killed dvc would overwrite the result of the next run
-    if os.getppid() == 1 and "DVC_STAGE" in os.environ:  # dvc died before the call
-        os._exit(137)
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run a stage's `main` and exit: 0 done, 2 what a user can mend (one line on stderr), 128 + N stopped by signal N."""
     stage = os.environ.get("DVC_STAGE")
-    try:
+    with one_line_errors(stage or sys.argv[0]):
+        raise_when_stopped()
+        redact_tracebacks()
         if stage is None:
-            raise UserError(f"{sys.argv[0]}: is run by DVC. Use `dvc repro -s STAGE`.")
+            raise UserError("is run by DVC. Use `dvc repro -s STAGE`.")
+        require_private_site_cache()  # before DVC is asked anything: it reads what lies there
         declared = dvc.api.params_show(stages=stage)
         _check_packages(declared.pop("packages", {}))
         arguments = _settings_arguments(main, declared)
-        inputs = stage_inputs(stage)
-        with tracking.stage_run(stage, declared, inputs.files, inputs.key) as log:
+        inputs, here = stage_inputs(stage), environment()
+        say_if_new(stage, here)
+        with tracking.stage_run(stage, declared, inputs.files, inputs.key, here) as log:
             offered = {**arguments, "fingerprint": inputs.key, "log": log}
             main(*sys.argv[1:], **{name: offered[name] for name in inspect.signature(main).parameters if name in offered})
-    except UserError as error:
-        print(f"{stage}: {error}", file=sys.stderr)
-        sys.exit(2)
-    except Terminated:
-        sys.exit(128 + signal.SIGTERM)
+        if inputs.has_outputs:
+            record_environment(stage, here)
 
 
 def _settings_arguments(main: Callable[..., None], declared: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +73,3 @@ def _check_packages(pins: dict[str, str]) -> None:
                 f"packages.yaml: {name} is pinned to {pinned}, but {installed} is installed."
                 " Run `make setup`, or change the pin there and in constraints.txt."
             )
-
-
-def _terminate(*_: object) -> None:
-    raise Terminated

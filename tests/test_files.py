@@ -1,21 +1,26 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from textmill.errors import UserError
-from textmill.files import remove_unfinished, replacing, write_json, write_text
+from textmill.files import read_json, remove_unfinished, replacing, write_json, write_text
 from textmill.tables import read_table, write_table
-from textmill.tensors import read_tensors, write_tensors
+from textmill.tensors import read_metadata, read_tensors, write_tensors
+from textmill.tokens.tokenizer import Tokenizer
+from textmill.training.checkpoints import CheckpointFile
 
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -116,6 +121,57 @@ def test_a_flipped_bit_in_a_table_is_noticed(tmp_path: Path) -> None:
         read_table(path)
 
 
+def test_any_flipped_bit_in_a_file_of_tensors_is_noticed(tmp_path: Path) -> None:
+    """Every byte of the header (names, types, shapes, metadata, the digests themselves) and of the tensors."""
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": torch.arange(6, dtype=torch.int32), "b": torch.rand(3).bfloat16()}, {"steps": [1, 2], "name": "x"})
+    good = path.read_bytes()
+    for place in range(len(good)):
+        path.write_bytes(good[:place] + bytes([good[place] ^ 1 << place % 8]) + good[place + 1 :])
+        with pytest.raises(UserError, match=r"t\.safetensors: damaged, or not a file of this version of textmill"):
+            read_tensors(path)
+
+
+def test_a_flipped_bit_in_metadata_is_noticed_without_reading_tensors(tmp_path: Path) -> None:
+    path = tmp_path / "t.safetensors"
+    write_tensors(path, {"a": torch.zeros(2)}, {"history": [17]})
+    assert read_metadata(path) == {"history": [17]}
+    path.write_bytes(path.read_bytes().replace(b"[17]", b"[16]"))
+    with pytest.raises(UserError, match="metadata does not have the SHA-256"):
+        read_metadata(path)
+
+
+def test_a_file_of_tensors_without_a_digest_is_not_read(tmp_path: Path) -> None:
+    for number, metadata in enumerate((None, {"other": "{}"}, {"textmill": json.dumps({"shape": {}})})):
+        path = tmp_path / f"{number}.safetensors"
+        save_file({"a": torch.zeros(2)}, path, metadata=metadata)
+        with pytest.raises(UserError, match=rf"{number}\.safetensors: .+ names no SHA-256"):
+            read_tensors(path)
+
+
+def test_tensors_and_metadata_of_every_kind_come_back(tmp_path: Path) -> None:
+    written = {
+        "transposed": torch.rand(3, 4).t(),
+        "scalar": torch.tensor(3),
+        "empty": torch.zeros(0, 2),
+        "truths": torch.tensor([True, False]),
+        "short": torch.rand(3).bfloat16(),
+        "bytes": torch.arange(5, dtype=torch.uint8),
+    }
+    metadata = {
+        "by number": {10: "a", 2: "b"},
+        "pair": (1, 2),
+        "none": None,
+        "text": "ü\u2028",
+        "not a number": float("nan"),
+        "small": 1e-45,
+    }
+    write_tensors(tmp_path / "t.safetensors", written, metadata)
+    tensors, found = read_tensors(tmp_path / "t.safetensors")
+    assert tensors.keys() == written.keys() and all(torch.equal(tensors[name], written[name]) for name in written)
+    assert json.dumps(found, sort_keys=True) == json.dumps(json.loads(json.dumps(metadata)), sort_keys=True)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.99])
 def test_a_cut_file_is_named(tmp_path: Path, share: float) -> None:
     table, tensors = tmp_path / "t.parquet", tmp_path / "t.safetensors"
@@ -125,3 +181,85 @@ def test_a_cut_file_is_named(tmp_path: Path, share: float) -> None:
         path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
         with pytest.raises(UserError, match=path.name):
             read(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+@pytest.mark.parametrize("read", [read_json, read_table, read_tensors, read_metadata, Tokenizer.load])
+def test_a_pipe_and_a_folder_are_refused_and_not_waited_for(
+    tmp_path: Path, read: Callable[[Path], object], make: Callable[[Path], None]
+) -> None:
+    make(tmp_path / "x")
+    signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for a writer"))
+    signal.alarm(30)
+    try:
+        with pytest.raises(UserError, match=r"x: is no ordinary file\. Remove it"):
+            read(tmp_path / "x")
+    finally:
+        signal.alarm(0)
+
+
+def crafted(header: object, data: bytes = b"\0" * 8) -> bytes:
+    """A safetensors file. header: as JSON, or as it is."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+def tensor(start: int = 0, end: int = 8, shape: tuple[int, ...] = (2,), dtype: str = "F32") -> dict[str, object]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
+
+
+META = {"__metadata__": {"textmill": "{}"}}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        (1 << 63).to_bytes(8, "little") + b"{}",
+        (101 << 20).to_bytes(8, "little") + b"{}",
+        crafted(META | {"a": tensor(), "b": tensor()}),
+        crafted(META | {"a": tensor(4, 8, (1,))}),
+        crafted(META | {"a": tensor()}, b"\0" * 9),
+        crafted(META | {"a": tensor()}, b"\0" * 7),
+        crafted(META | {"a": tensor(shape=(1 << 62, 1 << 62))}),
+        crafted(META | {"a": tensor(shape=(3,))}),
+        crafted(META | {"a": tensor(dtype="X9")}),
+        crafted(b'{"a": ' + b"[" * 100_000),
+        crafted({"a": tensor()}),
+        crafted({"__metadata__": {"textmill": "[]"}, "a": tensor()}),
+        crafted({"__metadata__": {"textmill": "[" * 100_000}, "a": tensor()}),
+        crafted({"__metadata__": {"textmill": "{"}, "a": tensor()}),
+    ],
+)
+def test_crafted_tensors_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x").write_bytes(content)
+    with pytest.raises(UserError, match=r"^[^\n]*x: not a file of textmill [^\n]*$"):
+        read_tensors(tmp_path / "x")
+
+
+def test_bytes_reach_the_disk_before_the_name_does_and_the_name_before_the_writer_returns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        events.append("fsync of the folder" if stat.S_ISDIR(os.fstat(descriptor).st_mode) else "fsync of the file")
+        fsync(descriptor)
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        events.append("rename")
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_rename)
+    writers = {
+        "text": lambda: write_json(tmp_path / "a.json", {"a": 1}),
+        "table": lambda: write_table(tmp_path / "a.parquet", pd.DataFrame({"text": ["a"]}), SCHEMA),
+        "weights": lambda: write_tensors(tmp_path / "a.safetensors", {"x": torch.zeros(2)}, {}),
+        "checkpoint": lambda: CheckpointFile(tmp_path / "checkpoints", "f").save({"x": torch.zeros(2)}, {}),
+    }
+    for name, write in writers.items():
+        events.clear()
+        write()
+        assert events == ["fsync of the file", "rename", "fsync of the folder"], name

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from scripts.repro import heal_lock, heal_stage_lock
+from scripts.repro import main as repro
+from textmill.command import one_line_errors
 
 LOCK = "schema: '2.0'\nstages:\n  clean:\n    cmd: python -m stages.clean\n    outs:\n    - path: a\n      md5: 0123\n      size: 3\n"
 
@@ -39,3 +41,15 @@ def test_without_an_earlier_copy_a_broken_dvc_lock_is_only_set_aside(tmp_path: P
     path.write_text("")
     assert heal_stage_lock(path, tmp_path / "good") and not path.exists()
     assert not heal_stage_lock(path, tmp_path / "good"), "a first run has none"
+
+
+def test_params_that_dvc_would_never_finish_reading_are_refused_before_dvc_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scripts.repro.DvcRuns", lambda: pytest.fail("dvc was started"))
+    Path("params.yaml").write_text("a: &a [*a]\n")
+    with pytest.raises(SystemExit) as end, one_line_errors("repro"):
+        repro(1)
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("repro: params.yaml: is nested too deeply, or has an alias inside itself")

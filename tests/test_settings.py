@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from textmill.compression.distillation import student_settings
 from textmill.errors import UserError
 from textmill.search.space import with_values
 from textmill.settings.model import ModelSettings
+from textmill.settings.params_file import read_params
 from textmill.settings.schema import build
 from textmill.settings.training import DistillSettings
 from textmill.settings.tree import check_settings, limits
@@ -27,6 +29,10 @@ def test_the_default_settings_are_right() -> None:
     [
         ("train", "learning_rat", 0.1, "unknown key train.learning_rat. Did you mean train.learning_rate?"),
         ("train", "learning_rate", "1e-3", "train.learning_rate must be a number, not '1e-3' (str)"),
+        ("train", "learning_rate", math.inf, "train.learning_rate must be a finite number, not inf"),
+        ("train", "weight_decay", math.nan, "train.weight_decay must be a finite number, not nan"),
+        ("train", "gradient_clip", 10**400, "train.gradient_clip must be a finite number, not inf"),
+        ("decode", "length_penalty", -math.inf, "decode.length_penalty must be a finite number, not -inf"),
         ("train", "max_steps", True, "train.max_steps must be a whole number, not True (bool)"),
         ("train", "max_steps", 1.5, "train.max_steps must be a whole number, not 1.5 (float)"),
         ("train", "schedule", "linear", "train.schedule is 'linear' (str), but must be one of: inverse_sqrt"),
@@ -43,6 +49,30 @@ def test_the_default_settings_are_right() -> None:
         ("split", "folds", [], "split.folds: must be 0, 1, 2"),
         ("split", "similarity", 0.1, "split.similarity: must be between 0.3"),
         ("collect", "sources", [], "collect.sources: is empty"),
+        *(
+            ("collect", "sources", [{"format": "gettext", "wheel": wheel, "sha256": "0" * 64}], "sources[0].wheel: must be name==version")
+            for wheel in (
+                "--only-binary=:none:,a==1",
+                "-r==1",
+                "a==1 --pre",
+                "a==1\n",
+                "a==1,b==2",
+                "a==1; python_version > '3'",
+                "a @ http://x/a==1",
+                "a[b]==1",
+                "a===1",
+                "a==1.*",
+                "a==",
+                "==1",
+                "a",
+                "../a==1",
+                "a==1==2",
+            )
+        ),
+        *(
+            ("collect", "sources", [{"format": "gettext", "wheel": "a==1", "sha256": sha256}], "sources[0].sha256: must be 64")
+            for sha256 in ("", "0" * 63, "../" + "0" * 61, "A" * 64, "0" * 64 + "\n")
+        ),
         ("collect", "sources", [{"format": "jsonl"}], "collect.sources[0].path: give either path or wheel"),
         ("collect", "sources", [{"format": "jsonl", "path": "x", "weight": 0}], "collect.sources[0].weight: must be between 0.01 and 100"),
         ("collect", "sources", [{"format": "jsonl", "path": "x", "task": "qa_zh"}], "collect.sources[0].task: may hold small letters"),
@@ -114,6 +144,8 @@ def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:
         (lambda p: p.update(trian={}), "unknown section trian. Did you mean train?"),
         (lambda p: p.pop("encode"), "section encode is missing"),
         (lambda p: p.update(seed="1"), "seed must be a whole number"),
+        (lambda p: p.update(seed=-1), "seed must be a whole number from 0 to 2147483647, not -1"),
+        (lambda p: p.update(seed=2**32), "seed must be a whole number from 0 to 2147483647, not 4294967296"),
         (lambda p: p.update(train=[1]), "train must be a mapping"),
     ):
         params = copy.deepcopy(PARAMS)
@@ -144,3 +176,39 @@ def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
 @pytest.mark.parametrize("recipe", sorted(Path("recipes").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_recipe_can_be_copied_to_params_yaml(recipe: Path) -> None:
     check_settings(YAML(typ="safe").load(recipe.read_text(encoding="utf-8")))
+
+
+def bomb(level: str) -> str:
+    """Nine levels of ten aliases each: a billion values in a kilobyte. level: how one level holds the one below."""
+    lines = ["a0: &a0 {x: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}"]
+    for depth in range(1, 9):
+        lines.append(f"a{depth}: &a{depth} " + level.replace("BELOW", ", ".join([f"*a{depth - 1}"] * 10)))
+    return "\n".join(lines) + "\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (bomb("[BELOW]"), "has more than 100000 values, aliases"),
+        (bomb("{<<: [BELOW]}"), "has more than 100000 values, aliases"),
+        ("a: &a [*a]\n", "is nested too deeply, or has an alias inside itself"),
+        ("- " * 5000, "is nested too deeply"),
+        ("a: " + "x" * (1 << 21), "has more than 100000 values"),
+        ("a: b: c", "not valid YAML"),
+        ("a: *b", "not valid YAML"),
+        ("a: \0", "not valid YAML"),
+        (None, "no such file"),
+    ],
+    ids=["lists", "merges", "circle", "deep", "long", "no-yaml", "no-anchor", "nul", "missing"],
+)
+def test_a_file_that_would_keep_dvc_busy_for_ever_is_refused_in_one_line(tmp_path: Path, text: str | None, message: str) -> None:
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=rf"^params\.yaml: {message}[^\n]*$"):
+        read_params(path)
+
+
+def test_aliases_of_settings_are_read(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("a: &a {b: 1e-4}\nc: {<<: *a, d: [*a, *a]}\n")
+    assert read_params(tmp_path / "params.yaml")["c"] == {"b": 1e-4, "d": [{"b": 1e-4}] * 2}

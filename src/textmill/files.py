@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -15,6 +17,8 @@ from typing import Any
 from textmill.errors import UserError
 
 _UNFINISHED = ".tmp"
+_UNFINISHED_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as tempfile makes them
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -24,7 +28,8 @@ def replacing(path: Path) -> Iterator[Path]:
     The temporary file is in a hidden folder of its own beside the target: a rename is atomic only inside one file system, and
     a library that writes through a temporary file of its own (safetensors does) puts it into that folder too, so a killed
     process leaves nothing that `remove_unfinished` does not find. The file is flushed to the disk before the rename, and
-    gets the mode that the umask asks for: safetensors would leave 0600. Creates the folders above `path`.
+    gets the mode that the umask asks for: safetensors would leave 0600. Creates the folders above `path`. An OSError for want of room
+    names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED))
@@ -35,6 +40,10 @@ def replacing(path: Path) -> Iterator[Path]:
             os.fsync(written.fileno())
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
+    except OSError as error:
+        if error.filename is None and error.errno in _NO_ROOM:  # a failed write does not say of which file
+            error.filename = os.fspath(path)
+        raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     _fsync_folder(path.parent)
@@ -42,8 +51,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed writers left in `folder`. Call it only where no other process writes."""
-    for left in folder.glob(f".*{_UNFINISHED}"):
+    for left in filter(is_unfinished, folder.glob(f".*{_UNFINISHED}")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def is_unfinished(path: Path) -> bool:
+    """Is it a folder that `replacing` writes in? One whose process is gone is a leftover."""
+    return path.is_dir() and _UNFINISHED_NAME.fullmatch(path.name) is not None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -63,19 +77,34 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises UserError if the file is missing or is not JSON."""
+    """Read JSON. Raises UserError if the file is missing, is no ordinary file, or is not JSON."""
+    require_ordinary(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not valid JSON ({error}). Remove it and run `dvc checkout`.") from None
+    except RecursionError:
+        raise UserError(f"{path}: not valid JSON (nested too deeply). Remove it and run `dvc checkout`.") from None
+
+
+def require_ordinary(path: Path) -> None:
+    """Raise UserError for a pipe, a device or a folder: opening a pipe waits for a writer that never comes."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is no ordinary file. Remove it and run `dvc checkout`.")
 
 
 def sha256_of(path: Path) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def md5_of(path: Path) -> str:
+    """Hexadecimal MD5 of a file's bytes: the hash that dvc.lock has."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def total_size(paths: Iterable[Path]) -> int:

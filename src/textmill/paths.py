@@ -50,6 +50,7 @@ MODEL_CARD = EXPORTED / "README.md"
 REPORT = Path("reports/report.html")
 SPEEDS = Path("reports/speed")
 SUMMARY = Path("metrics/summary.json")
+ENVIRONMENT = Path("metrics/environment.json")
 
 CHECKPOINTS = Path(".checkpoints")
 WHEELS = Path("data/wheels")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from textmill import paths
+from textmill.environment import recorded_environment
+from textmill.files import md5_of, read_json
+from textmill.redaction import redacted
 from textmill.tracking import (
     Connection,
     connect,
+    environment_tags,
     flat_numbers,
     flat_params,
     git_state,
     log_metrics_batch,
     metric_name,
+    this_process,
 )
 
 
@@ -44,28 +50,50 @@ def publish_rebuild(stages: Sequence[LockedStage], lock_file: Path, model_name: 
     restored (no run of this store made them; metrics and curves are replayed from their files). None if MLflow cannot
     be reached, or fails on the way: one line has been printed, and publishing again is safe.
     """
-    connection = connect()
+    connection = connect(to_publish=True)
     if connection is None:
         return None
     try:
-        counts = {"ran": 0, "cached": 0, "restored": 0}
-        children = _children(connection)
-        for stage in stages:
-            counts[_publish_stage(connection, stage, children)] += 1
-        _complete_parent(connection, counts, lock_file)
-        _register_model(connection, model_name, {stage.name: stage for stage in stages}.get("export"))
-        connection.client.set_terminated(connection.parent_id, "FINISHED")
+        return connection.call(lambda: _publish(connection, stages, lock_file, model_name))
     except Exception as error:
-        reason = str(error).strip().split("\n")[0][:200]
+        reason = redacted(error).strip().split("\n")[0][:200] or type(error).__name__
         print(f"tracking: publishing failed ({reason}). Publish later with `dvc repro -f -s track`.", flush=True)
         return None
-    return counts
 
 
 def is_published() -> bool:
     """Has `track` completed the run of this rebuild? True also if MLflow cannot be asked: then one line has been printed."""
     connection = connect()
-    return connection is None or connection.client.get_run(connection.parent_id).info.status == "FINISHED"
+    if connection is None:
+        return True
+    try:
+        return bool(connection.call(lambda: connection.client.get_run(connection.parent_id).info.status == "FINISHED"))
+    except Exception as error:
+        connection.say_lost(error)
+        return True
+
+
+def registered_version(model_name: str, content: str) -> str | None:
+    """The version of the registered model with this MD5 of model.bin; None if there is none, or MLflow cannot be asked."""
+    connection = connect(to_publish=True)
+    if connection is None:
+        return None
+    try:
+        return connection.call(lambda: _version_of(connection, model_name, content))
+    except Exception as error:
+        connection.say_lost(error)
+        return None
+
+
+def _publish(connection: Connection, stages: Sequence[LockedStage], lock_file: Path, model_name: str) -> dict[str, int]:
+    counts = {"ran": 0, "cached": 0, "restored": 0}
+    children = _children(connection)
+    for stage in stages:
+        counts[_publish_stage(connection, stage, children)] += 1
+    _complete_parent(connection, counts, lock_file)
+    _register_model(connection, model_name, {stage.name: stage for stage in stages}.get("export"))
+    connection.client.set_terminated(connection.parent_id, "FINISHED")
+    return counts
 
 
 def _children(connection: Connection) -> dict[tuple[str, str], Any]:
@@ -87,6 +115,7 @@ def _publish_stage(connection: Connection, stage: LockedStage, children: Mapping
         "mlflow.parentRunId": connection.parent_id,
         "textmill.role": "stage",
         "textmill.origin": origin,
+        "textmill.process": this_process(),
         "dvc.stage": stage.name,
         "dvc.inputs_key": stage.inputs_key,
         "dvc.lock_entry": stage.entry_hash,
@@ -110,18 +139,19 @@ def _maker(connection: Connection, stage: LockedStage) -> Any | None:
 def _replayed(stage: LockedStage) -> Iterator[tuple[str, float, int, int]]:
     """Metrics and curves from the stage's own files, as far as they are in the workspace."""
     now = int(time.time() * 1000)
-    for name in stage.outputs:
+    for name, md5 in stage.outputs.items():
         path = Path(name)
-        if not path.is_file():
+        if path.name not in ("history.csv", "metrics.json", "summary.json") or not path.is_file():
             continue
-        if path.name == "history.csv":
+        if md5_of(path) != md5:
+            print(f"track: {path} is not what dvc.lock has on record, so it is not published. `make doctor` says more.", file=sys.stderr)
+        elif path.name == "history.csv":
             with path.open(encoding="utf-8", newline="") as file:
                 for row in csv.DictReader(file):
                     step = int(row.pop("step"))
                     yield from ((metric_name(key), float(value), now, step) for key, value in row.items() if value)
-        elif path.suffix == ".json" and path.name in ("metrics.json", "summary.json"):
-            values = json.loads(path.read_text(encoding="utf-8"))
-            yield from ((metric_name(key), value, now, 0) for key, value in flat_numbers(values))
+        else:
+            yield from ((metric_name(key), value, now, 0) for key, value in flat_numbers(read_json(path)))
 
 
 def _complete_parent(connection: Connection, counts: Mapping[str, int], lock_file: Path) -> None:
@@ -134,7 +164,7 @@ def _complete_parent(connection: Connection, counts: Mapping[str, int], lock_fil
         now = int(time.time() * 1000)
         summary = json.loads(paths.SUMMARY.read_text(encoding="utf-8"))
         log_metrics_batch(connection, parent, [(metric_name(key), value, now, 0) for key, value in flat_numbers(summary)])
-    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.REPORT):
+    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.ENVIRONMENT, paths.REPORT):
         if path.is_file():
             client.log_artifact(parent, str(path))
 
@@ -145,12 +175,16 @@ def _register_model(connection: Connection, name: str, stage: LockedStage | None
         return
     client = connection.client
     content = stage.outputs[str(paths.EXPORTED_INT8 / "model.bin")]
-    known = [version for version in client.search_model_versions(f"name = '{name}'") if version.tags.get("dvc.md5") == content]
-    version = known[0].version if known else _log_model(connection, name)
-    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state()}
+    version = _version_of(connection, name, content) or _log_model(connection, name)
+    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment("export"))}
     for tag, value in tags.items():
         client.set_model_version_tag(name, version, tag, value)
     client.set_registered_model_alias(name, "newest", version)  # "latest" is a reserved word
+
+
+def _version_of(connection: Connection, name: str, content: str) -> str | None:
+    versions = connection.client.search_model_versions(f"name = '{name}'")
+    return next((str(version.version) for version in versions if version.tags.get("dvc.md5") == content), None)
 
 
 def _log_model(connection: Connection, name: str) -> str:

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from textmill.errors import UserError
-from textmill.files import replacing
+from textmill.files import replacing, require_ordinary
 
 # What every corpus table holds, in this order. `id` is unique; rows of one non-empty `group` must stay together;
 # `origin` and `line` (counted from 1) say where the row came from; `task` is the name of its task in a mixture, or empty;
@@ -133,6 +133,7 @@ def num_rows(path: Path) -> int:
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
     """Errors of Arrow, as one line with the file."""
+    require_ordinary(path)
     try:
         yield
     except FileNotFoundError:

@@ -4,7 +4,8 @@ The only module besides serving/pyfunc_model.py that imports mlflow. Every stage
 the rebuild (one `dvc repro`); `track` completes the parent. So is every trial, of one parent run for the search. Whatever fails here costs one line on stderr.
 
 Environment: MLFLOW_TRACKING_URI (default: an SQLite store under .mlflow/ in the project), TEXTMILL_TRACKING=off
-switches tracking off, TEXTMILL_REBUILD joins several dvc processes into one rebuild.
+switches tracking off, TEXTMILL_REBUILD joins several dvc processes into one rebuild, TEXTMILL_TRACKING_SECONDS is how long a stage
+waits for a server in all (default: 30; ten times that to publish).
 """
 
 from __future__ import annotations
@@ -22,15 +23,24 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlparse
 
+from textmill import left_open, paths
 from textmill.errors import UserError
+from textmill.files import md5_of
+from textmill.lifetime import is_dvc, process_key
+from textmill.redaction import redacted
+from textmill.tracking_notes import Notes
+from textmill.tracking_patience import Patience
+
+T = TypeVar("T")
 
 EXPERIMENT = "textmill"
 _PARAM_CHARACTERS = 6000  # MLflow refuses longer values
 _BATCH_METRICS = 1000  # MLflow's limit for one log_batch
 _SECONDS_BETWEEN_FLUSHES = 10.0
+_SECONDS_TO_WAIT, _TIMES_TO_PUBLISH = 30.0, 10  # for a server, in all that one process does; what is published has models in it
 # Defaults retry for 246 s before a dead server is given up. Set before mlflow is imported, which reads some at import.
 _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
@@ -52,6 +62,22 @@ class Connection:
     def __init__(self, client: Any, experiment_id: str, parent_id: str, role: str) -> None:
         """role: of the parent run, rebuild or search."""
         self.client, self.experiment_id, self.parent_id, self.role = client, experiment_id, parent_id, role
+        self.patience: Patience | None = None
+        self.notes: Notes | None = None
+
+    def call(self, action: Callable[[], T]) -> T:
+        """Do something with the store. Raises TimeoutError for a server that takes too long; it is not asked again in this rebuild."""
+        try:
+            return action() if self.patience is None else self.patience.call(action)
+        except Exception as error:
+            is_down = isinstance(error, TimeoutError | ConnectionError) or getattr(error, "error_code", "") == "INTERNAL_ERROR"
+            if self.notes is not None and is_down:
+                self.notes.give_up()
+            raise
+
+    def say_lost(self, error: Exception) -> None:
+        """Print the one line that a failure costs."""
+        _say_lost(error, self.role)
 
 
 class RunLog:
@@ -84,7 +110,7 @@ class RunLog:
 
     def tag(self, name: str, value: str) -> None:
         """Set a tag of the run."""
-        self._try(lambda c: c.client.set_tag(self._run_id, name, value))
+        self._try(lambda c: c.client.set_tag(self._run_id, name, redacted(value)))
 
     def flush(self) -> None:
         """Send the metrics that wait, in as few requests as MLflow allows."""
@@ -111,22 +137,29 @@ class RunLog:
     def _try(self, action: Callable[[Connection], object]) -> None:
         if self._connection is None:
             return
+        connection = self._connection
         try:
-            action(self._connection)
+            connection.call(lambda: action(connection))
         except Exception as error:
-            role, self._connection = self._connection.role, None
-            _say_lost(error, role)
+            self._connection = None
+            connection.say_lost(error)
 
 
 @contextmanager
-def stage_run(stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str) -> Iterator[RunLog]:
+def stage_run(
+    stage: str,
+    params: Mapping[str, Any],
+    input_files: Mapping[str, str],
+    inputs_key: str,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[RunLog]:
     """Open the run of a stage, as a child of this rebuild's run, for the body of a with statement.
 
     params: as in params.yaml, nested. input_files: MD5 of the files that the stage depends on, by path.
-    inputs_key: hash of all that determines the result; `track` finds runs by it.
+    inputs_key: hash of all that determines the result; `track` finds runs by it. environment: what else arithmetic depends on.
     An exception in the body closes the run as FAILED (KILLED for SystemExit, KeyboardInterrupt and the like) and goes on.
     """
-    log = _open_stage(stage, params, input_files, inputs_key)
+    log = _open_stage(stage, params, input_files, inputs_key, environment or {})
     try:
         yield log
     except Exception:
@@ -138,14 +171,27 @@ def stage_run(stage: str, params: Mapping[str, Any], input_files: Mapping[str, s
     log.end("FINISHED")
 
 
-def connect() -> Connection | None:
-    """Open the store and this rebuild's parent run, creating both if need be; None, after one line, if that fails."""
-    return _connected("rebuild", rebuild_key)
+def connect(to_publish: bool = False) -> Connection | None:
+    """Open the store and this rebuild's parent run, creating both if need be; None, after one line, if that fails.
+
+    None, without a line, for a server that this rebuild has given up before. to_publish: it is asked all the same, and given more time.
+    """
+    return _connected("rebuild", rebuild_key, to_publish)
 
 
 def connect_search(study: str) -> Connection | None:
     """The same for the parent run of a search, which all processes that work on the study share."""
-    return _connected("search", lambda: study)
+    return _connected("search", lambda: study, False)
+
+
+def close_left_open() -> int:
+    """Close as KILLED the runs of this machine's processes that are gone; returns how many. Makes no store, and says if it fails."""
+    return _asked(left_open.close_left_open, 0)
+
+
+def runs_left_open() -> list[str]:
+    """The names of the runs that `close_left_open` would close."""
+    return _asked(lambda client, experiment: [str(run.info.run_name) for run in left_open.runs_left_open(client, experiment)], [])
 
 
 def search_run(connection: Connection | None) -> RunLog:
@@ -168,10 +214,10 @@ def store_folder() -> Path:
     return (Path(os.environ.get("DVC_ROOT", ".")) / ".mlflow").resolve()
 
 
-def was_opened_since(moment: float) -> bool:
-    """Has any process of this project opened the store (locked it) since `moment`, in seconds since the epoch? Asked without mlflow."""
-    lock = store_folder() / "lock"
-    return lock.is_file() and lock.stat().st_mtime >= moment
+def was_opened() -> bool:
+    """Has any process of this rebuild opened its parent run, and not given the store up since? Asked without mlflow."""
+    notes = _notes("rebuild", rebuild_key())
+    return bool(notes.run_id()) and not notes.is_lost()
 
 
 def prepare_store() -> None:
@@ -197,7 +243,7 @@ def flat_params(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
             flat |= flat_params(value, f"{prefix}{name}.")
         else:
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            flat[f"{prefix}{name}"] = text[:_PARAM_CHARACTERS]
+            flat[f"{prefix}{name}"] = redacted(text)[:_PARAM_CHARACTERS]
     return flat
 
 
@@ -214,15 +260,25 @@ def rebuild_key() -> str:
 
     for process in psutil.Process().parents():
         with suppress(psutil.Error):
-            if any(Path(part).name == "dvc" for part in process.cmdline()[:3]):
-                return f"{process.pid}-{int(process.create_time())}"
-    return f"alone-{os.getpid()}-{int(time.time())}"
+            if is_dvc(process.cmdline()) and (key := process_key(process.pid)):
+                return key
+    return str(process_key(os.getpid()))
 
 
 def git_state() -> dict[str, str]:
-    """Commit and dirty flag as tags; no remote address, which may hold a password."""
+    """Commit and dirty flag as tags, as far as git tells them; no remote address, which may hold a password.
+
+    The record of environments does not count: on another machine the first stage changes it.
+    """
     commit = _git("rev-parse", "HEAD")
-    return {"git.commit": commit, "git.dirty": str(bool(_git("status", "--porcelain"))).lower()} if commit else {}
+    changes = _git("status", "--porcelain", "--", ":/", f":(top,exclude){paths.ENVIRONMENT.as_posix()}")
+    found = {"git.commit": commit, "git.dirty": None if changes is None else str(bool(changes)).lower()}
+    return {name: value for name, value in found.items() if value}
+
+
+def environment_tags(environment: Mapping[str, str]) -> dict[str, str]:
+    """`environment` as tags of a run or of a version of a model."""
+    return {f"environment.{name}": redacted(value) for name, value in environment.items()}
 
 
 def log_metrics_batch(connection: Connection, run_id: str, metrics: list[tuple[str, float, int, int]]) -> None:
@@ -231,12 +287,15 @@ def log_metrics_batch(connection: Connection, run_id: str, metrics: list[tuple[s
         _log_metrics(connection, run_id, metrics[start : start + _BATCH_METRICS])
 
 
-def _open_stage(stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str) -> RunLog:
+def _open_stage(
+    stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str, environment: Mapping[str, str]
+) -> RunLog:
     tags = {
         "textmill.role": "stage",
         "dvc.stage": stage,
         "dvc.inputs_key": inputs_key,
         "dvc.inputs": json.dumps(dict(input_files), sort_keys=True)[:5000],
+        **environment_tags(environment),
     }
     return _open_child(connect(), stage, params, tags)
 
@@ -244,18 +303,20 @@ def _open_stage(stage: str, params: Mapping[str, Any], input_files: Mapping[str,
 def _open_child(connection: Connection | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> RunLog:
     if connection is None:
         return RunLog(None)
-    try:
-        from mlflow.entities import Param, RunTag
+    from mlflow.entities import Param, RunTag
 
-        tags = {"mlflow.parentRunId": connection.parent_id, **tags, "textmill.process": _this_process(), **git_state()}
-        run = connection.client.create_run(connection.experiment_id, run_name=name, tags=tags)
-        flat = flat_params(params)
-        connection.client.log_batch(
-            run.info.run_id, params=[Param(name, value) for name, value in flat.items()], tags=[RunTag("textmill", "1")]
-        )
-        return RunLog(connection, run.info.run_id)
+    tags = {"mlflow.parentRunId": connection.parent_id, **tags, "textmill.process": this_process(), **git_state()}
+
+    def create() -> str:
+        run_id = str(connection.client.create_run(connection.experiment_id, run_name=name, tags=tags).info.run_id)
+        entries = [Param(key, value) for key, value in flat_params(params).items()]
+        connection.client.log_batch(run_id, params=entries, tags=[RunTag("textmill", "1")])
+        return run_id
+
+    try:
+        return RunLog(connection, connection.call(create))
     except Exception as error:
-        _say_lost(error, connection.role)
+        connection.say_lost(error)
         return RunLog(None)
 
 
@@ -269,73 +330,101 @@ def _client() -> Any:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     import mlflow
 
+    logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # it logs an error with 60 lines of traceback, and raises it as well
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient(tracking_uri())
 
 
-def _connected(role: str, key: Callable[[], str]) -> Connection | None:
+def _asked(question: Callable[[Any, str], T], otherwise: T) -> T:
+    """The answer of client and experiment; `otherwise` if there is no store, or, after one line, if it fails."""
+    if os.environ.get("TEXTMILL_TRACKING") == "off" or (_is_embedded() and not (store_folder() / "mlflow.db").is_file()):
+        return otherwise
+
+    def ask() -> T:
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        return question(client, str(experiment.experiment_id)) if experiment is not None else otherwise
+
+    try:
+        client = _client()
+        return ask() if _is_embedded() else _patience(1).call(ask)
+    except Exception as error:
+        _say_lost(error, "closing")
+        return otherwise
+
+
+def _connected(role: str, key: Callable[[], str], to_publish: bool) -> Connection | None:
     if os.environ.get("TEXTMILL_TRACKING") == "off":
         return None
+    notes = None
     try:
-        if not _is_reachable(tracking_uri()):
+        name = key()
+        notes = _notes(role, name)
+        if _is_embedded():
+            with _locked_store():
+                return _connect(_client(), role, name, notes)
+        if notes.is_lost() and not to_publish:
+            return None
+        patience = _patience(_TIMES_TO_PUBLISH if to_publish else 1)
+        if not patience.call(lambda: _is_reachable(tracking_uri())):
             raise ConnectionError("no answer")
-        with _locked_store():
-            return _connect(role, key())
+        client = _client()
+        connection = patience.call(lambda: _connect(client, role, name, notes))
+        connection.patience, connection.notes = patience, notes if role == "rebuild" else None
+        notes.hope()
+        return connection
     except Exception as error:
+        if notes is not None and role == "rebuild" and not _is_embedded():
+            notes.give_up()
         _say_lost(error, role)
         return None
 
 
-def _connect(role: str, key: str) -> Connection:
-    client = _client()
+def _connect(client: Any, role: str, key: str, notes: Notes) -> Connection:
     experiment = _experiment_id(client)
-    found = client.search_runs([experiment], f"tags.`textmill.{role}` = '{key}' and tags.`textmill.role` = '{role}'", max_results=1)
-    if role == "search" or not found:  # a search is gone on with: what its killed processes have left is found by the next one
-        _close_orphans(client, experiment)
-    if found:
-        return Connection(client, experiment, found[0].info.run_id, role)
-    tags = {"textmill.role": role, f"textmill.{role}": key, "textmill.process": _this_process(), **git_state()}
-    name = time.strftime(f"{role} %Y-%m-%d %H:%M:%S")
-    run = client.create_run(experiment, run_name=name, tags=tags)
-    return Connection(client, experiment, run.info.run_id, role)
+    known = notes.run_id() if role == "rebuild" else ""  # a search may be older than a store that was emptied since
+    if not known:
+        found = client.search_runs([experiment], f"tags.`textmill.{role}` = '{key}' and tags.`textmill.role` = '{role}'", max_results=1)
+        known = found[0].info.run_id if found else ""
+        if known and role == "rebuild":
+            notes.claim(known)
+    if role == "search" or not known:  # a search is gone on with: what its killed processes have left is found by the next one
+        left_open.close_left_open(client, experiment, but=known)
+    return Connection(client, experiment, known or _new_parent(client, experiment, role, key, notes), role)
+
+
+def _new_parent(client: Any, experiment: str, role: str, key: str, notes: Notes) -> str:
+    """Create the parent run. Of several processes that do it at once, the first one's counts, and the others delete theirs."""
+    tags = {"textmill.role": role, f"textmill.{role}": key, "textmill.process": this_process(), **git_state()}
+    mine = str(client.create_run(experiment, run_name=time.strftime(f"{role} %Y-%m-%d %H:%M:%S"), tags=tags).info.run_id)
+    first = notes.claim(mine)
+    if first == mine:
+        return mine
+    if client.get_run(first).info.lifecycle_stage != "active":
+        return notes.replace(mine)
+    client.delete_run(mine)
+    return first
+
+
+def _notes(role: str, key: str) -> Notes:
+    return Notes(store_folder() / "notes", tracking_uri(), role, key)
+
+
+def _patience(times: int) -> Patience:
+    return Patience(times * float(os.environ.get("TEXTMILL_TRACKING_SECONDS") or _SECONDS_TO_WAIT))
 
 
 def _experiment_id(client: Any) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
         return str(experiment.experiment_id)
-    is_embedded = not tracking_uri().startswith("http")
-    location = (store_folder() / "artifacts").as_uri() if is_embedded else None
-    return str(client.create_experiment(EXPERIMENT, artifact_location=location))
-
-
-def _close_orphans(client: Any, experiment: str) -> None:
-    """Close runs whose process on this machine is gone: MLflow leaves the runs of killed processes RUNNING for ever."""
-    import psutil
-
-    running = client.search_runs([experiment], "attributes.status = 'RUNNING'", max_results=500)
-    for run in sorted(running, key=lambda each: each.data.tags.get("textmill.role") == "rebuild"):  # children first
-        host, _, rest = run.data.tags.get("textmill.process", "").partition(" ")
-        pid, _, started = rest.partition(" ")
-        if host != socket.gethostname() or not pid.isdigit():
-            continue
-        is_rebuild = run.data.tags.get("textmill.role") == "rebuild"
-        is_alive = False
-        with suppress(psutil.Error, ValueError):
-            is_alive = abs(psutil.Process(int(pid)).create_time() - float(started)) < 2
-        if is_rebuild:  # outlives the stage that opened it: alive as long as its dvc is
-            owner = run.data.tags.get("textmill.rebuild", "").partition("-")[0]
-            is_alive = is_alive or (owner.isdigit() and psutil.pid_exists(int(owner)))
-        if not is_alive:
-            if run.data.tags.get("textmill.role") == "trial":
-                client.set_tag(run.info.run_id, "state", "failed")
-            client.set_terminated(run.info.run_id, "FINISHED" if is_rebuild and _has_finished(client, run) else "KILLED")
-
-
-def _has_finished(client: Any, rebuild: Any) -> bool:
-    """Did all that it started end well? `track` closes a rebuild, but does not run where no result has moved."""
-    children = client.search_runs([rebuild.info.experiment_id], f"tags.`mlflow.parentRunId` = '{rebuild.info.run_id}'", max_results=1000)
-    return bool(children) and all(child.info.status == "FINISHED" for child in children)
+    location = (store_folder() / "artifacts").as_uri() if not tracking_uri().startswith("http") else None
+    try:
+        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+    except Exception:  # another process was faster
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is None:
+            raise
+        return str(experiment.experiment_id)
 
 
 def _end_children(connection: Connection, parent: str, status: str, tags: Mapping[str, str]) -> None:
@@ -346,10 +435,14 @@ def _end_children(connection: Connection, parent: str, status: str, tags: Mappin
         connection.client.set_terminated(child.info.run_id, status)
 
 
-def _this_process() -> str:
-    import psutil
+def this_process() -> str:
+    """The tag `textmill.process` of a run: who must be alive for it to be RUNNING."""
+    return f"{socket.gethostname()} {process_key(os.getpid())}"
 
-    return f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}"
+
+def _is_embedded() -> bool:
+    """Is the store a file of this machine? Then first contact is locked; else everything has a deadline."""
+    return tracking_uri().startswith(("sqlite:", "file:", "/", "."))
 
 
 @contextmanager
@@ -366,7 +459,10 @@ def _is_reachable(uri: str) -> bool:
     address = urlparse(uri)
     if address.scheme not in ("http", "https"):
         return True
-    port = address.port or (443 if address.scheme == "https" else 80)
+    try:
+        port = address.port or (443 if address.scheme == "https" else 80)
+    except ValueError:  # whose message would show a piece of a password
+        raise ConnectionError("no address: / : and @ of a password must be percent-encoded") from None
     with suppress(OSError), socket.create_connection((address.hostname or "", port), timeout=1.0):
         return True
     return False
@@ -379,15 +475,11 @@ def _log_metrics(connection: Connection, run_id: str, batch: list[tuple[str, flo
 
 
 def _log_dataset(connection: Connection, run_id: str, path: Path, name: str, rows: int) -> None:
-    import hashlib
-
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
     dataset = Dataset(
         name=name,
-        digest=digest,
+        digest=md5_of(path),
         source_type="local",
         source=json.dumps({"uri": str(path)}),
         profile=json.dumps({"num_rows": rows}),
@@ -397,15 +489,19 @@ def _log_dataset(connection: Connection, run_id: str, path: Path, name: str, row
 
 
 def _say_lost(error: Exception, role: str) -> None:
-    address = urlparse(tracking_uri())
-    shown = f"{address.scheme}://{address.hostname}:{address.port}" if address.hostname else "the MLflow store"
-    reason = str(error).strip().split("\n")[0][:200] or type(error).__name__
+    shown = redacted(tracking_uri()) if urlparse(tracking_uri()).netloc else "the MLflow store"
+    reason = redacted(error).strip().split("\n")[0][:200] or type(error).__name__
     later = " Publish later with `dvc repro -f -s track`." if role == "rebuild" else ""
     print(f"tracking: {shown} failed ({reason}); going on without.{later}", file=sys.stderr, flush=True)
 
 
-def _git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=False).stdout.strip()
+def _git(*arguments: str) -> str | None:
+    """What git prints; None if it fails (no repository, no commit yet) or is not there."""
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
 
 
 def fetched(address: str) -> str:
@@ -418,9 +514,10 @@ def fetched(address: str) -> str:
     folder = store_folder() / "fetched" / hashlib.sha256(address.encode("utf-8")).hexdigest()[:16]
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        return str(mlflow_module().artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder)))
+        artifacts = mlflow_module().artifacts
+        return _patience(_TIMES_TO_PUBLISH).call(lambda: str(artifacts.download_artifacts(artifact_uri=address, dst_path=str(folder))))
     except Exception as error:
-        reason = str(error).split("\n")[0]
+        reason = redacted(error).split("\n")[0]
         raise UserError(f"{address}: MLflow does not give it ({reason}).") from None
 
 

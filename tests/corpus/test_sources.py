@@ -6,12 +6,15 @@ import hashlib
 import itertools
 import zipfile
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from collecting import collected, counts, pairs
 
+from textmill.corpus.readers import catalogs
+from textmill.corpus.wheels import pip_download
 from textmill.errors import UserError
 from textmill.settings.corpus import SourceSettings
 
@@ -92,16 +95,18 @@ def test_an_error_leaves_the_earlier_corpus(tmp_path: Path) -> None:
     assert read_table(tmp_path / "out/pairs.parquet").equals(before)
 
 
-def wheel(path: Path, files: dict[str, str]) -> str:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
+def wheel(path: Path, files: dict[str, str], name: str = "app-1") -> str:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for member, content in {**files, f"{name}.dist-info/METADATA": ""}.items():
+            archive.writestr(member, content)
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def test_a_wheel_is_read_as_a_zip_file_once_its_hash_is_right(tmp_path: Path) -> None:
     made = tmp_path / "My_App-1.0-py3-none-any.whl"
-    sha256 = wheel(made, {"app/locale/zh_Hans/LC_MESSAGES/django.po": PO, "app/locale/de/LC_MESSAGES/django.po": PO, "app/x.py": "boom"})
+    sha256 = wheel(
+        made, {"app/locale/zh_Hans/LC_MESSAGES/django.po": PO, "app/locale/de/LC_MESSAGES/django.po": PO, "app/x.py": "boom"}, "My_App-1.0"
+    )
     fetched: list[Sequence[str]] = []
 
     def download(wheels: Sequence[str], folder: Path) -> None:
@@ -130,3 +135,56 @@ def test_a_corrupted_wheel_with_a_right_hash_and_one_without_catalogs_are_named(
         (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(path.read_bytes() if content is None else content)
         with pytest.raises(UserError, match=message):
             collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))
+
+
+def kept_wheel(folder: Path, files: dict[str, str], name: str = "app-1") -> SourceSettings:
+    """app==1 with the hash of a wheel that the folder of wheels has, whatever its metadata say."""
+    (folder / "wheels").mkdir(exist_ok=True)
+    sha256 = wheel(folder / "w", files, name)
+    (folder / "w").rename(folder / "wheels" / f"{sha256}.whl")
+    return SourceSettings("gettext", wheel="app==1", sha256=sha256)
+
+
+@pytest.mark.parametrize("name", ["app-2", "other-1", "-", "app"])
+def test_the_hash_of_another_version_or_package_is_not_enough(tmp_path: Path, name: str) -> None:
+    source = kept_wheel(tmp_path, {"app/zh/a.po": PO}, name)
+    with pytest.raises(UserError, match=r"the wheel with the sha256 of app==1 is .* by its metadata\. Correct wheel and sha256"):
+        collected(tmp_path, source)
+
+
+def test_one_wheel_with_two_hashes_is_an_error(tmp_path: Path) -> None:
+    source = kept_wheel(tmp_path, {"app/zh/a.po": PO})
+    with pytest.raises(UserError, match="wheel app==1 has two hashes"):
+        collected(tmp_path, source, replace(source, sha256="0" * 64))
+
+
+def test_pip_takes_a_wheel_for_a_name_whatever_it_looks_like(tmp_path: Path) -> None:
+    """Settings refuse such a name before; here pip itself must not take it for an option: it would build and run a setup script."""
+    with pytest.raises(UserError, match=r"wheels could not be fetched \(Invalid requirement: .--only-binary=:none:"):
+        pip_download(["--only-binary=:none:,app==1"], tmp_path)
+
+
+def test_catalogs_that_unpack_to_too_much_together_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogs, "MAX_WHOLE_BYTES", 1 << 20)
+    source = kept_wheel(tmp_path, {f"app/zh/{name}.po": PO + " " * (600 << 10) for name in "ab"})
+    with pytest.raises(UserError, match=r"app-1: its catalogs unpack to more than 1 MiB at app/zh/b\.po"):
+        collected(tmp_path, source)
+
+
+@pytest.mark.parametrize("claimed", [0, 10, 1 << 31])
+def test_the_size_that_a_wheel_claims_for_a_member_is_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, claimed: int) -> None:
+    monkeypatch.setattr(catalogs, "MAX_WHOLE_BYTES", 1 << 20)
+    size = 3 << 20
+    wheel(tmp_path / "w", {"app/zh/a.po": " " * size})
+    content = (tmp_path / "w").read_bytes().replace(size.to_bytes(4, "little"), claimed.to_bytes(4, "little"))
+    (tmp_path / "wheels").mkdir()
+    sha256 = hashlib.sha256(content).hexdigest()
+    (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(content)
+    with pytest.raises(UserError, match=r"its catalogs unpack to more than 1 MiB|damaged wheel"):
+        collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))
+
+
+def test_names_in_a_wheel_that_lead_out_of_it_lead_nowhere(tmp_path: Path) -> None:
+    source = kept_wheel(tmp_path, {"../../zh/a.po": PO, f"{tmp_path}/zh/b.po": PO})
+    assert len(collected(tmp_path, source)) == 4
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "wheels"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,11 +17,12 @@ from textmill.export.ct2_spec import write_ct2
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.parity import compare_engines
-from textmill.files import read_json, write_json
+from textmill.files import read_json, sha256_of, write_json
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
+from textmill.serving.manifest import MODEL_FILES
 from textmill.serving.translator import Translator
 from textmill.settings.corpus import LanguageSettings
 from textmill.settings.inference import ExportSettings
@@ -144,6 +146,67 @@ def test_a_changed_or_missing_file_is_refused_by_name(
     (folder / "model.bin").unlink()
     with pytest.raises(UserError, match=r"model\.bin: no such file"):
         Translator.load(folder)
+
+
+SHA256 = "0" * 64
+MANIFESTS: list[tuple[object, str]] = [
+    ({"files": {}}, r"manifest\.json: does not list config\.json, so nobody knows"),
+    ({"files": {"model.bin": None}}, r"manifest\.json: is not of the form"),
+    ({"files": {"model.bin": SHA256[:-1]}}, r"manifest\.json: is not of the form"),
+    ({"files": {"../model.bin": SHA256}}, r"manifest\.json: is not of the form"),
+    ({"files": {"..": SHA256}}, r"manifest\.json: is not of the form"),
+    ({"files": {"/etc/passwd": SHA256}}, r"manifest\.json: is not of the form"),
+    ({"files": ["model.bin"]}, r"manifest\.json: is not of the form"),
+    ({"files": None}, r"manifest\.json: is not of the form"),
+    ({}, r"manifest\.json: is not of the form"),
+    ([], r"manifest\.json: is not of the form"),
+    ("x", r"manifest\.json: is not of the form"),
+]
+
+
+def test_a_manifest_that_does_not_cover_what_is_loaded_is_refused_in_one_line(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    folder = exported(tmp_path, model, corpus, tokenizer)
+    manifest = folder / "manifest.json"
+    honest = read_json(manifest)
+    partial = [({"files": {each: honest["files"][each] for each in honest["files"] if each != name}}, name) for name in honest["files"]]
+    for content, message in [*MANIFESTS, *((content, f"does not list {re.escape(name)}") for content, name in partial)]:
+        write_json(manifest, content)
+        with pytest.raises(UserError, match=rf"^[^\n]*{message}[^\n]*$"):
+            Translator.load(folder)
+    manifest.write_text("[" * 100_000)
+    with pytest.raises(UserError, match=r"manifest\.json: not valid JSON \(nested too deeply\)"):
+        Translator.load(folder)
+    write_json(manifest, honest)
+    (folder / "vocabulary.json").write_text("[]")
+    with pytest.raises(UserError, match=r"vocabulary\.json: is not in manifest\.json, and CTranslate2 would load it"):
+        Translator.load(folder)
+
+
+@pytest.mark.parametrize("generation", [[], {}, {"tasks": []}, {"tasks": "x"}, {"tasks": [""], "beam_size": "x"}, {"tasks": [""]}])
+def test_settings_of_decoding_of_another_shape_are_refused_in_one_line(tmp_path: Path, generation: object) -> None:
+    for name in MODEL_FILES:
+        (tmp_path / name).write_text("")
+    write_json(tmp_path / "generation.json", generation)
+    write_json(tmp_path / "manifest.json", {"files": {name: sha256_of(tmp_path / name) for name in MODEL_FILES}})
+    with pytest.raises(UserError, match=r"^[^\n]*generation\.json[^\n]*$"):
+        Translator.load(tmp_path)
+
+
+def test_no_flipped_byte_of_a_model_reaches_the_engine(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CTranslate2 and SentencePiece read what a length in a file says: a wrong one can end the process."""
+    folder = exported(tmp_path, model, corpus, tokenizer)
+    monkeypatch.setattr("textmill.serving.translator.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
+    for name in MODEL_FILES:
+        content = (folder / name).read_bytes()
+        for place in range(0, len(content), max(1, len(content) // 40)):
+            (folder / name).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+            with pytest.raises(UserError, match=rf"{re.escape(name)}: differs from manifest\.json"):
+                Translator.load(folder)
+        (folder / name).write_bytes(content)
 
 
 def test_a_decoder_only_model_is_a_package_like_any_other(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from browser import CHROMIUM, look_at_runs, mlflow_ui
+from dvc_project import flip
 from ruamel.yaml import YAML
 from toy import PAIRS
+
+from textmill.evaluation.metrics import METRICS
+from textmill.evaluation.systems import score_outputs
+from textmill.report.page import render_page
+from textmill.report.results import read_results
+from textmill.settings.corpus import LanguageSettings
+from textmill.tables import read_table
 
 pytestmark = pytest.mark.pipeline
 DVC = [sys.executable, "-m", "dvc"]
@@ -137,6 +148,12 @@ def test_the_parent_run_says_what_ran_and_holds_the_headline_numbers(clone: Clon
     assert int(parent.data.tags["stages.ran"]) == 24
     assert parent.data.metrics["systems.student.chrf.score"] == pytest.approx(summary["systems"]["student"]["chrf"]["score"])
     assert len(parent.data.tags["git.commit"]) == 40
+    client = store(clone)
+    children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+    record = json.loads((clone / "metrics/environment.json").read_text(encoding="utf-8"))
+    (here,) = record["environments"].values()
+    assert here["OMP_NUM_THREADS"] == "1" and len(record["stages"]) == 24
+    assert {child.data.tags["environment.cpu_features"] for child in children} == {here["cpu_features"]}
 
 
 def test_the_registered_model_predicts_without_torch_and_honours_its_params(clone: Clone) -> None:
@@ -155,7 +172,17 @@ def test_the_registered_model_predicts_without_torch_and_honours_its_params(clon
     done = run(clone, sys.executable, "-c", program, f"sqlite:///{clone.resolve()}/.mlflow/mlflow.db")
     assert done.stdout == "2 2\n[('qa', 3)]\n", done.stderr[-2000:]
     assert version.tags["dvc.md5"] in (clone / "dvc.lock").read_text()
+    assert version.tags["environment.python"] == platform.python_version()
     assert not [path for path in (clone / ".mlflow").rglob("*") if path.suffix in (".pkl", ".pickle", ".pt", ".pth")]
+
+
+def test_a_release_is_an_error_unless_the_model_is_registered(clone: Clone) -> None:
+    release = (sys.executable, "-m", "scripts.release")
+    failed = run(clone, *release, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert failed.returncode == 2 and "Traceback" not in failed.stderr, failed.stderr
+    assert "release: the model textmill-en-zh was not registered" in failed.stderr
+    done = run(clone, *release)
+    assert done.returncode == 0 and "is version 1 of textmill-en-zh" in done.stdout, done.stderr
 
 
 def test_a_changed_module_reruns_only_the_stages_that_import_it(clone: Clone) -> None:
@@ -198,6 +225,7 @@ def test_a_changed_export_reruns_export_and_what_follows_and_the_rest_is_linked_
     [
         (lambda p: p["train"].update(learning_rat=1), "preflight", "unknown key train.learning_rat. Did you mean train.learning_rate?"),
         (lambda p: p["collect"]["sources"][0].update(path="data/raw/gone.tsv"), "collect", "data/raw/gone.tsv: no such file"),
+        (lambda p: p["back_translate"]["sources"].append({"path": "/etc/hostname"}), "preflight", "'/etc/hostname' is outside data/raw"),
         (lambda p: p["clean"]["filters"].update(max_characters=1), "clean", "no pair of"),
         (lambda p: p["split"].update(num_folds=500), "split", "too few for split.num_folds = 500"),
         (lambda p: p["split"].update(folds=[0, 1, 2, 3], num_folds=4), "preflight", "is listed for folds [0, 1, 2], but split.folds"),
@@ -219,6 +247,24 @@ def test_a_mistake_is_one_line_and_nothing_is_lost(
     assert line.startswith(f"{stage}: ")
     assert run(clone, *DVC, "checkout").returncode == 0
     assert status(clone) == set()
+
+
+def test_a_flipped_bit_stops_the_stage_that_reads_it_and_the_numbers_that_git_tracks_stay(clone: Clone) -> None:
+    damaged, summary = clone / "data/evaluate/copy/metrics.json", (clone / "metrics/summary.json").read_bytes()
+    flip(damaged)
+    try:
+        assert status(clone) == set(), "DVC notices by itself: then this test shows nothing"
+        done = run(clone, *DVC, "repro", "-f", "-s", "report", TEXTMILL_TRACKING="off")
+    finally:
+        flip(damaged)
+    assert done.returncode != 0
+    assert [
+        line
+        for line in done.stderr.split("\n")
+        if line.startswith("report: data/evaluate/copy/metrics.json: is not what dvc.lock has on record")
+    ]
+    assert (clone / "metrics/summary.json").read_bytes() == summary
+    assert run(clone, *DVC, "checkout").returncode == 0 and status(clone) == set()
 
 
 def test_a_package_of_another_version_than_pinned_is_refused(clone: Clone) -> None:
@@ -258,6 +304,107 @@ def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clo
     assert "Running stage 'train" not in pulled.stdout
     report = run(cold, sys.executable, "-m", "scripts.ci_report", "HEAD", GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
     assert report.returncode == 0 and "## Metrics" in (tmp_path / "summary.md").read_text()
+
+
+def test_a_score_that_was_written_by_hand_and_accepted_is_found_by_a_rerun(clone: Clone) -> None:
+    written = clone / "data/evaluate/copy/metrics.json"
+    scores = json.loads(written.read_text(encoding="utf-8"))
+    scores["chrf"]["score"] = 99.9
+    written.write_text(json.dumps(scores), encoding="utf-8")
+    git = ("git", "-c", "user.name=t", "-c", "user.email=t@t")
+    for command in ([*DVC, "commit", "-f"], [*git, "commit", "-qam", "a better score"]):
+        assert run(clone, *command).returncode == 0, command
+    try:
+        assert status(clone) == set(), "DVC notices by itself: then this test shows nothing"
+        proved = run(clone, sys.executable, "-m", "scripts.gate", "--prove", "evaluate-baseline@copy")
+    finally:
+        assert run(clone, *git, "reset", "-q", "--hard", "HEAD~1").returncode == 0
+        assert run(clone, *DVC, "checkout").returncode == 0
+    assert proved.returncode == 1, proved.stderr[-2000:]
+    (line,) = [line for line in proved.stdout.split("\n") if "a rerun gives MD5" in line]
+    assert line.startswith("evaluate-baseline@copy: data/evaluate/copy/metrics.json: ")
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "</td></table><img src=http://evil.example/x.png onerror=alert(1)>",
+    "![](http://evil.example/x.png) | `x`",
+    "{{ 7 * 7 }} {% for x in y %}",
+    "\x1b[31mred\x1b[0m \x1b]0;title\x07",
+    "=cmd|'/C calc'!A0",
+    '" onmouseover="alert(1)',
+]
+
+
+def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone)
+    languages = LanguageSettings("en", "zh")
+    results = read_results([0, 1, 2], languages, 10, 1)
+    clean = Elements(render_page(results, languages))
+    for table in results.predictions.values():
+        for column in ("source", "reference", "hypothesis"):
+            table[column] = [HOSTILE[row % len(HOSTILE)] for row in range(len(table))]
+    results.corpus["collect"]["sources"][0] |= {"origin": HOSTILE[0], "task": HOSTILE[1], "bad": {"x": {"rows": 1, "first": HOSTILE[1]}}}
+    for part in results.clean_samples:
+        row = {"source": "", "target": "", "clean_source": "", "clean_target": "", "origin": HOSTILE[1], "line": 1}
+        results.clean_samples[part] = {HOSTILE[0]: [row | {"source": text, "clean_target": text} for text in HOSTILE]}
+    page = Elements(render_page(results, languages))
+    assert set(page.tags) <= set(clean.tags) and page.tags["script"] == clean.tags["script"]
+    assert page.attributes - clean.attributes <= {("td", "colspan")}, "no text has become an attribute"
+    assert page.addresses == clean.addresses and all(address.startswith("speed/") for address in page.addresses)
+    assert all(text in page.text or "\x1b" in text for text in HOSTILE)
+
+
+class Elements(HTMLParser):
+    """What a browser makes of a page. addresses: that it would load."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: Counter[str] = Counter()
+        self.attributes: set[tuple[str, str]] = set()
+        self.addresses: list[str | None] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags[tag] += 1
+        self.attributes |= {(tag, name) for name, _ in attrs}
+        self.addresses += [value for name, value in attrs if name in ("src", "srcset", "data") or (name == "href" and tag == "link")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_log_of_a_rebuild_that_meets_escape_sequences_has_none(clone: Clone) -> None:
+    toy, lock = clone / "data/raw/toy.tsv", (clone / "dvc.lock").read_bytes()
+    rows = toy.read_bytes()
+    try:
+        toy.unlink()
+        toy.write_bytes(rows + b"\x1b[31mred\x1b[0m \xff\tb\n" * 20)
+        done = run(clone, *DVC, "repro", "collect", TEXTMILL_TRACKING="off")
+    finally:
+        toy.write_bytes(rows)
+        (clone / "dvc.lock").write_bytes(lock)
+    assert done.returncode != 0 and "data/raw/toy.tsv" in done.stderr
+    assert "\x1b[31m" not in done.stdout + done.stderr
+    assert run(clone, *DVC, "checkout").returncode == 0
+
+
+def test_scores_can_be_computed_again_from_the_saved_predictions_to_the_last_digit(clone: Clone) -> None:
+    summary = json.loads((clone / "metrics/summary.json").read_text(encoding="utf-8"))
+    page = Elements((clone / "reports/report.html").read_text(encoding="utf-8"))
+    published = rebuilds(clone)[0].data.metrics
+    for system, numbers in summary["systems"].items():
+        folder = clone / "data/evaluate" / system
+        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+        saved = read_table(folder / "predictions.parquet")
+        test = saved.rename(columns={"reference": "target"})
+        again, predictions = score_outputs(system, test, saved["hypothesis"].tolist(), "zh", 100, 1)
+        assert {name: metrics[name] for name in again} == json.loads(json.dumps(again))
+        assert predictions["chrf"].tolist() == saved["chrf"].tolist()
+        for metric in set(METRICS) & set(again):
+            assert numbers[metric]["score"] == again[metric]["score"] == published[f"systems.{system}.{metric}.score"]
+            assert f"{again[metric]['score']:.2f}" in page.text
 
 
 @pytest.mark.browser

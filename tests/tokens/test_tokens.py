@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -31,6 +33,24 @@ def test_decoding_gives_the_text_back_and_no_text_is_a_special_piece(tokenizer: 
 @pytest.mark.parametrize("text", ["<s>", "</s>", "<unk>", "<pad>", "<0x41>", "▁", "a▁b ▁ c", "a  b", " x ", "，。"])
 def test_special_names_spaces_and_wide_punctuation_are_ordinary_text(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda model: b"",
+        lambda model: model[: len(model) // 2],
+        lambda model: model.replace(b"<0x41>", b"<0x4\xf8>"),  # SentencePiece says so in a message that is not UTF-8 either
+        lambda model: model.replace("\u2581".encode(), b"\xe2\xd6\x81", 1),
+    ],
+)
+def test_a_damaged_tokenizer_is_named(tokenizer: Tokenizer, tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "tokenizer.model"
+    damaged = damage(tokenizer.model)
+    assert damaged != tokenizer.model
+    path.write_bytes(damaged)
+    with pytest.raises(UserError, match=r"tokenizer\.model: not a SentencePiece model\. Remove it and run `dvc checkout`"):
+        Tokenizer.load(path)
 
 
 @pytest.mark.parametrize("protect_spans", [False, True])

@@ -5,12 +5,16 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from textmill.tracking import was_opened_since
+from textmill import tracking
+from textmill.tracking import git_state
 
 RUN = """
 import sys, time
@@ -139,11 +143,41 @@ def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) 
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "KILLED"
 
 
-def test_a_rebuild_that_track_did_not_close_has_finished_if_all_its_stages_have(store: Path) -> None:
+def test_a_rebuild_that_track_did_not_complete_has_not_finished_however_well_its_stages_ended(store: Path) -> None:
     for rebuild, program in (("well", ""), ("badly", "raise ValueError"), ("next", "")):
         start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=60)
     status = {run.data.tags["textmill.rebuild"]: run.info.status for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
-    assert (status["well"], status["badly"], status["next"]) == ("FINISHED", "FAILED", "RUNNING")
+    assert (status["well"], status["badly"], status["next"]) == ("KILLED", "FAILED", "RUNNING")
+
+
+def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_published_later(store: Path) -> None:
+    killing = (
+        "import os, signal; from pathlib import Path; from textmill import publication\n"
+        "publication._replayed = lambda stage: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "stage = publication.LockedStage('clean', 'no run has it', 'hash', {}, {})\n"
+        "publication.publish_rebuild([stage], Path('dvc.lock'), 'name')"
+    )
+    start(store, "track", killing, TEXTMILL_REBUILD="published by halves").communicate(timeout=60)
+    half = next(run for run in runs(store) if run.info.run_name == "clean (restored)")
+    assert half.info.status == "RUNNING"
+    closing = "print(tracking.close_left_open())"
+    out = start(store, "clean", closing, TEXTMILL_REBUILD="after halves").communicate(timeout=60)[0]
+    left = {run.info.status for run in runs(store) if half.data.tags["mlflow.parentRunId"] in (run.info.run_id, *run.data.tags.values())}
+    assert left == {"KILLED"}
+    assert out.split("\n")[0] == "0", "the next rebuild has closed them all"
+
+
+def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_store(store: Path, tmp_path: Path) -> None:
+    killed = start(store, "killed alone", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", TEXTMILL_REBUILD="next")
+    killed.communicate(timeout=60)
+    program = "from textmill import tracking; print(tracking.close_left_open())"
+    environment = {**os.environ, "DVC_ROOT": str(store)}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert int(done.stdout) >= 1
+    assert "RUNNING" not in {run.info.status for run in runs(store)}
+    environment["DVC_ROOT"] = str(tmp_path)
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "0\n" and not list(tmp_path.iterdir())
 
 
 def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:
@@ -156,12 +190,32 @@ def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> No
     assert answers == ["False", "True"]
 
 
-def test_the_store_knows_since_when_it_was_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DVC_ROOT", str(tmp_path))
-    assert not was_opened_since(0.0)
-    before = time.time() - 0.1  # a file system's clock may be a little behind
-    start(tmp_path, "clean").communicate(timeout=60)
-    assert was_opened_since(before) and not was_opened_since(time.time() + 1)
+def test_a_rebuild_knows_whether_one_of_its_processes_opened_the_store(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(store))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    for rebuild, is_opened in (("one", True), ("never heard of", False)):
+        monkeypatch.setenv("TEXTMILL_REBUILD", rebuild)
+        assert tracking.was_opened() == is_opened
+
+
+def test_a_clock_that_is_set_does_not_split_a_rebuild(tmp_path: Path) -> None:
+    """Two children of one dvc, for the second of which the machine was started a second earlier: so it looks when the clock is set."""
+    asked = "import psutil; from textmill.tracking import rebuild_key\n"
+    later = "from psutil import _pslinux as linux; was = linux.boot_time(); linux.boot_time = lambda: was + 1; linux.BOOT_TIME = was + 1\n"
+    dvc = tmp_path / "dvc"
+    children = [asked + "print(rebuild_key())", asked + later + "print(rebuild_key())"]
+    dvc.write_text(f"import subprocess, sys\nfor child in {children!r}: subprocess.run([sys.executable, '-c', child], check=True)\n")
+    environment = {name: value for name, value in os.environ.items() if name != "TEXTMILL_REBUILD"}
+    done = subprocess.run([sys.executable, str(dvc)], env=environment, capture_output=True, text=True, check=True)
+    first, second = done.stdout.split()
+    assert first == second
+
+
+def test_a_broken_store_costs_one_line_and_not_the_traceback_that_mlflow_logs(tmp_path: Path) -> None:
+    breaking = "from pathlib import Path; Path('.mlflow/mlflow.db').write_bytes(b'no database ' * 9999); log.flush()"
+    out, err = start(tmp_path, "train@0", breaking).communicate(timeout=60)
+    assert out == "done\n"
+    assert err.count("tracking:") == 1 and "Traceback" not in err, err
 
 
 def test_a_server_that_refuses_costs_one_line_and_no_time(tmp_path: Path) -> None:
@@ -174,16 +228,120 @@ def test_a_server_that_refuses_costs_one_line_and_no_time(tmp_path: Path) -> Non
     assert time.monotonic() - started < 10
 
 
-def test_a_server_that_accepts_and_never_answers_is_given_up(tmp_path: Path) -> None:
+@pytest.fixture(params=["says nothing", "drips"])
+def slow_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that never gives a whole answer. The one that drips sends something before any timeout of a socket."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-        process = start(tmp_path, "train@0", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}", MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+        is_over = threading.Event()
+
+        def answer(connection: socket.socket) -> None:
+            with connection, suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n{")
+                while not is_over.wait(0.05):
+                    connection.sendall(b" ")
+
+        def accept() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    kept.append(connection)
+                    if request.param == "drips":
+                        threading.Thread(target=answer, args=(connection,), daemon=True).start()
+
+        kept: list[socket.socket] = []
+        threading.Thread(target=accept, daemon=True).start()
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        is_over.set()
+        server.shutdown(socket.SHUT_RDWR)
+
+
+def test_a_server_that_never_answers_is_given_up_once_for_the_whole_rebuild(tmp_path: Path, slow_server: str) -> None:
+    environment = {"MLFLOW_TRACKING_URI": slow_server, "TEXTMILL_TRACKING_SECONDS": "0.5"}
+    lines = []
+    for stage in ("first", "second"):
+        process = start(tmp_path, stage, **environment)
         out, err = process.communicate(timeout=90)
-    assert (process.returncode, out) == (0, "done\n")
-    assert err.count("tracking:") == 1
+        assert (process.returncode, out) == (0, "done\n"), err
+        lines.append(err.count("tracking:"))
+    assert lines == [1, 0], "the second stage does not ask"
+    out, err = start(tmp_path, "track", "print(tracking.connect(to_publish=True))", **environment).communicate(timeout=90)
+    assert "None" in out and err.count("tracking:") == 1, "but who publishes does"
+    assert not list((tmp_path / ".mlflow").rglob("lock")), "the lock is for stores that are files"
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
     out, err = start(tmp_path, "train@0", TEXTMILL_TRACKING="off").communicate(timeout=60)
     assert (out, "tracking" in err) == ("done\n", False)
     assert not (tmp_path / ".mlflow").exists()
+
+
+def test_git_is_asked_for_commit_and_changes_and_what_it_does_not_tell_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert git_state() == {}, "no repository"
+    subprocess.run(["git", "init", "-q"], check=True)
+    assert git_state() == {"git.dirty": "false"}, "no commit yet"
+    subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "empty", "--allow-empty"], check=True)
+    (tmp_path / "metrics").mkdir()
+    (tmp_path / "metrics/environment.json").touch()
+    state = git_state()
+    assert len(state["git.commit"]) == 40 and state["git.dirty"] == "false", "the record of environments does not count"
+    (tmp_path / "other").touch()
+    assert git_state()["git.dirty"] == "true"
+    (tmp_path / ".git/index").write_text("broken")
+    assert git_state() == {"git.commit": state["git.commit"]}, "git status failed: not clean, not dirty, unknown"
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert git_state() == {}, "no git"
+
+
+_HOLD = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN EXCLUSIVE'); print('held', flush=True); sys.stdin.read()"
+_LOG = "print('ready', flush=True); sys.stdin.readline(); [log.metrics({'late': step}, step) for step in range(5)]; log.flush()"
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    """A process that has the store for itself until its stdin is closed."""
+    command = [sys.executable, "-c", _HOLD, str(folder / ".mlflow/mlflow.db")]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def ready_to_log(folder: Path, stage: str) -> subprocess.Popen[str]:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
+    environment |= {"DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "held"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    process = subprocess.Popen([sys.executable, "-c", RUN, stage, _LOG], env=environment, cwd=folder, text=True, **pipes)  # type: ignore[call-overload]
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_a_store_that_is_held_for_a_moment_gets_every_point(tmp_path: Path) -> None:
+    process = ready_to_log(tmp_path, "waits")
+    holder = hold(tmp_path)
+    process.stdin.write("go\n")  # type: ignore[union-attr]
+    process.stdin.flush()  # type: ignore[union-attr]
+    time.sleep(0.5)
+    holder.communicate("")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "done\n") and "tracking:" not in err
+    [run] = [run for run in runs(tmp_path) if run.data.tags.get("dvc.stage") == "waits"]
+    assert run.info.status == "FINISHED"
+    assert [point.step for point in client(tmp_path).get_metric_history(run.info.run_id, "late")] == list(range(5))
+
+
+@pytest.mark.slow
+def test_a_store_that_is_held_longer_than_sqlite_waits_loses_no_work_and_says_so_in_one_line(tmp_path: Path) -> None:
+    process = ready_to_log(tmp_path, "waits")
+    holder = hold(tmp_path)
+    out, err = process.communicate("go\n", timeout=240)
+    holder.communicate("")
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.count("tracking: the MLflow store failed") == 1 and "Publish later with" in err
+
+
+def test_a_store_on_a_full_disk_loses_no_work_and_says_so_in_one_line(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands in for the full disk."""
+    full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); log.metrics({'late': 1.0}, 9); log.flush()"
+    process = start(tmp_path, "fills", full)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.count("tracking: the MLflow store failed") == 1

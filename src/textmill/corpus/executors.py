@@ -5,13 +5,17 @@ All of them answer in the order of the chunks and hold only a few at a time, so 
 
 from __future__ import annotations
 
-import tempfile
+import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, Protocol, TypeVar
 
 from textmill.errors import UserError
+from textmill.lifetime import begin_worker
 
 Result = TypeVar("Result")
 _WAITING_PER_WORKER = 3
@@ -32,6 +36,48 @@ class InProcess:
         """See Executor."""
         for chunk in chunks:
             yield function(*chunk, constant)
+
+
+class InProcesses:
+    """In processes of this machine, a few chunks per process ahead of the reader.
+
+    They are spoken to through pipes: a scheduler with a port would run whatever another user of the machine sends it.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+
+    def map(self, function: Callable[..., Result], chunks: Iterable[tuple[Any, ...]], constant: Any) -> Iterator[Result]:
+        """See Executor. Raises UserError if a process dies."""
+        spawning = multiprocessing.get_context("spawn")  # a fork copies the locks of Arrow's threads, locked for ever
+        waiting: deque[Future[Result]] = deque()
+        with ProcessPoolExecutor(self._workers, spawning, _start_worker, (constant, os.getpid())) as pool:
+            try:
+                for chunk in chunks:
+                    waiting.append(pool.submit(_apply, function, chunk))
+                    if len(waiting) >= _WAITING_PER_WORKER * self._workers:
+                        yield waiting.popleft().result()
+                while waiting:
+                    yield waiting.popleft().result()
+            except BrokenProcessPool:
+                raise UserError(
+                    "clean: a worker process was killed, perhaps because memory ran out. Lower clean.workers and run again."
+                ) from None
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+_worker_constant: Any = None
+
+
+def _start_worker(constant: Any, parent: int) -> None:
+    global _worker_constant
+    begin_worker(parent)
+    _worker_constant = constant
+
+
+def _apply(function: Callable[..., Result], chunk: tuple[Any, ...]) -> Result:
+    return function(*chunk, _worker_constant)
 
 
 class OnDask:
@@ -55,40 +101,23 @@ class OnDask:
 
 @contextmanager
 def executor(workers: int, scheduler: str) -> Iterator[Executor]:
-    """The executor for these settings: Dask at the address `scheduler`, or `workers` local processes of it, or this process.
+    """The executor for these settings: Dask at the address `scheduler`, or `workers` processes of this machine, or this process.
 
-    The workers of a scheduler need textmill and the same packages. Raises UserError if no scheduler or no worker answers.
+    The workers of a scheduler need textmill and the same packages. Its address is trusted: it and whoever else can reach it run
+    code in the workers, and what it answers is unpickled here. Raises UserError if no scheduler or no worker answers.
     """
-    if workers == 1 and not scheduler:
-        yield InProcess()
+    if not scheduler:
+        yield InProcess() if workers == 1 else InProcesses(workers)
         return
-    from distributed import Client, LocalCluster  # half a second, and only needed here
+    from distributed import Client  # half a second, and only needed here
 
-    if scheduler:
-        try:
-            client = Client(scheduler, timeout=10)
-            client.wait_for_workers(1, timeout=30)
-        except (OSError, TimeoutError, ValueError) as error:
-            reason = str(error).split("\n")[0]
-            raise UserError(
-                f"params.yaml: clean.scheduler: nobody to work at {scheduler} ({reason}). Start it and its workers, or empty it."
-            ) from None
-        with client:
-            yield OnDask(client)
-        return
-    with (
-        tempfile.TemporaryDirectory(prefix="textmill-dask-") as folder,
-        LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address=None,
-            memory_limit=0,
-            local_directory=folder,
-            silence_logs=50,
-        ) as cluster,
-        Client(cluster) as client,
-    ):
-        client.wait_for_workers(workers)
+    try:
+        client = Client(scheduler, timeout=10)
+        client.wait_for_workers(1, timeout=30)
+    except (OSError, TimeoutError, ValueError) as error:
+        reason = str(error).split("\n")[0]
+        raise UserError(
+            f"params.yaml: clean.scheduler: nobody to work at {scheduler} ({reason}). Start it and its workers, or empty it."
+        ) from None
+    with client:
         yield OnDask(client)

@@ -11,6 +11,7 @@ import pandas as pd
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from textmill.corpus.hashing import hashes64
 from textmill.corpus.near_duplicates import RECALL, Crowd, similar_batches
 from textmill.corpus.normalization import letters_only
 from textmill.errors import UserError
@@ -24,10 +25,12 @@ _PENDING_EDGES = 1_000_000
 
 @dataclass(frozen=True)
 class Grouping:
-    """numbers: (N,) int64, of every pair's group, from 0 in the order of the rows. is_apart: (N,) bool, pairs whose group was too
-    large and taken apart. metrics: what was grouped by what, for people."""
+    """numbers: (N,) int64, of every pair's group, from 0 in the order of the rows. keys: (G,) uint64, the least hash of the compared
+    texts of each group: it says which group this is, whatever else is in the corpus. is_apart: (N,) bool, pairs whose group was
+    too large and taken apart. metrics: what was grouped by what, for people."""
 
     numbers: np.ndarray
+    keys: np.ndarray
     is_apart: np.ndarray
     metrics: dict[str, Any]
 
@@ -67,8 +70,8 @@ def label_tasks(pairs: pd.DataFrame, group_targets: str) -> dict[str, bool]:
 
 
 def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grouping:
-    """Connected components over: an equal non-empty `group`, an equal source, an equal target unless it is a label, and
-    sources that are nearly equal (`split.similarity`).
+    """Connected components over: an equal non-empty `group`, an equal source, an equal target or the same two sides the other way
+    round unless targets are labels, and sources that are nearly equal (`split.similarity`).
 
     A component of more than `limit` pairs is taken apart: its sources count as nearly equal only if they are 0.1 more
     similar, and again, then only if equal, then equal targets stop to count. Raises UserError if it is still too large:
@@ -81,19 +84,25 @@ def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grou
     near = _near(names.tolist(), split.similarity, crowd)
     by_group = _tied(texts, groups, groups != "", len(names))
     target_texts = np.array([letters_only(target) for target in targets], dtype=object)
-    by_target = _tied(texts, target_texts, ~is_label & (targets != ""), by_group.shape[1] + len(names))
-    first, second = np.concatenate([near[:2], by_group, by_target], axis=1).astype(np.int64)
+    counts = ~is_label & (targets != "")
+    by_target = _tied(texts, target_texts, counts, by_group.shape[1] + len(names))
+    sides = ["\0".join(sorted(pair)) for pair in zip(names[texts], target_texts, strict=True)]
+    by_sides = _tied(texts, np.array(sides, dtype=object), counts, by_target.shape[1] + by_group.shape[1] + len(names))
+    first, second = np.concatenate([near[:2], by_group, by_target, by_sides], axis=1).astype(np.int64)
+    others = by_target.shape[1] + by_sides.shape[1]
     edges = _Edges(
         first,
         second,
-        np.concatenate([near[2], np.full(by_group.shape[1] + by_target.shape[1], np.inf)]),
-        np.repeat([False, False, True], [near.shape[1], by_group.shape[1], by_target.shape[1]]),
+        np.concatenate([near[2], np.full(by_group.shape[1] + others, np.inf)]),
+        np.repeat([False, False, True], [near.shape[1], by_group.shape[1], others]),
     )
-    nodes = len(names) + by_group.shape[1] + by_target.shape[1]
+    nodes = len(names) + by_group.shape[1] + others
     component, step = _small_components(texts, edges, nodes, _steps(split.similarity), limit)
     numbers = pd.factorize(component[texts])[0].astype(np.int64)
+    keys = np.full(int(numbers.max()) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(keys, numbers, hashes64(names)[texts])
     steps = step[texts]
-    return Grouping(numbers, steps > 0, {
+    return Grouping(numbers, keys, steps > 0, {
         "similarity": split.similarity,
         "recall": RECALL,
         "crowded": crowd.size,

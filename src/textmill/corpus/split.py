@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from textmill.corpus.decontamination import REASONS, contaminated, near_sources
-from textmill.corpus.folds import characters, dealt, imbalance, strata, test_rows
+from textmill.corpus.folds import Assignable, characters, fold_rows, imbalance, strata, test_rows
 from textmill.corpus.groups import Grouping, group_pairs
 from textmill.errors import UserError
 from textmill.settings.corpus import SplitSettings
@@ -70,7 +70,7 @@ def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings) ->
 def _cut(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> _Parts:
     """A test set of whole groups; where a group had to be taken apart, what resembles the test set is removed."""
     grouping = group_pairs(pairs, split, max((1 - split.test_share) * len(pairs) / split.num_folds, 1))
-    is_test = test_rows(grouping.numbers, strata(pairs, grouping.metrics["label_tasks"]), split.test_share, seed)
+    is_test = test_rows(_assignable(pairs, grouping.numbers, grouping), split.test_share, f"{seed} test")
     training, apart = _rows(pairs, ~is_test), grouping.is_apart[~is_test]
     near = near_sources(training[apart], pairs[is_test & grouping.is_apart], split.similarity)
     development, removed = _without(training, near.assign(row=np.flatnonzero(apart)[near["row"]]))
@@ -92,15 +92,19 @@ def _without(training: pd.DataFrame, out: pd.DataFrame) -> tuple[pd.DataFrame, p
 def _repeated_folds(parts: _Parts, split: SplitSettings, seed: int) -> np.ndarray:
     """The fold of every development pair in every repeat, (N, R) int64."""
     groups = parts.development["group"].to_numpy(dtype=np.int64)
-    stratum = strata(parts.development, parts.grouping.metrics["label_tasks"])
-    repeats = [dealt(groups, stratum, split.num_folds, seed + 1 + repeat) for repeat in range(split.repeats)]
+    pairs = _assignable(parts.development, groups, parts.grouping)
+    repeats = [fold_rows(pairs, split.num_folds, f"{seed} repeat {repeat}") for repeat in range(split.repeats)]
     partitions = {pd.factorize(fold)[0].tobytes() for fold in repeats}
     if len(partitions) < split.repeats:
         raise UserError(
-            f"split: {len(np.unique(groups))} groups can be dealt to {split.num_folds} folds in {len(partitions)} ways that are even,"
+            f"split: {len(np.unique(groups))} groups were assigned to {split.num_folds} folds in {len(partitions)} different ways,"
             f" fewer than split.repeats = {split.repeats}. Lower it."
         )
     return np.stack([fold + repeat * split.num_folds for repeat, fold in enumerate(repeats)], axis=1)
+
+
+def _assignable(pairs: pd.DataFrame, groups: np.ndarray, grouping: Grouping) -> Assignable:
+    return Assignable(groups, grouping.keys[groups], strata(pairs, grouping.metrics["label_tasks"]), characters(pairs))
 
 
 def _metrics(parts: _Parts, folds: np.ndarray, split: SplitSettings) -> dict[str, Any]:

@@ -32,7 +32,9 @@ def load_initial_weights(model: Seq2SeqModel, path: Path, sha256: str) -> str:
             " or leave train.init_from out."
         )
     own = dict(model.named_parameters())
-    fitting = {name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape}
+    fitting = {
+        name: tensor for name, tensor in tensors.items() if name in own and own[name].shape == tensor.shape and tensor.is_floating_point()
+    }
     if not fitting:
         raise UserError(f"{file}: no tensor has the name and shape of one of this model's. Make the section model that of the earlier one.")
     with torch.no_grad():

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from textmill.settings.model import ModelSettings
+
+_LARGEST = 1 << 24
+_SIZES = {"vocabulary_size", "width", "head_width", "encoder_heads", "decoder_heads", "encoder_key_value_heads", "decoder_key_value_heads"}
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,15 @@ class Shape:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Shape:
-        """The inverse of dataclasses.asdict and JSON, which makes lists of tuples."""
+        """The inverse of dataclasses.asdict and JSON, which makes lists of tuples. Raises ValueError for what is no shape of a model."""
         arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        return cls(**arguments)
+        shape = cls(**arguments)
+        for name in ("dropout", "attention_dropout"):
+            share = getattr(shape, name)
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:  # false for NaN, which JSON holds
+                raise ValueError(f"{name} is {share!r}")
+        sizes = [value for name, value in asdict(shape).items() if name in _SIZES or isinstance(value, tuple)]
+        numbers = [number for size in sizes for number in (size if isinstance(size, tuple) else (size,))]
+        if any(type(number) is not int or not 0 <= number <= _LARGEST for number in numbers):
+            raise ValueError(f"its sizes are {numbers}")
+        return shape

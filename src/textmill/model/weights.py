@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -31,10 +32,18 @@ def load_model(path: Path) -> Seq2SeqModel:
     tensors, metadata = read_tensors(path)
     try:
         model = build_model(Shape.from_json(metadata["shape"]))
+        _require_types(model, tensors)
         model.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).replace("\n", " ")
         raise UserError(f"{path}: not a model of this version ({reason}). Remove it and run `dvc repro`.") from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise UserError(f"{path}: holds NaN or infinity. Remove it and run `dvc checkout`.")
     return model.eval()
+
+
+def _require_types(model: Seq2SeqModel, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Raise TypeError for numbers of another kind than the model's own: integers would be copied into its weights without a word."""
+    for name, tensor in model.state_dict().items():
+        if name in tensors and tensors[name].is_floating_point() != tensor.is_floating_point():
+            raise TypeError(f"{name} is {tensors[name].dtype}, not {tensor.dtype}")

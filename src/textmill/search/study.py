@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 import warnings
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import optuna
-import psutil
 from optuna.distributions import BaseDistribution
 from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
 from optuna.pruners import MedianPruner
@@ -22,6 +20,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
 from textmill.errors import UserError
+from textmill.lifetime import is_alive, process_key
+from textmill.redaction import redacted
 from textmill.search.settings import SearchSettings
 from textmill.search.space import Dimension
 
@@ -57,20 +57,19 @@ def open_study(name: str, settings: SearchSettings, storage: str) -> Study:
             load_if_exists=True,
         )
     except Exception as error:  # of SQLAlchemy, of any driver, or ImportError for one that is not installed
-        shown = re.sub(r"//[^/@]*@", "//", storage)
         raise UserError(
-            f"tune: the storage {shown} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
+            f"tune: the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
         ) from None
 
 
 def reason_of(error: Exception) -> str:
     """What a database says, in one short line without a password."""
-    return re.sub(r"//[^/@\s]*@", "//", " ".join(str(error).split()))[:200] or type(error).__name__
+    return redacted(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def claim(trial: Trial) -> None:
     """Say which process runs the trial, so that `recover` knows whether it still does."""
-    trial.set_user_attr("process", f"{socket.gethostname()} {os.getpid()} {psutil.Process().create_time()}")
+    trial.set_user_attr("process", f"{socket.gethostname()} {process_key(os.getpid())}")
 
 
 def try_again(study: Study, trial: Trial | FrozenTrial) -> None:
@@ -127,14 +126,8 @@ def best_trial(study: Study) -> FrozenTrial | None:
 
 
 def _is_gone(trial: FrozenTrial) -> bool:
-    host, _, rest = str(trial.user_attrs.get("process", "")).partition(" ")
-    pid, _, started = rest.partition(" ")
-    if host != socket.gethostname():
-        return False
-    try:
-        return abs(psutil.Process(int(pid)).create_time() - float(started)) > 2
-    except psutil.Error:
-        return True
+    host, _, key = str(trial.user_attrs.get("process", "")).partition(" ")
+    return host == socket.gethostname() and not is_alive(key)
 
 
 class _SeededByTrial(BaseSampler):

@@ -9,7 +9,8 @@ from pathlib import Path
 from textmill.decoding.ct2_engine import CTranslate2Engine
 from textmill.decoding.translate import translate
 from textmill.errors import UserError
-from textmill.files import read_json, sha256_of
+from textmill.files import read_json
+from textmill.serving.manifest import MODEL_FILES, require_as_listed
 from textmill.settings.inference import DecodeSettings
 from textmill.settings.schema import build
 from textmill.tokens.tasks import with_tasks
@@ -24,17 +25,10 @@ class Translator:
 
     @classmethod
     def load(cls, folder: Path | str, num_threads: int = 1) -> Translator:
-        """Load an exported folder. Raises UserError if a file is missing or differs from what manifest.json says."""
+        """Load an exported folder. Raises UserError if a file is missing or differs from what manifest.json says, or the latter is damaged."""
         folder = Path(folder)
-        for name, sha256 in read_json(folder / "manifest.json")["files"].items():
-            path = folder / name
-            if not path.is_file():
-                raise UserError(f"{path}: no such file. Run `dvc repro export` or `dvc checkout`.")
-            if sha256_of(path) != sha256:
-                raise UserError(f"{path}: differs from manifest.json: it is damaged or was changed. Remove it and run `dvc checkout`.")
-        generation = read_json(folder / "generation.json")
-        tasks = generation.pop("tasks")
-        decode = build(DecodeSettings, generation, "generation")
+        require_as_listed(folder, MODEL_FILES)
+        decode, tasks = _read_generation(folder / "generation.json")
         return cls(CTranslate2Engine(folder, num_threads=num_threads), Tokenizer.load(folder / "tokenizer.model"), decode, tasks)
 
     def translate(self, texts: Sequence[str], task: str = "", beam_size: int | None = None) -> list[str]:
@@ -54,3 +48,14 @@ class Translator:
             return self.tasks[0]
         known = ", ".join(f"'{each}'" for each in self.tasks if each) or "none: it was trained without names of tasks"
         raise UserError(f"task '{task}' is not known to this model. Known: {known}.")
+
+
+def _read_generation(path: Path) -> tuple[DecodeSettings, list[str]]:
+    generation = read_json(path)
+    tasks = generation.pop("tasks", None) if isinstance(generation, dict) else None
+    if not isinstance(tasks, list) or not tasks or not all(isinstance(task, str) for task in tasks):
+        raise UserError(f"{path}: does not name the tasks of the model. Remove it and run `dvc checkout`.")
+    try:
+        return build(DecodeSettings, generation, "generation"), tasks
+    except UserError as error:
+        raise UserError(f"{path}: {str(error).removeprefix('params.yaml: ')} Remove it and run `dvc checkout`.") from None

@@ -120,8 +120,9 @@ class CleanSettings:
     near_duplicates: pairs that are equal but for case, punctuation and spaces, or whose 3-grams of characters have at
         least this Jaccard similarity, are duplicates too; 0 searches for none.
     evidence_rows: the learned filters are fitted on at most this many pairs, those with the smallest content hashes.
-    workers: processes; 1 is this one, more are Dask workers. It changes no byte of the result.
-    scheduler: address of a Dask scheduler (tcp://host:port) whose workers are used instead; empty for this machine.
+    workers: processes; 1 is this one, more are started on this machine. It changes no byte of the result.
+    scheduler: address of a Dask scheduler (tcp://host:port) whose workers are used instead; empty for this machine. It is trusted:
+        whoever can reach it can run code in its workers and in this stage (SECURITY.md).
     """
 
     repairs: RepairSettings

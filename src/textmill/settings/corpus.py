@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from textmill.settings.schema import require
+
+# A name by PEP 503 and a public or local version by PEP 440, in its normal form: nothing that pip could take for an option or an address.
+_NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
+_VERSION = r"([0-9]+!)?[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?"
+_WHEEL = re.compile(f"{_NAME}=={_VERSION}")
 
 
 @dataclass(frozen=True)
@@ -54,8 +60,15 @@ class SourceSettings:
         require((self.path is None) != (self.wheel is None), "path: give either path or wheel.")
         require(self.path != "", "path: is empty. Name a file.")
         require(self.wheel is None or self.format == "gettext", "wheel: only format gettext is read out of a wheel.")
-        require(self.wheel is None or "==" in self.wheel, "wheel: must be name==version.")
+        require(
+            self.wheel is None or _WHEEL.fullmatch(self.wheel) is not None,
+            "wheel: must be name==version, such as django==5.2, and nothing else.",
+        )
         require((self.wheel is None) == (self.sha256 is None), "sha256: needed with wheel, and only there.")
+        require(
+            self.sha256 is None or re.fullmatch("[0-9a-f]{64}", self.sha256) is not None,
+            "sha256: must be 64 hexadecimal digits in lower case (sha256sum FILE.whl prints them).",
+        )
         require((self.format == "lines") == (self.target_path is not None), "target_path: needed with format lines, and only there.")
         # Small letters only: tokens/protection.py copies identifiers such as qa_zh through slots, and the model would not see which.
         words = self.task.replace("-", " ").split(" ") if self.task else []

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
+import sys
 import types
 import typing
 from collections.abc import Mapping
@@ -68,9 +70,11 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
             raise UserError(f"params.yaml: {key} must be a list, not {_shown(value)}.")
         return [_convert(entry, item, f"{key}[{position}]") for position, entry in enumerate(value)]
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) <= sys.float_info.max else math.inf
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise UserError(f"params.yaml: {key} must be {_TYPE_NAMES[kind]}, not {_shown(value)}.")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"params.yaml: {key} must be a finite number, not {value}.")
     return value
 
 

@@ -32,6 +32,8 @@ SECTIONS: dict[str, type] = {
     "evaluate": EvaluateSettings,
 }
 
+SEEDS = 1 << 31  # NumPy takes twice as many, and folds and repeats add their numbers
+
 _OTHER_TRAININGS = (("distill", "train"), ("prune", "heal"), ("back_translate", "train"))
 
 # Settings of a training that the folds' models alone have, with the values that leave them out.
@@ -49,8 +51,8 @@ def check_settings(params: Mapping[str, Any]) -> None:
     for name in known:
         if name not in params:
             raise UserError(f"params.yaml: section {name} is missing. Add it.")
-    if not isinstance(params["seed"], int) or isinstance(params["seed"], bool) or params["seed"] < 0:
-        raise UserError(f"params.yaml: seed must be a whole number of 0 or more, not {params['seed']!r}.")
+    if not isinstance(params["seed"], int) or isinstance(params["seed"], bool) or not 0 <= params["seed"] < SEEDS:
+        raise UserError(f"params.yaml: seed must be a whole number from 0 to {SEEDS - 1}, not {params['seed']!r}.")
     _check_together({name: build(section, params[name], name) for name, section in SECTIONS.items()})
 
 

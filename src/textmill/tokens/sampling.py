@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from textmill.errors import UserError
-from textmill.lifetime import end_with_parent
+from textmill.lifetime import begin_worker
 from textmill.tokens.shards import EncodedCorpus, packed
 from textmill.tokens.tokenizer import Tokenizer
 
@@ -63,7 +63,7 @@ class ResampledEpochs:
         self._pool: ProcessPoolExecutor | None = None
 
     def __getitem__(self, epoch: int) -> EncodedCorpus:
-        """The corpus of `epoch`. Raises UserError as `resampled` does."""
+        """The corpus of `epoch`. Raises UserError as `resampled` does, or if a worker dies."""
         if self._num_workers == 0:
             return resampled(*self._arguments, epoch)
         if self._pool is None:
@@ -74,7 +74,10 @@ class ResampledEpochs:
             if coming not in self._coming:
                 self._coming[coming] = self._pool.submit(_epoch_of_worker, coming)
         self._coming = {number: future for number, future in self._coming.items() if number >= epoch}
-        return self._coming[epoch].result()
+        try:
+            return self._coming[epoch].result()
+        except BrokenProcessPool:
+            raise UserError("train: a worker process was killed, perhaps because memory ran out. Lower train.num_workers.") from None
 
     def close(self) -> None:
         """End the workers."""
@@ -89,8 +92,7 @@ _worker_arguments: tuple[EncodedCorpus, np.ndarray, Tokenizer, float, int, int]
 def _begin_worker(*initial: Any) -> None:
     global _worker_arguments
     *arguments, parent = initial
-    end_with_parent(signal.SIGKILL, parent)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the training, which ends its workers
+    begin_worker(parent)
     _worker_arguments = tuple(arguments)
 
 

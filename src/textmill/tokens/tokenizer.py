@@ -10,7 +10,8 @@ from pathlib import Path
 import sentencepiece
 
 from textmill.errors import UserError
-from textmill.files import write_bytes
+from textmill.files import require_ordinary, write_bytes
+from textmill.native import inside
 from textmill.settings.tokens import TokenizerSettings
 from textmill.tokens.protection import SLOTS, Protected, protect, protect_pairs
 from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
@@ -36,12 +37,13 @@ class Tokenizer:
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Raises UserError if the file is missing or is no SentencePiece model."""
+        """Raises UserError if the file is missing, is no ordinary file, or is no SentencePiece model."""
+        require_ordinary(path)
         try:
             return cls(path.read_bytes())
         except FileNotFoundError:
             raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
-        except RuntimeError:
+        except (RuntimeError, ValueError):  # ValueError: a piece, or what SentencePiece says about one, is not UTF-8
             raise UserError(f"{path}: not a SentencePiece model. Remove it and run `dvc checkout`.") from None
 
     def save(self, path: Path) -> None:
@@ -50,13 +52,15 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """Token ids, without begin and end; the names of special pieces are ordinary text here."""
-        ids: list[int] = self._processor.EncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN))
+        with inside:
+            ids: list[int] = self._processor.EncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN))
         return ids
 
     def candidates(self, text: str, count: int) -> list[tuple[list[int], float]]:
         """The `count` likeliest cuts of a text and their natural-log probabilities, best first; none if this is no unigram model."""
         try:
-            cuts = self._processor.NBestEncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN), count)
+            with inside:
+                cuts = self._processor.NBestEncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN), count)
         except RuntimeError:
             return []
         return [(cut, sum(map(self._processor.GetScore, cut))) for cut in cuts]
@@ -77,7 +81,8 @@ class Tokenizer:
 
     def decode(self, ids: Sequence[int]) -> str:
         """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
-        text: str = self._processor.DecodeIds([index for index in ids if index > END])
+        with inside:
+            text: str = self._processor.DecodeIds([index for index in ids if index > END])
         return text.replace(_STAND_IN, _SPACE_SIGN)
 
 

@@ -6,6 +6,7 @@ fingerprint of everything that determines the result: settings, data and code. O
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,17 @@ class CheckpointFile:
         self._remove_all_but({self.path})
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and state, or None if there is no whole checkpoint of this fingerprint. Removes what killed writes left."""
+        """Tensors and state, or None if there is no whole checkpoint of this fingerprint. Removes what killed writes left.
+
+        Says so if there is one, but damaged: the result will be the same, only later.
+        """
         remove_unfinished(self.path.parent)
+        if not self.path.exists():
+            return None
         try:
             return read_tensors(self.path)
-        except UserError:
+        except UserError as error:
+            print(f"checkpoint not used, training starts from the beginning: {error}", file=sys.stderr, flush=True)
             return None
 
     def discard(self) -> None:

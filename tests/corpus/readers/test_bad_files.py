@@ -9,6 +9,7 @@ import json
 import lzma
 import os
 import re
+import struct
 import time
 import tracemalloc
 import zipfile
@@ -22,6 +23,9 @@ import pytest
 from collecting import collected, counts, pairs
 
 from textmill.corpus.readers import files as reader_files
+from textmill.corpus.readers.columns import read_tsv
+from textmill.corpus.readers.files import SourceFile
+from textmill.corpus.readers.row import Reading
 from textmill.corpus.sources import READERS
 from textmill.errors import UserError
 from textmill.settings.corpus import SourceSettings
@@ -240,14 +244,38 @@ def test_a_long_line_of_a_csv_that_ends_inside_quotes_is_an_error(tmp_path: Path
 
 
 def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reader_files, "_EXPANSION_FLOOR_BYTES", 1 << 20)
+    monkeypatch.setattr(reader_files, "_EXPANSION_FLOOR_BYTES", 1 << 16)
     texts = pa.DictionaryArray.from_arrays(pa.array([0] * 2000, pa.int32()), ["a" * 1_000_000])
     table = pa.table({"source": texts, "target": ["b"] * 2000})
     pq.write_table(table, tmp_path / "p", compression="zstd")
     assert (tmp_path / "p").stat().st_size < 100_000
-    assert "p: unpacks to over 300 times its size" in refusal(tmp_path, source_of(tmp_path / "p", "parquet"))
+    assert "p: unpacks to over 100 times its size" in refusal(tmp_path, source_of(tmp_path / "p", "parquet"))
     (tmp_path / "g").write_bytes(gzip.compress(b"a\tb\n" * 2_000_000))
-    assert "g: unpacks to over 300 times its size" in refusal(tmp_path, source_of(tmp_path / "g", "text"))
+    assert "g: unpacks to over 100 times its size" in refusal(tmp_path, source_of(tmp_path / "g", "text"))
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress])
+def test_a_bomb_of_short_lines_is_refused_after_few_of_them(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Whatever follows: compared with the whole file, millions of lines would be parsed before they are too many for its size."""
+    start = HEADER["tsv"] + GOOD["tsv"] * 1_000_000
+    (tmp_path / "g").write_bytes(pack(start) + os.urandom(1 << 20))
+    reading = Reading(SourceFile("g", tmp_path / "g"), source_of(tmp_path / "g", "tsv"), "en", "zh", 1000)
+    rows = 0
+    with pytest.raises(UserError, match="g: unpacks to over 100 times its size"):
+        for _ in read_tsv(reading):
+            rows += 1
+    assert rows < 700_000
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("count", "length", "message"),
+    [(1000, 1000, "its entries are longer than the file"), (1 << 31, 1, "is cut"), (0xFFFFFFFF, 0xFFFFFFFF, "is cut")],
+)
+def test_a_catalog_that_states_one_text_many_times_is_refused(tmp_path: Path, order: str, count: int, length: int, message: str) -> None:
+    table = struct.pack(f"{order}2I", length, 28) * 1000
+    (tmp_path / "x").write_bytes(struct.pack(f"{order}7I", 0x950412DE, 0, count, 28, 28, 0, 28) + table)
+    assert f"x: not a readable gettext catalog ({message})" in refusal(tmp_path, source_of(tmp_path / "x", "gettext"))
 
 
 def test_a_file_too_large_to_be_read_as_a_whole_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

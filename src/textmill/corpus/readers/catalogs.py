@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import tempfile
 import zipfile
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import polib
 
 from textmill.corpus.readers.files import MAX_WHOLE_BYTES, SourceFile, read_whole, shown, whole_text
@@ -20,6 +24,7 @@ _ODD_LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _ASIDE = {ord(character): 0xDC00 + index for index, character in enumerate(_ODD_LINE_ENDS)}
 _BACK = {code: character for character, code in _ASIDE.items()}
 _MO_MAGIC = (b"\xde\x12\x04\x95", b"\x95\x04\x12\xde")
+_MO_HEADER_BYTES = 20
 
 
 def read_gettext(reading: Reading) -> Iterator[Found]:
@@ -58,15 +63,30 @@ def wheel_catalogs(wheel: Path, language: str, label: str) -> list[SourceFile]:
             names = [name for name in sorted(archive.namelist()) if folders & set(PurePosixPath(name).parts[:-1])]
             found = [name for name in names if name.endswith(".po")]
             found += [name for name in names if name.endswith(".mo") and f"{name[:-3]}.po" not in found]
-            large = [name for name in found if archive.getinfo(name).file_size > MAX_WHOLE_BYTES]
-            if large:
-                raise UserError(f"{label}: {shown(large[0])} has more than {MAX_WHOLE_BYTES >> 20} MiB. It is no catalog.")
-            files = [SourceFile(f"{label}/{shown(name)}", wheel, archive.read(name)) for name in sorted(found)]
-    except (zipfile.BadZipFile, OSError, EOFError) as error:
-        raise UserError(f"{label}: damaged wheel ({error}). Remove it from data/wheels and run again.") from None
+            contents = _unpacked(archive, sorted(found), label)
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+        # Beside damage: names that are no names, an unknown method of packing, a password.
+        raise UserError(f"{label}: damaged wheel ({shown(error)}). Remove it from data/wheels and run again.") from None
+    files = [SourceFile(f"{label}/{shown(name)}", wheel, content) for name, content in contents.items()]
     if not files:
         raise UserError(f"{label}: holds no catalog for language {language}. Remove it from collect.sources.")
     return files
+
+
+def _unpacked(archive: zipfile.ZipFile, names: Sequence[str], label: str) -> dict[str, bytes]:
+    """Members by name. Raises UserError once they have unpacked to more than all catalogs of a package can; sizes by what is read.
+
+    The sizes that the archive itself states decide nothing: whoever made it wrote them.
+    """
+    contents: dict[str, bytes] = {}
+    left = MAX_WHOLE_BYTES
+    for name in names:
+        with archive.open(name) as member:
+            contents[name] = member.read(left + 1)
+        left -= len(contents[name])
+        if left < 0:
+            raise UserError(f"{label}: its catalogs unpack to more than {MAX_WHOLE_BYTES >> 20} MiB at {shown(name)}. It is no text.")
+    return contents
 
 
 def _is(entry: polib.POEntry, reason: str) -> bool:
@@ -77,6 +97,7 @@ def _catalog(file: SourceFile) -> list[polib.POEntry]:
     content = read_whole(file)
     try:
         if content[:4] in _MO_MAGIC:
+            _require_honest(file, content)
             with tempfile.NamedTemporaryFile(suffix=".mo") as temporary:  # polib reads .mo from a path only
                 temporary.write(content)
                 temporary.flush()
@@ -88,3 +109,19 @@ def _catalog(file: SourceFile) -> list[polib.POEntry]:
     except Exception as error:  # polib lets struct.error and others through on damaged .mo files
         reason = shown(f"{type(error).__name__}: {error}")[:200]
         raise UserError(f"{file.name}: not a readable gettext catalog ({reason}). Mend or remove it.") from None
+
+
+def _require_honest(file: SourceFile, content: bytes) -> None:
+    """Raise UserError if the entries of a .mo file hold more text than the file: 2 MB can state one text so often that it is 60 GB.
+
+    The header is magic number, revision, number of texts, and the places of two tables of (length, place).
+    """
+    order = "<" if content[:4] == _MO_MAGIC[0] else ">"
+    problem = "is cut"
+    if len(content) >= _MO_HEADER_BYTES:
+        _, _, count, *tables = struct.unpack_from(f"{order}5I", content)
+        if all(start + 8 * count <= len(content) for start in tables):
+            lengths = [np.frombuffer(content, f"{order}u4", 2 * count, start)[::2].sum(dtype=np.uint64) for start in tables]
+            problem = "its entries are longer than the file" if sum(map(int, lengths)) > len(content) else ""
+    if problem:
+        raise UserError(f"{file.name}: not a readable gettext catalog ({problem}). Mend or remove it.")

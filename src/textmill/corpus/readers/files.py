@@ -21,8 +21,8 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb
 _MARK = b"\xef\xbb\xbf"
 _SNIFFED_BYTES = 1024
 _BUFFER_BYTES = 1 << 18
-# Text packs at 3 to 20 times; what unpacks to more than this is made to fill a memory or a disk.
-_MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 300, 256 << 20
+# Text packs at 3 to 20 times; what unpacks to more than this is made to fill a memory, a disk or an hour.
+_MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 100, 1 << 20
 MAX_WHOLE_BYTES = 256 << 20  # of the formats that can only be read as a whole
 
 
@@ -58,9 +58,7 @@ def opened(file: SourceFile) -> Iterator[io.BufferedReader[Any]]:
             packed: io.BufferedReader[Any] = io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER_BYTES)
             start = packed.peek(6)
             kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
-            stream: io.BufferedReader[Any] = (
-                packed if kind is None else io.BufferedReader(_Unpacked(_unpacking(packed, kind), file), _BUFFER_BYTES)
-            )
+            stream: io.BufferedReader[Any] = packed if kind is None else io.BufferedReader(_Unpacked(packed, kind, file), _BUFFER_BYTES)
             if not stream.peek(1):
                 raise UserError(f"{file.name}: is empty. Put text into it, or remove it from collect.sources.")
             yield stream
@@ -118,7 +116,7 @@ def whole_text(file: SourceFile, content: bytes) -> str:
 def require_proportion(name: str, unpacked_bytes: int, packed_bytes: int) -> None:
     """Raise UserError if so few bytes cannot have been so much text."""
     if unpacked_bytes > max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * packed_bytes):
-        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text; remove it.")
+        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text: remove it, or unpack it if you know it.")
 
 
 def not_utf8(byte: int) -> str:
@@ -145,11 +143,14 @@ def _unpacking(packed: io.BufferedReader[Any], kind: str) -> IO[bytes]:
 
 
 class _Unpacked(io.RawIOBase):
-    """Passes unpacked bytes on, and stops at what only a bomb unpacks to."""
+    """Passes unpacked bytes on, and stops at what only a bomb unpacks to.
 
-    def __init__(self, stream: IO[bytes], file: SourceFile) -> None:
-        self._stream, self._file, self._read = stream, file, 0
-        self._size = file.path.stat().st_size if file.content is None else len(file.content)
+    What has been unpacked is compared with what it was unpacked from, not with the whole file: the lines of a bomb would be
+    parsed for minutes before they are more than a large file may hold.
+    """
+
+    def __init__(self, packed: io.BufferedReader[Any], kind: str, file: SourceFile) -> None:
+        self._packed, self._stream, self._file, self._read = packed, _unpacking(packed, kind), file, 0
 
     def readable(self) -> bool:
         return True
@@ -158,5 +159,5 @@ class _Unpacked(io.RawIOBase):
         piece = self._stream.read(len(memoryview(buffer)))  # type: ignore[arg-type]
         memoryview(buffer)[: len(piece)] = piece  # type: ignore[arg-type]
         self._read += len(piece)
-        require_proportion(self._file.name, self._read, self._size)
+        require_proportion(self._file.name, self._read, self._packed.tell())
         return len(piece)

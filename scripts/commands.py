@@ -1,0 +1,31 @@
+"""Other programs, asked: what they print, or one line that says that they failed."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from textmill.errors import UserError
+from textmill.redaction import redacted
+
+DVC = [sys.executable, "-m", "dvc"]
+
+
+def output_of(*command: str, folder: Path | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """What a command prints, without white space around it. Raises UserError, with its error or its last words, if it fails."""
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise UserError(f"`{_shown(command)}` cannot be run: {error.strerror}.") from None
+    if done.returncode != 0:
+        said = [line for line in (done.stderr.strip() or done.stdout.strip()).split("\n") if line]
+        reason = next((line for line in said if line.startswith("ERROR")), said[-1] if said else "it said nothing")
+        raise UserError(f"`{_shown(command)}` failed with exit code {done.returncode}: {redacted(reason)}")
+    return done.stdout.strip()
+
+
+def _shown(command: tuple[str, ...]) -> str:
+    return shlex.join(["dvc", *command[len(DVC) :]] if list(command[: len(DVC)]) == DVC else command)

@@ -1,0 +1,210 @@
+"""Is everything here what DVC has on record, to the byte?
+
+    python -m scripts.doctor          one line per finding, with what to do; exit code 0: healthy, 1: findings
+    python -m scripts.doctor --fix    also repair what is safe
+
+DVC trusts an object of its cache whose mode is 0444, and a file whose size and time it knows; `dvc status`, `dvc checkout` and
+`dvc repro` notice no flipped bit there. So every object of the cache is hashed and held against its name, and every output in
+the workspace against dvc.lock. Further: files of DVC that a killed process left broken, temporary files and MLflow runs of
+killed processes, and remotes whose data DVC would take unseen.
+
+--fix removes damaged objects of the cache (the next `dvc repro` makes them, or `dvc pull` fetches them) and leftovers, mends DVC's
+own files, closes runs that MLflow shows as running for ever, and makes DVC look again at a damaged output. It never touches the content of an output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from dvc.repo import Repo
+
+from scripts.outputs import Output, recorded_outputs
+from scripts.repro import GOOD_STAGE_LOCK, LOCK, STAGE_LOCK, heal_lock, heal_stage_lock, is_sound_lock, is_sound_stage_lock, process_at_work
+from stages.inputs import content_md5
+from textmill import command, paths, tracking
+from textmill.files import is_unfinished, md5_of
+from textmill.progress import Progress
+
+_OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
+_DVC_LEFTOVERS = "*.tmp"  # dvc_objects.fs.utils.tmp_fname
+
+
+@dataclass(frozen=True)
+class Finding:
+    """text: what is wrong and what to do. repair: what --fix does, and says afterwards; None: only a person can decide."""
+
+    text: str
+    repair: Callable[[], object] | None = None
+    repaired: str = ""
+
+
+def main(fix: bool) -> int:
+    if process := process_at_work():
+        print(f"doctor: process {process} works here; run again when it has ended", file=sys.stderr)
+        return 1
+    found = 0
+    for finding in findings():
+        found += 1
+        print(finding.text, flush=True)
+        if fix and finding.repair is not None:
+            finding.repair()
+            print(f"  repaired: {finding.repaired}", flush=True)
+    if not found:
+        print("doctor: healthy")
+    return 1 if found else 0
+
+
+def findings() -> Iterator[Finding]:
+    """Everything that is wrong, in an order in which it can be repaired one by one."""
+    yield from _broken_files()
+    yield from _leftovers()
+    yield from _open_runs()
+    if not is_sound_stage_lock(STAGE_LOCK):  # not repaired: no use in asking for outputs
+        return
+    with Repo() as repo:
+        outputs = recorded_outputs(repo)
+        objects = sorted(path for path in Path(repo.cache.local.path).glob("??/*") if _OBJECT.fullmatch(path.name))
+        present = [output for output in outputs if output.path.exists()]
+        files = [*objects, *(file for output in present for file in _files(output.path))]
+        with Progress("doctor", sum(map(_megabytes, files)), "MB") as progress:
+            yield from _damaged_objects(objects, outputs, progress)
+            yield from _differing(repo, present, progress)
+        yield from _trusted_remotes(repo)
+
+
+def _broken_files() -> Iterator[Finding]:
+    if not is_sound_lock(LOCK):
+        yield Finding(
+            f"{LOCK}: left broken by a killed process; every dvc command fails. `make repro` sets it aside, and so does `make doctor FIX=1`.",
+            lambda: heal_lock(LOCK),
+            "set aside",
+        )
+    if not is_sound_stage_lock(STAGE_LOCK):
+        kept = f"the copy from before the last `make repro` ({GOOD_STAGE_LOCK})" if GOOD_STAGE_LOCK.is_file() else ""
+        yield Finding(
+            f"{STAGE_LOCK}: broken. `git checkout {STAGE_LOCK}` brings back what was committed"
+            + (f"; `make doctor FIX=1` brings back {kept}." if kept else "."),
+            (lambda: heal_stage_lock(STAGE_LOCK, GOOD_STAGE_LOCK)) if kept else None,
+            f"it is {kept} again",
+        )
+
+
+def _leftovers() -> Iterator[Finding]:
+    """What killed writers left: ours beside their outputs, DVC's in its cache."""
+    for path in sorted({*_our_leftovers(), *_dvc_leftovers()}):
+        yield Finding(
+            f"{path}: left by a killed process; nothing reads it. `make doctor FIX=1` removes it.",
+            lambda path=path: _remove(path),
+            "removed",
+        )
+
+
+def _our_leftovers() -> Iterator[Path]:
+    own = {Path(top) for top in ("data", "models", "reports", "metrics", paths.CHECKPOINTS, ".tune")}
+    for top in own:
+        for folder, inner, _ in os.walk(top):
+            if Path(folder) == Path("data/raw"):
+                inner.clear()  # the user's files
+            yield from (Path(folder, name) for name in inner if is_unfinished(Path(folder, name)))
+    yield from (path for folder in (Path(), Path(".dvc/tmp")) for path in folder.glob(".*") if is_unfinished(path))
+
+
+def _dvc_leftovers() -> Iterator[Path]:
+    with Repo() as repo:
+        cache = Path(repo.cache.local.path)
+    yield from map(_shown, cache.rglob(_DVC_LEFTOVERS))
+    for name in ("data", "models", "reports"):  # a checkout that was killed
+        yield from (path for path in Path(name).rglob(f".{_DVC_LEFTOVERS}") if path.is_file() and Path("data/raw") not in path.parents)
+
+
+def _open_runs() -> Iterator[Finding]:
+    if names := tracking.runs_left_open():
+        yield Finding(
+            f"MLflow shows runs of killed processes as running: {', '.join(names)}. `make doctor FIX=1` closes them.",
+            tracking.close_left_open,
+            "closed as KILLED",
+        )
+
+
+def _damaged_objects(objects: list[Path], outputs: list[Output], progress: Progress) -> Iterator[Finding]:
+    for path in objects:
+        is_right = _readable(lambda path=path: md5_of(path)) == path.parent.name + path.name.removesuffix(".dir")
+        progress.advance(_megabytes(path))
+        if not is_right:
+            users = [str(output.path) for output in outputs if output.md5 == path.parent.name + path.name]
+            yield Finding(
+                f"{_shown(path)}: damaged in DVC's cache ({', '.join(users) or 'of no output of this commit'})."
+                " `make doctor FIX=1` removes it; `dvc pull` then fetches it from the remote, or `dvc repro` makes it again.",
+                path.unlink,
+                "removed",
+            )
+
+
+def _differing(repo: Repo, outputs: list[Output], progress: Progress) -> Iterator[Finding]:
+    for output in outputs:
+        md5 = _readable(lambda output=output: content_md5(repo, output.path))
+        progress.advance(sum(map(_megabytes, _files(output.path))))
+        if md5 != output.md5:
+            yield Finding(
+                f"{output.path}: is not what DVC has on record of {output.stage} (MD5 {md5}, not {output.md5}): damaged, edited, or left by a"
+                f" killed run. To drop it, remove it and run `dvc checkout {output.path}` or `dvc repro`; to keep an edit, run"
+                f" `dvc commit -f {output.stage}`.",
+                lambda output=output: _look_again(output.path),
+                "DVC will look at it again: the next `dvc repro` replaces it",
+            )
+        elif output.is_cached and not repo.cache.local.exists(output.md5):
+            yield Finding(
+                f"{output.path}: is right, but DVC's cache does not have it, so it cannot be brought back or pushed."
+                f" Run `dvc commit -f {output.stage}`."
+            )
+
+
+def _trusted_remotes(repo: Repo) -> Iterator[Finding]:
+    for name, options in repo.config["remote"].items():
+        if not options.get("verify"):
+            yield Finding(f"remote {name}: DVC takes what it pulls from there unseen. Run `dvc remote modify {name} verify true`.")
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _readable(hashed: Callable[[], str]) -> str:
+    """The hash, or why there is none: a disk that fails is a finding too."""
+    try:
+        return hashed()
+    except OSError as error:
+        return f"unreadable: {error.strerror}"
+
+
+def _megabytes(path: Path) -> int:
+    return path.stat().st_size // 1_000_000
+
+
+def _look_again(path: Path) -> None:
+    for file in _files(path):
+        os.utime(file)
+
+
+def _files(path: Path) -> list[Path]:
+    return [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Is everything here what DVC has on record, to the byte?")
+    parser.add_argument("--fix", action="store_true", help="repair what is safe")
+    command.run("doctor", lambda: main(parser.parse_args().fix))

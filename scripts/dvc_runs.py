@@ -1,0 +1,75 @@
+"""dvc as processes of a script, which end when it is asked to: first the stages, which close their MLflow runs, then dvc itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from types import FrameType
+
+import psutil
+
+from scripts import dependent_dvc
+from textmill.lifetime import Stopped, end_with_parent, stop_signals
+
+_SECONDS_TO_END = 6.0  # a stage has four
+_MAKE = ("make", "gmake", "gnumake")
+
+
+class DvcRuns:
+    """Runs dvc, several at once from several threads if need be. Made in the main thread, which then gets the signals."""
+
+    def __init__(self) -> None:
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped_by = 0
+        self._listen()
+
+    def __call__(self, *arguments: str) -> int:
+        """Run `dvc ARGUMENTS` to its end and return its exit code. Raises Stopped if a signal has asked for an end."""
+        self._raise_if_stopped()
+        environment = {**os.environ, dependent_dvc.PARENT: str(os.getpid())}
+        process = subprocess.Popen([sys.executable, "-m", dependent_dvc.__name__, *arguments], env=environment)
+        self._running.add(process)
+        if self._stopped_by:  # between the two lines above
+            _ask(process)
+        code = process.wait()
+        self._running.discard(process)
+        self._raise_if_stopped()
+        if code == -signal.SIGKILL:
+            print(
+                "dvc was killed (signal 9): most likely the machine ran out of memory. Close other programs and run again.", file=sys.stderr
+            )
+        return code
+
+    def _raise_if_stopped(self) -> None:
+        if self._stopped_by:
+            raise Stopped(self._stopped_by)
+
+    def _listen(self) -> None:
+        for number in stop_signals():
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGALRM, self._kill)
+        parent = psutil.Process().parent()
+        if parent is not None and parent.name() in _MAKE:  # not a shell: `nohup ... &` goes on after it
+            end_with_parent(signal.SIGTERM, parent.pid)
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        if not self._stopped_by:
+            self._stopped_by = number
+            signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_END)
+        for process in list(self._running):
+            _ask(process)
+
+    def _kill(self, *_: object) -> None:
+        for process in list(self._running):
+            process.kill()
+
+
+def _ask(dvc: subprocess.Popen[bytes]) -> None:
+    """Ask the stage that `dvc` runs to end, and dvc not to start another one."""
+    with suppress(psutil.Error):
+        for stage in psutil.Process(dvc.pid).children():
+            stage.terminate()
+    dvc.terminate()

@@ -1,0 +1,42 @@
+"""Register the exported model in MLflow, and make sure that it is: python -m scripts.release
+
+`track` never fails because of MLflow. A release has no other purpose, so here a registry that does not have the model is an error.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from scripts.dvc_runs import DvcRuns
+from stages.locked import locked_stages
+from textmill import command, paths
+from textmill.errors import UserError
+from textmill.lifetime import process_key
+from textmill.publication import registered_version
+from textmill.settings.params_file import read_params
+
+
+def main() -> int:
+    os.environ.setdefault("TEXTMILL_REBUILD", str(process_key(os.getpid())))
+    if code := DvcRuns()("repro", "-f", "-s", "track"):
+        return code
+    name = read_params(Path("params.yaml"))["export"]["name"]
+    version = registered_version(name, _locked_model(Path("dvc.lock")))
+    if version is None:
+        raise UserError(f"the model {name} was not registered. See the line of `tracking` above; check MLFLOW_TRACKING_URI and run again.")
+    print(f"release: the model of this commit is version {version} of {name}")
+    return 0
+
+
+def _locked_model(lock_file: Path) -> str:
+    """MD5 of the exported model.bin, by dvc.lock."""
+    model = str(paths.EXPORTED_INT8 / "model.bin")
+    for stage in locked_stages(lock_file, leave_out="track"):
+        if stage.name == "export" and model in stage.outputs:
+            return stage.outputs[model]
+    raise UserError(f"{lock_file}: has no {model}. Run `dvc repro export` first.")
+
+
+if __name__ == "__main__":
+    command.run("release", main)

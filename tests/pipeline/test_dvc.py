@@ -1,0 +1,77 @@
+"""What we rely on DVC for, shown on a small project of two stages."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+DVC = [sys.executable, "-m", "dvc"]
+_STAGE = """
+import pathlib, sys, time
+name = sys.argv[1]
+pathlib.Path(f"{name}.started").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.05)
+pathlib.Path(f"{name}.out").write_text(pathlib.Path("in.txt").read_text() + name)
+"""
+_PIPELINE = "stages:\n" + "".join(
+    f"  {name}:\n    cmd: python stage.py {name}\n    deps: [in.txt]\n    outs: [{name}.out]\n" for name in ("one", "two")
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    folder = tmp_path / "project"
+    folder.mkdir()
+    (folder / "stage.py").write_text(_STAGE)
+    (folder / "dvc.yaml").write_text(_PIPELINE)
+    (folder / "in.txt").write_text("input ")
+    subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    for command in (["init", "-q"], ["config", "core.site_cache_dir", str(tmp_path / "site")]):
+        subprocess.run([*DVC, *command], cwd=folder, check=True)
+    return folder
+
+
+def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return subprocess.run([*DVC, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_of_two_rebuilds_of_one_stage_the_second_is_refused_and_of_two_stages_both_are_locked(project: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    first = subprocess.Popen([*DVC, "repro", "-q", "-s", "one"], cwd=project, env=environment)
+    while not (project / "one.started").exists():
+        assert first.poll() is None
+    refused = dvc(project, "repro", "-s", "one")
+    assert refused.returncode != 0 and "is busy" in refused.stderr
+    assert first.poll() is None, "the first is unharmed"
+    (project / "go").touch()
+    assert dvc(project, "repro", "-s", "two").returncode == 0
+    assert first.wait(120) == 0
+    lock = (project / "dvc.lock").read_text()
+    assert "  one:" in lock and "  two:" in lock
+
+
+@pytest.mark.parametrize("verify", ["true", "false"])
+def test_a_flipped_byte_in_the_remote_is_noticed_by_pull_with_verify_as_the_readme_sets_it(project: Path, verify: str) -> None:
+    (project / "go").touch()
+    for command in (["remote", "add", "-d", "store", str(project.parent / "remote")], ["config", "remote.store.verify", verify]):
+        assert dvc(project, *command).returncode == 0
+    assert dvc(project, "repro", "-q").returncode == 0 and dvc(project, "push", "-q").returncode == 0
+    content = (project / "one.out").read_bytes()
+    digest = hashlib.md5(content).hexdigest()
+    path = project.parent / "remote/files/md5" / digest[:2] / digest[2:]
+    path.chmod(stat.S_IRUSR | stat.S_IWUSR)
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    path.chmod(0o444)
+    subprocess.run(["rm", "-rf", ".dvc/cache", "one.out", "two.out", str(project.parent / "site")], cwd=project, check=True)
+    pulled = dvc(project, "pull")
+    assert (pulled.returncode != 0) is (verify == "true")
+    assert (project / "one.out").exists() is (verify == "false"), "without it, the damaged byte arrives and nobody says so"

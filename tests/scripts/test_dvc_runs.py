@@ -1,0 +1,92 @@
+"""`make repro` is stopped: by a signal to make, to all processes, or by the death of one of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+STAGE = """
+import os, time
+from textmill.command import one_line_errors
+from textmill.lifetime import raise_when_stopped
+with one_line_errors("train"):
+    raise_when_stopped()
+    try:
+        print("ready", flush=True)
+        time.sleep(60)
+    finally:
+        print("closed", flush=True)
+"""
+SCRIPT = """
+from scripts.dvc_runs import DvcRuns
+from textmill import command
+def main():
+    dvc = DvcRuns()
+    return dvc("repro") or dvc("status")
+command.run("repro", main)
+"""
+PIPELINE = "stages:\n  train:\n    cmd: python -m stages.train\n  later:\n    cmd: echo a later stage\n"
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "stages").mkdir()
+    for name in ("__init__.py", "supervisor.py"):
+        (folder / "stages" / name).write_bytes(Path("stages", name).read_bytes())
+    (folder / "stages/train.py").write_text(STAGE)
+    (folder / "script.py").write_text(SCRIPT)
+    (folder / "dvc.yaml").write_text(PIPELINE)
+    (folder / "Makefile").write_text(f"repro:\n\t{sys.executable} script.py\n")
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
+    return folder
+
+
+def of(make: psutil.Process, name: str) -> psutil.Process:
+    """The process below make that runs `name`."""
+    return next(each for each in make.children(recursive=True) if name in " ".join(each.cmdline()))
+
+
+@pytest.mark.parametrize(
+    ("act", "says_so"),
+    [
+        (lambda make: make.terminate(), True),
+        (lambda make: make.kill(), True),
+        (lambda make: os.killpg(make.pid, signal.SIGTERM), True),
+        (lambda make: os.killpg(make.pid, signal.SIGINT), True),
+        (lambda make: of(make, "script.py").kill(), False),
+        (lambda make: of(make, "dependent_dvc").kill(), False),
+    ],
+    ids=["make ended", "make killed", "all ended", "Ctrl-C", "repro killed", "dvc killed"],
+)
+def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
+    project: Path, act: Callable[[psutil.Process], None], says_so: bool
+) -> None:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    settings = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MAKE"))}
+    settings |= {"PATH": path, "PYTHONPATH": f"{project}:{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1"}
+    make = subprocess.Popen(
+        ["make", "-s"], cwd=project, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert make.stdout is not None
+    before = ""
+    while "ready" not in before:
+        line = make.stdout.readline()
+        assert line, make.communicate()
+        before += line
+    act(psutil.Process(make.pid))
+    out, err = make.communicate(timeout=60)  # returns when no process has the pipes any more
+    assert make.returncode != 0
+    assert out.startswith("closed\n") and "later" not in out
+    assert "Traceback" not in err and "train: stopped." in err, err
+    assert ("repro: stopped." in err) == says_so, err
+    lock = project / ".dvc/tmp/rwlock"
+    assert not says_so or not any(json.loads(lock.read_text()).values()), "dvc has ended in order"

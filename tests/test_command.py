@@ -1,0 +1,106 @@
+"""How programs end: one line for what a user can mend, a full disk and a signal."""
+
+from __future__ import annotations
+
+import resource
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from dvc.exceptions import DvcException
+
+from textmill.command import one_line_errors
+from textmill.errors import UserError
+from textmill.files import write_bytes
+from textmill.tables import PAIR_SCHEMA, TableWriter
+from textmill.tensors import write_tensors
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (UserError("data.tsv:3: no target."), 2, "clean: data.tsv:3: no target."),
+        (KeyboardInterrupt(), 130, "clean: stopped."),
+        (MemoryError(), 2, "clean: out of memory."),
+        (OSError(28, "No space left on device", "a.parquet"), 2, "clean: a.parquet: No space left on device. Make room and run again"),
+        (OSError(28, "No space left on device"), 2, "clean: No space left on device. Make room and run again"),
+        (OSError(30, "Read-only file system", "a"), 2, "clean: a: Read-only file system. Use a copy of the project"),
+        (PermissionError(13, "Permission denied", b"a"), 2, "clean: a: Permission denied. Change its owner"),
+        (sqlite3.OperationalError("database or disk is full"), 2, "clean: DVC's database cannot be written (database or disk is full)."),
+        (
+            subprocess.CalledProcessError(3, ["dvc", "status"], stderr=b"first\nlast\n"),
+            1,
+            "clean: `dvc status` failed with exit code 3 (last).",
+        ),
+        (DvcException("dvc.yaml is\nbroken"), 2, "clean: dvc.yaml is broken"),
+        (UserError("no answer of https://user:word@host/"), 2, "clean: no answer of https://***@host/"),
+    ],
+)
+def test_what_is_not_a_bug_is_one_line(capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str) -> None:
+    with pytest.raises(SystemExit) as end, one_line_errors("clean"):
+        raise error
+    said = capsys.readouterr().err
+    assert end.value.code == code
+    assert said.startswith(line) and said.count("\n") == 1
+
+
+@pytest.mark.parametrize("error", [ValueError(), FileNotFoundError(2, "a file that we forgot"), sqlite3.OperationalError("no such table")])
+def test_what_is_a_bug_keeps_its_traceback(error: Exception) -> None:
+    with pytest.raises(type(error)), one_line_errors("clean"):
+        raise error
+
+
+def write_rows(path: Path) -> None:
+    noise = [bytes(row).decode() for row in np.random.default_rng(0).integers(33, 126, (200, 4000), dtype=np.uint8)]
+    rows = pd.DataFrame({field.name: [1] * 200 if field.name in ("line", "weight") else noise for field in PAIR_SCHEMA})
+    with TableWriter(path, PAIR_SCHEMA) as writer:
+        writer.write(rows)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda path: write_bytes(path, bytes(1 << 20)),
+        lambda path: write_tensors(path, {"a": torch.zeros(1 << 18)}, {}),
+        write_rows,
+    ],
+)
+def test_a_write_without_room_is_one_line_with_the_file(
+    write: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("earlier")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(SystemExit), one_line_errors("stage"):
+            write(path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    said = capsys.readouterr().err
+    assert said.startswith(f"stage: {path}: File too large. ") and said.count("\n") == 1
+    assert [each.name for each in tmp_path.iterdir()] == ["file"] and path.read_text() == "earlier"
+
+
+def test_the_first_signal_is_one_line_and_those_that_follow_do_not_disturb_the_end() -> None:
+    program = (
+        "import os, signal\n"
+        "from textmill.command import one_line_errors\n"
+        "from textmill.lifetime import raise_when_stopped\n"
+        "with one_line_errors('clean'):\n"
+        "    raise_when_stopped()\n"
+        "    try:\n"
+        "        os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    finally:\n"
+        "        os.kill(os.getpid(), signal.SIGINT); os.kill(os.getpid(), signal.SIGTERM)\n"
+        "        print('cleaned up', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (128 + signal.SIGTERM, "cleaned up\n", "clean: stopped.\n")
