@@ -232,25 +232,18 @@ def _canonical(name: str) -> str:
 
 def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
     summary = json.loads(Path("metrics/summary.json").read_text(encoding="utf-8"))
-    scores = {name: [f"{system[metric]['score']:.1f}" for metric in ("chrf", "bleu")] for name, system in summary["systems"].items()}
-    size = f"{summary['systems']['exported']['size_bytes'] / 1e6:.1f} MB"
-    test = f"{summary['corpus']['test']:,}"
-    english, chinese = (Path(name).read_text(encoding="utf-8") for name in ("README.md", "README.zh-CN.md"))
-    student, memory, exported = (scores[name] for name in ("student", "memory", "exported"))
-    for words in (
-        test,
-        f"{student[0]} chrF and {student[1]} BLEU",
-        f"{memory[0]} and {memory[1]}",
-        f"{size} ({exported[0]} and {exported[1]})",
-    ):
-        assert words in english, words
-    for words in (
-        test,
-        f"{student[0]} chrF、{student[1]} BLEU",
-        f"{memory[0]} 和 {memory[1]}",
-        f"{size}（{exported[0]} 和 {exported[1]}）",
-    ):
-        assert words in chinese, words
+    systems = {name: summary["systems"][name] for name in ("memory", "ensemble", "student", "pruned", "exported")}
+    cells = [
+        f"| {system['chrf']['score']:.1f} | {system['bleu']['score']:.1f} | "
+        + (f"{system['size_bytes'] / 1e6:.1f} MB |" if "size_bytes" in system else " |")
+        for system in systems.values()
+    ]
+    for name in ("README.md", "README.zh-CN.md"):
+        text = Path(name).read_text(encoding="utf-8")
+        assert f" {summary['corpus']['test']:,} " in text, name
+        table = text.partition("| chrF | BLEU |")[2].split("\n")[2 : 2 + len(cells)]
+        for row, wanted in zip(table, cells, strict=True):
+            assert row.endswith(wanted), (name, row, wanted)
 
 
 def test_no_pickle_and_no_unsafe_loading() -> None:
