@@ -254,6 +254,19 @@ def test_no_pickle_and_no_unsafe_loading() -> None:
         ), path
 
 
+def test_no_model_is_loaded_through_mlflow() -> None:
+    """A model in MLflow names code that loading it runs: the project takes files from there, and checks their hashes."""
+    for path in [*SOURCES, *STAGES, *sorted(Path("scripts").glob("*.py"))]:
+        text = path.read_text(encoding="utf-8")
+        if "load_" not in text:  # parsing takes most of the time
+            continue
+        tree = ast.parse(text)
+        used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr.startswith("load_")}
+        used |= {name for name in imports(path) if name.startswith("mlflow.")}
+        assert not [name for name in used if re.search(r"mlflow.*\.load_\w+$|\.load_pyfunc$", name)], path
+        assert {name for name in used if name.endswith(".load_model")} <= {"fasttext.load_model", "textmill.model.weights.load_model"}, path
+
+
 def test_no_corpus_text_is_written_as_csv() -> None:
     """A table program runs `=cmd()` in a cell: the learning curves, which hold numbers alone, are the only CSV files."""
     for path in [*SOURCES, *STAGES, *sorted(Path("scripts").glob("*.py"))]:
