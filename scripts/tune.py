@@ -125,7 +125,7 @@ class Search:
         try:
             check_settings(params)
         except UserError as error:
-            raise TrialFailed(str(error)) from None
+            raise TrialFailed(redacted(error)) from None
         set_params(self.place, params)
         search = self.tune.search
         (self.place / search.metric_file).unlink(missing_ok=True)

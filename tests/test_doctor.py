@@ -153,6 +153,19 @@ def test_a_broken_dvc_lock_becomes_what_it_was_before_the_last_rebuild() -> None
     assert Path("dvc.lock").read_bytes() == good and doctor.main(fix=False) == 0
 
 
+def test_runs_of_killed_processes_are_named_and_closed_on_demand_only(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    left = ["clean", "rebuild"]
+    monkeypatch.setattr("textmill.tracking.runs_left_open", left.copy)
+    monkeypatch.setattr("textmill.tracking.close_left_open", left.clear)
+    assert doctor.main(fix=False) == 1 and left
+    assert doctor.main(fix=True) == 1 and not left
+    assert doctor.main(fix=False) == 0
+    line = "MLflow shows runs of killed processes as running: clean, rebuild. `make doctor FIX=1` closes them.\n"
+    assert capsys.readouterr().out == f"{line}{line}  repaired: closed as KILLED\ndoctor: healthy\n"
+
+
 def test_a_dvc_yaml_that_cannot_be_read_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     Path("dvc.yaml").write_text("stages: [", encoding="utf-8")
     with pytest.raises(SystemExit) as end, one_line_errors("doctor"):

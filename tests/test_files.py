@@ -233,8 +233,15 @@ META = {"__metadata__": {"textmill": "{}"}}
 )
 def test_crafted_tensors_are_refused_in_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x").write_bytes(content)
-    with pytest.raises(UserError, match=r"^[^\n]*x: not a file of textmill [^\n]*$"):
+    with pytest.raises(UserError, match=r"^[^\n]*x: damaged, or not a file of this version of textmill [^\n]*$"):
         read_tensors(tmp_path / "x")
+
+
+@pytest.mark.parametrize("read", [read_tensors, read_metadata])
+def test_metadata_that_are_no_mapping_are_refused_also_with_the_right_digest(tmp_path: Path, read: Callable[[Path], object]) -> None:
+    write_tensors(tmp_path / "x", {"a": torch.zeros(2)}, ["no", "mapping"])  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"its metadata are no mapping"):
+        read(tmp_path / "x")
 
 
 def test_bytes_reach_the_disk_before_the_name_does_and_the_name_before_the_writer_returns(

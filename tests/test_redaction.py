@@ -70,7 +70,7 @@ def test_no_message_about_tracking_holds_a_password(
 ) -> None:
     broken = tracking.Connection(Broken(), "1", "parent", "rebuild")
     tracking.RunLog(broken, "run").tag("a", "b")
-    monkeypatch.setattr(publication, "connect", lambda: broken)
+    monkeypatch.setattr(publication, "connect", lambda to_publish: broken)
     assert publication.publish_rebuild([], Path("dvc.lock"), "model") is None
     monkeypatch.setattr(tracking, "_client", Broken().client)
     assert tracking.connect() is None

@@ -170,14 +170,17 @@ def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_publ
 def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_store(store: Path, tmp_path: Path) -> None:
     killed = start(store, "killed alone", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", TEXTMILL_REBUILD="next")
     killed.communicate(timeout=60)
-    program = "from textmill import tracking; print(tracking.close_left_open())"
+    program = (
+        "from textmill import tracking; left = tracking.runs_left_open; print('killed alone' in left(), tracking.close_left_open(), left())"
+    )
     environment = {**os.environ, "DVC_ROOT": str(store)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert int(done.stdout) >= 1
+    was_named, closed, *others = done.stdout.split()
+    assert (was_named, others) == ("True", ["[]"]) and int(closed) >= 1
     assert "RUNNING" not in {run.info.status for run in runs(store)}
     environment["DVC_ROOT"] = str(tmp_path)
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "0\n" and not list(tmp_path.iterdir())
+    assert done.stdout == "False 0 []\n" and not list(tmp_path.iterdir())
 
 
 def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from textmill.redaction import redacted
+
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_END = 10.0
 
@@ -53,4 +55,4 @@ def last_words(log: Path) -> str:
     """The last line of a log that is not DVC's own report of a failure: usually the error of the stage."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").split("\n")]
     of_stage = [line for line in lines if line and ": failed to run: " not in line]
-    return of_stage[-1][:300] if of_stage else "it said nothing"
+    return redacted(of_stage[-1])[:300] if of_stage else "it said nothing"
