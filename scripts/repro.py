@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +35,7 @@ from scripts.dvc_runs import DvcRuns
 from scripts.outputs import lost_when_replaced
 from stages.site_cache import set_site_cache
 from textmill import command, tracking
+from textmill.errors import UserError
 from textmill.files import write_bytes
 from textmill.lifetime import is_dvc, process_key
 from textmill.publication import is_published
@@ -41,6 +43,7 @@ from textmill.settings.params_file import params_text
 
 LOCK, STAGE_LOCK, GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
 COPIES = Path(".dvc/tmp/copies")
+_CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
 
 
 def main(jobs: int) -> int:
@@ -84,7 +87,14 @@ def is_sound_lock(path: Path) -> bool:
 
 
 def heal_stage_lock(path: Path, good: Path) -> bool:
-    """Keep a copy of a sound dvc.lock as `good`; put that copy (or nothing) in place of a broken one, say so, and return True."""
+    """Keep a copy of a sound dvc.lock as `good`; put that copy (or nothing) in place of a broken one, say so, and return True.
+
+    Raises UserError if it is in the middle of a merge, which the user has to decide.
+    """
+    if path.is_file() and _CONFLICT.search(path.read_bytes()):
+        raise UserError(
+            f"{path}: has the marks of a merge conflict. Take one side with `git checkout --ours {path}` or `--theirs`, and run again."
+        )
     if is_sound_stage_lock(path):
         if path.is_file():
             write_bytes(good, path.read_bytes())

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -7,6 +10,7 @@ import pytest
 from scripts.repro import heal_lock, heal_stage_lock
 from scripts.repro import main as repro
 from textmill.command import one_line_errors
+from textmill.errors import UserError
 
 LOCK = "schema: '2.0'\nstages:\n  clean:\n    cmd: python -m stages.clean\n    outs:\n    - path: a\n      md5: 0123\n      size: 3\n"
 
@@ -41,6 +45,54 @@ def test_without_an_earlier_copy_a_broken_dvc_lock_is_only_set_aside(tmp_path: P
     path.write_text("")
     assert heal_stage_lock(path, tmp_path / "good") and not path.exists()
     assert not heal_stage_lock(path, tmp_path / "good"), "a first run has none"
+
+
+def test_a_dvc_lock_in_the_middle_of_a_merge_is_left_to_its_user(tmp_path: Path) -> None:
+    path, good = tmp_path / "dvc.lock", tmp_path / "good"
+    good.write_text(LOCK)
+    conflict = LOCK.replace("      md5: 0123\n", "<<<<<<< HEAD\n      md5: 0123\n=======\n      md5: 4567\n>>>>>>> other\n")
+    path.write_text(conflict)
+    with pytest.raises(UserError, match=r"dvc\.lock: has the marks of a merge conflict\. Take one side with `git checkout --ours"):
+        heal_stage_lock(path, good)
+    assert path.read_text() == conflict
+
+
+@pytest.mark.parametrize("heal", [lambda path: heal_lock(path), lambda path: heal_stage_lock(path, path.with_name("good"))])
+def test_nothing_is_set_aside_while_a_dvc_process_is_alive(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], heal: Callable[[Path], bool]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "broken"
+    path.write_text("{")
+    waiting = "import sys, time; print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", waiting, "-m", "dvc", "repro"], stdout=subprocess.PIPE) as alive:
+        try:
+            assert alive.stdout is not None and alive.stdout.readline()
+            monkeypatch.setattr("scripts.repro.is_dvc", lambda command_line: "dvc" in command_line)
+            with pytest.raises(SystemExit) as end:
+                heal(path)
+        finally:
+            alive.kill()
+    assert end.value.code == 1 and path.read_text() == "{"
+    assert "is broken and a dvc process is alive; wait for it, or end it, and run again." in capsys.readouterr().err
+
+
+def test_a_rebuild_that_left_files_out_of_the_cache_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """When its disk is full, dvc 3.67 exits with 0 and has locked what it could not keep."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text("seed: 1\n")
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr("scripts.repro.DvcRuns", lambda: lambda *arguments: asked.append(arguments) or 0)
+    monkeypatch.setattr("scripts.repro.set_site_cache", lambda: None)
+    monkeypatch.setattr("scripts.repro.keep_copies", lambda: None)
+    monkeypatch.setattr("scripts.repro.tracking.was_opened", lambda: False)
+    for status, code in (('{"clean": [{"changed outs": {"data/clean": "not in cache"}}]}', 1), ("{}", 0)):
+        monkeypatch.setattr("scripts.repro.output_of", lambda *command, status=status: status)
+        assert repro(1) == code
+    assert asked == [("repro",)] * 2
+    assert capsys.readouterr().out.startswith("repro: after the run the workspace differs from dvc.lock in clean: is the disk full?")
 
 
 def test_params_that_dvc_would_never_finish_reading_are_refused_before_dvc_starts(

@@ -46,3 +46,27 @@ def test_integers_are_no_weights(model: Seq2SeqModel, tmp_path: Path, kind: torc
     write_tensors(tmp_path / "m", state | {name: torch.ones_like(state[name]).to(kind)}, {"shape": asdict(model.shape)})
     with pytest.raises(UserError, match=rf"not a model of this version \({name} is {kind}, not torch.float32\)"):
         load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_no_numbers_are_not_loaded(model: Seq2SeqModel, tmp_path: Path, value: float) -> None:
+    state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    next(iter(state.values())).view(-1)[3] = value
+    write_tensors(tmp_path / "m", state, {"shape": asdict(model.shape)})
+    with pytest.raises(UserError, match=r"m: holds NaN or infinity"):
+        load_model(tmp_path / "m")
+
+
+@pytest.mark.parametrize("change", ["missing", "more", "other shape"])
+def test_other_tensors_than_the_shape_says_are_not_loaded(model: Seq2SeqModel, tmp_path: Path, change: str) -> None:
+    state = dict(model.state_dict())
+    name = next(iter(state))
+    if change == "missing":
+        del state[name]
+    elif change == "more":
+        state["../../etc/passwd"] = torch.zeros(1)
+    else:
+        state[name] = state[name][None]
+    write_tensors(tmp_path / "m", state, {"shape": asdict(model.shape)})
+    with pytest.raises(UserError, match=r"^[^\n]*m: not a model of this version [^\n]*$"):
+        load_model(tmp_path / "m")
