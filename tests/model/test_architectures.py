@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
-from torch.nn.utils.rnn import pack_padded_sequence
 from int8_arithmetic import INT8_TOLERANCE, distance_from_int8
+from torch.nn.utils.rnn import pack_padded_sequence
 from toy import DECODE, MODEL
 
 from textmill.compression.importance import importance
