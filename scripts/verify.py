@@ -2,9 +2,10 @@
 
     python -m scripts.verify [--full] [--seed NUMBER] [--folder FOLDER]
 
-Makes three fresh clones in paths of different length, each with an empty cache. Two run undisturbed. The third is killed at
-random, with SIGKILL to its whole process group, and started again until it finishes. All three must have the same dvc.lock,
-byte for byte, and every object in their caches must have the content that its name says.
+Makes three fresh clones in paths of different length, each with an empty cache. Two run undisturbed, the second with outputs that are hard links
+into the cache, which a stage that writes in place would damage. The third is killed at random, with SIGKILL to its whole process group, and
+started again until it finishes. All three must have the same dvc.lock, byte for byte, and every object in their caches must have the
+content that its name says.
 
 --full: the default corpus and settings, as committed, instead of the toy data of tests/pipeline.
 TEXTMILL_TRACKING=off saves about half of the time on toy data.
@@ -24,6 +25,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from scripts.commands import DVC
 from textmill import command
 from textmill.files import md5_of, sha256_of
 
@@ -56,6 +58,7 @@ def main() -> int:
 
 def verify(full: bool, seed: int, folder: Path) -> int:
     clones = [_clone(folder / name, full) for name in ("first", "second-with-a-longer-path", "killed")]
+    subprocess.run([*DVC, "config", "--local", "cache.type", "hardlink,copy"], cwd=clones[1], check=True)
     rng = random.Random(seed)
     outcomes = [_run(clones[0], None, rng), _run(clones[1], None, rng)]
     outcomes.append(_run(clones[2], outcomes[0].seconds * _FIRST_SHARE, rng))
@@ -115,6 +118,8 @@ def _report(outcomes: list[Outcome], seed: int) -> int:
     print(f"{'clone':28}{'minutes':>8}{'kills':>7}{'bad objects':>13}  dvc.lock (SHA-256)")
     for each in outcomes:
         print(f"{each.name:28}{each.seconds / 60:8.1f}{each.kills:7}{each.bad_objects:13}  {each.lock[:16]}")
+    if not outcomes[-1].kills:
+        raise SystemExit("verify: the third clone finished before it was killed. Run it again.")
     same = len({each.lock for each in outcomes}) == 1 and not any(each.bad_objects for each in outcomes)
     print("verify: all clones are identical" if same else f"verify: the clones DIFFER (--seed {seed})")
     return 0 if same else 1
