@@ -13,9 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from dvc_project import write_yaml
 from trials import PLAIN, SETTINGS, End, Run, trainer
 
+from stages.inputs import stage_inputs
 from textmill.errors import UserError
+from textmill.model.weights import load_model
+from textmill.settings.training import TrainSettings
 from textmill.tokens.batching import make_batch
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
@@ -104,6 +108,74 @@ def test_a_stopped_training_keeps_its_last_checkpoint_whole(undisturbed: dict[st
         assert re.search(r"f\.safetensors: .*File too large.*the checkpoint before it is kept", run.message())
     assert run.start(seed=99) == 0
     assert_same(run, wanted)
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_checkpoint_is_the_same_bytes_after_a_kill_in_the_write_of_the_next(undisturbed: dict[str, Run], number: int) -> None:
+    folder, step = undisturbed["plain"].folder, 4 * (number - 1)
+    wanted = Run(folder, f"saved-{number}", PLAIN)
+    assert wanted.start(End("killed behind step", step + 1)) < 0
+    ends = [("killed in write", 0.0), ("killed in write", 0.4), ("killed in write", 0.999), ("killed at size", 0), ("killed at size", 60_000)]
+    for index, (kind, place) in enumerate([*ends, ("killed before rename", 0)]):
+        run = Run(folder, f"half-{number}-{index}", PLAIN)
+        assert run.start(End(kind, place, number)) < 0, kind
+        assert len(list(run.checkpoint.path.parent.iterdir())) == 2, "nothing of the next is there: then this test shows nothing"
+        assert run.checkpoint.path.read_bytes() == wanted.checkpoint.path.read_bytes(), (kind, place)
+        found = run.checkpoint.load()
+        assert found is not None and found[1]["position"]["step"] == step
+        assert [path.name for path in run.checkpoint.path.parent.iterdir()] == ["f.safetensors"], (kind, place)
+        assert not run.model.exists()
+
+
+@pytest.mark.parametrize("changed", ["nothing", "learning rate", "corpus", "code"])
+def test_a_killed_training_goes_on_only_if_settings_data_and_code_are_the_same(
+    corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    """The name of the checkpoint is the key of the stage's inputs, as its runner computes it."""
+    inputs = ["corpus.safetensors", "tokenizer.model", "loop.py"]
+    stage = {"cmd": "python loop.py", "deps": inputs, "params": ["learning_rate"], "outs": ["model.safetensors"]}
+    write_yaml(tmp_path / "dvc.yaml", {"stages": {"train": stage}})
+    (tmp_path / ".dvc").mkdir()
+    (tmp_path / ".dvc/config").write_text(f"[core]\n    no_scm = true\n    site_cache_dir = {tmp_path}/.dvc/site\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    def run(name: str, settings: TrainSettings) -> Run:
+        write_yaml(tmp_path / "params.yaml", {"learning_rate": settings.learning_rate})
+        return Run(tmp_path, name, settings, stage_inputs("train").key)
+
+    corpus.save(tmp_path / "corpus.safetensors")
+    tokenizer.save(tmp_path / "tokenizer.model")
+    (tmp_path / "loop.py").touch()
+    killed, settings = run("x", PLAIN), PLAIN
+    assert killed.start(End("killed behind step", 7)) < 0
+    if changed == "learning rate":
+        settings = replace(PLAIN, learning_rate=2 * PLAIN.learning_rate)
+    elif changed == "corpus":
+        tokens = corpus.source_tokens.clone()
+        tokens[:4] = tokens[:4].flip(0)
+        replace(corpus, source_tokens=tokens).save(tmp_path / "corpus.safetensors")
+    elif changed == "code":
+        (tmp_path / "loop.py").write_text("# other code\n", encoding="utf-8")
+    clean, second = run("clean", settings), run("x", settings)
+    assert (clean.start(), second.start(seed=99)) == (0, 0)
+    assert second.first_steps() == [0, 4 if changed == "nothing" else 0]
+    assert_same(second, clean)
+    assert [path.name for path in second.checkpoint.path.parent.iterdir()] == [second.checkpoint.path.name]
+
+
+def test_a_fine_tuning_that_is_killed_after_pruning_ends_as_the_undisturbed_one(folder: Path) -> None:
+    wanted = Run(folder, "healed", PLAIN)
+    assert wanted.start_healing() == 0
+    for index, end in enumerate([End("killed behind step", 7), End("killed in write", 0.5, 2)]):
+        run = Run(folder, f"killed-healed-{index}", PLAIN)
+        assert run.start_healing(end) < 0
+        found = run.checkpoint.load()
+        assert found is not None and found[1]["position"]["step"] == 4, "nothing to go on from: then this test shows nothing"
+        assert run.start_healing() == 0
+        assert run.model.read_bytes() == wanted.model.read_bytes() and run.history() == wanted.history()
+    kept = load_model(wanted.model).shape
+    assert (kept.encoder_heads, kept.decoder_heads) == (1, 1)
+    assert sum([*kept.encoder_feed_forward, *kept.decoder_feed_forward]) == 48, "half of 32 units in three layers"
 
 
 def test_a_finished_training_that_starts_again_takes_no_further_step(undisturbed: dict[str, Run]) -> None:

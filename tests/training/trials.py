@@ -18,13 +18,14 @@ import numpy as np
 from toy import MODEL, TRAIN
 
 from textmill import tensors
+from textmill.compression import healing
 from textmill.errors import UserError
 from textmill.model import dropout
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
-from textmill.settings.training import TrainSettings
+from textmill.settings.training import PruneSettings, TrainSettings
 from textmill.tokens.shards import EncodedCorpus
 from textmill.tokens.tokenizer import Tokenizer
 from textmill.training.checkpoints import CheckpointFile
@@ -46,7 +47,7 @@ SETTINGS = {"plain": PLAIN, "everything": EVERYTHING}
 
 # The server imports torch once, with what Adam imports late, and is forked for every trial; it never ran a thread of torch.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["textmill.training.loop", "textmill.model.weights", "torch._dynamo"])
+_CONTEXT.set_forkserver_preload(["textmill.training.loop", "textmill.model.weights", "textmill.compression.healing", "torch._dynamo"])
 
 
 @dataclass(frozen=True)
@@ -60,15 +61,19 @@ class End:
 
 @dataclass(frozen=True)
 class Run:
-    """The files of one training. folder holds corpus and tokenizer; name: of the files that the training writes."""
+    """The files of one training. folder holds corpus and tokenizer; name: of the files that the training writes.
+
+    fingerprint: of what determines its result, in the name of its checkpoint.
+    """
 
     folder: Path
     name: str
     settings: TrainSettings
+    fingerprint: str = "f"
 
     @property
     def checkpoint(self) -> CheckpointFile:
-        return CheckpointFile(self.folder / self.name, "f")
+        return CheckpointFile(self.folder / self.name, self.fingerprint)
 
     @property
     def model(self) -> Path:
@@ -86,13 +91,18 @@ class Run:
     def history(self) -> Any:
         return json.loads((self.folder / f"{self.name}.history.json").read_text())
 
+    def first_steps(self) -> list[int]:
+        """Of every process: the steps behind it when it saw its first batch."""
+        pieces = (self.folder / f"{self.name}.rows.jsonl").read_text().split("start\n")[1:]
+        return [json.loads(piece.split("\n")[0])[0] for piece in pieces if piece]
+
     def start(self, end: End | None = None, seed: int = 1) -> int:
         """Train in a process; returns its exit code. seed: of a process that finds a checkpoint; one that finds none has the right one."""
-        process = _CONTEXT.Process(target=_train, args=(self, end, seed))
-        process.start()
-        process.join(120)
-        assert process.exitcode is not None
-        return process.exitcode
+        return _exit_code(_train, self, end, seed)
+
+    def start_healing(self, end: End | None = None) -> int:
+        """Prune a model, always the same one, and fine-tune it, in a process; returns its exit code."""
+        return _exit_code(_heal, self, end)
 
     def message(self) -> str:
         """Of the UserError that the process ended with."""
@@ -106,6 +116,14 @@ def trainer(run: Run, seed: int, **more: Any) -> Trainer:
     model = build_model(Shape.of(MODEL, corpus.vocabulary_size))
     rows = (np.flatnonzero(~corpus.left_out(0).numpy()), np.flatnonzero(corpus.left_out(0).numpy()))
     return Trainer(model, corpus, *rows, run.settings, 1, device, run.checkpoint, tokenizer=tokenizer, **more)
+
+
+def _exit_code(target: Callable[..., None], *arguments: Any) -> int:
+    process = _CONTEXT.Process(target=target, args=arguments)
+    process.start()
+    process.join(120)
+    assert process.exitcode is not None
+    return process.exitcode
 
 
 def again(folder: Path) -> None:
@@ -137,6 +155,24 @@ def _train(run: Run, end: End | None, seed: int) -> None:
     (run.folder / f"{run.name}.seconds").write_text(str(time.monotonic() - started))
     (run.folder / f"{run.name}.history.json").write_text(json.dumps([asdict(row) for row in result.history]))
     save_model(run.model, training.model)
+
+
+def _heal(run: Run, end: End | None) -> None:
+    def ending(*positional: Any, **named: Any) -> Trainer:
+        training = Trainer(*positional, **named)
+        if end is not None:
+            _ENDS[end.kind](training, end)
+        return training
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    healing.Trainer = ending  # type: ignore[assignment, misc]
+    corpus = EncodedCorpus.load(run.folder / "corpus.safetensors")
+    prepare_device("cpu", 1, 1)
+    student = build_model(Shape.of(MODEL, corpus.vocabulary_size))
+    prune = PruneSettings(1, 1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, heal=run.settings)
+    healed, shape, result = healing.prune_and_heal(student, corpus, prune, 1, run.checkpoint, lambda *_: None)
+    (run.folder / f"{run.name}.history.json").write_text(json.dumps([shape, *(asdict(row) for row in result.history)]))
+    save_model(run.model, healed)
 
 
 class _Terminated(BaseException):
