@@ -17,6 +17,8 @@ from textmill.corpus import ordering
 from textmill.corpus.cleaning_counts import REASONS
 from textmill.errors import UserError
 from textmill.settings.corpus import LanguageSettings
+from textmill.settings.tokens import TokenizerSettings
+from textmill.tokens.tokenizer import fit_tokenizer
 
 DIRTY = [
     ("<p>Open the window.</p>", "<b>打开窗户。</b>"),
@@ -53,6 +55,26 @@ def test_every_step_leaves_its_trace(tmp_path: Path) -> None:
     assert (sample["source"], sample["clean_source"]) == ("<p>Open the window.</p>", "Open the window.")
     assert result.samples["private"]["email"][0]["source"] == "Write to <EMAIL> today.", "a sample must not show it either"
     assert result.samples["rejected"]["copy"][0]["line"] == len(PAIRS) + 6
+
+
+# What Unicode keeps free of characters (the tokenizer writes U+2581 as U+FDD0), a private one, one that turns the direction, one unassigned.
+ODD_CHARACTERS = ["\ufdd0", "\ufdef", "\uffff", "\U0010ffff", "\ue000", "\u202e", "\u0378"]
+
+
+def test_characters_that_nobody_sees_are_taken_out_and_counted_and_the_rest_comes_back_from_the_tokens(tmp_path: Path) -> None:
+    things = {"window": "窗户", "door": "门", "box": "盒子", "book": "书", "letter": "信", "bag": "包", "bottle": "瓶子"}
+    odd = [
+        (f"Open the {character}{thing}.", f"打开{chinese}。")
+        for character, (thing, chinese) in zip(ODD_CHARACTERS, things.items(), strict=True)
+    ]
+    shown = ("Draw a \u2581 here.", "在这里画一个 \u2581。")
+    result = cleaned(frame([*map(tuple, PAIRS), *odd, shown]), tmp_path)  # type: ignore[arg-type]
+    kept = dict(zip(result.kept["source"], result.kept["target"], strict=True))
+    assert {f"Open the {thing}." for thing in things} | {shown[0]} <= set(kept)
+    assert result.metrics["repaired"]["invisible"] == len(odd)
+    texts = [*kept, *kept.values()]
+    tokenizer = fit_tokenizer(texts, texts, TokenizerSettings(400, "unigram", 1.0, 1, False))
+    assert [tokenizer.decode(tokenizer.encode(text)) for text in texts] == texts
 
 
 def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -135,6 +136,27 @@ def test_a_corrupted_wheel_with_a_right_hash_and_one_without_catalogs_are_named(
         (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(path.read_bytes() if content is None else content)
         with pytest.raises(UserError, match=message):
             collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))
+
+
+@pytest.mark.parametrize("damage", ["half of it", "a wrong CRC", "another byte"])
+def test_a_wheel_that_is_damaged_inside_is_named_also_with_the_right_hash(tmp_path: Path, damage: str) -> None:
+    with zipfile.ZipFile(tmp_path / "w", "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr("app/zh/a.po", PO)
+        archive.writestr("app-1.dist-info/METADATA", "")
+    content = (tmp_path / "w").read_bytes()
+    crc = zlib.crc32(PO.encode()).to_bytes(4, "little")
+    assert content.count(crc) == 2, "of the member, and in the table of contents"
+    damaged = {
+        "half of it": content[: len(content) // 2],
+        "a wrong CRC": content.replace(crc, bytes(4)),
+        "another byte": content.replace("打开".encode(), "关闭".encode()),
+    }[damage]
+    (tmp_path / "wheels").mkdir()
+    sha256 = hashlib.sha256(damaged).hexdigest()
+    (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(damaged)
+    with pytest.raises(UserError, match=r"^app(==|-)1: damaged wheel \([^\n]+\)\. Remove [^\n]+ and run again\.$"):
+        collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))
+    assert not (tmp_path / "out/pairs.parquet").exists()
 
 
 def kept_wheel(folder: Path, files: dict[str, str], name: str = "app-1") -> SourceSettings:

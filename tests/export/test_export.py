@@ -210,6 +210,20 @@ def test_no_flipped_byte_of_a_model_reaches_the_engine(
         (folder / name).write_bytes(content)
 
 
+def test_no_cut_file_of_a_model_reaches_the_engine(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = exported(tmp_path, model, corpus, tokenizer)
+    monkeypatch.setattr("textmill.serving.translator.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
+    for name in (*MODEL_FILES, "manifest.json"):
+        content = (folder / name).read_bytes()
+        for part in range(20):
+            (folder / name).write_bytes(content[: len(content) * part // 20])
+            with pytest.raises(UserError, match=rf"^[^\n]*{re.escape(name)}: (differs from manifest\.json|not valid JSON)[^\n]*$"):
+                Translator.load(folder)
+        (folder / name).write_bytes(content)
+
+
 def test_a_decoder_only_model_is_a_package_like_any_other(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_model(Shape.of(replace(MODEL, architecture="decoder_only"), len(tokenizer.pieces))).eval()

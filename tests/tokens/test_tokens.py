@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -75,6 +76,41 @@ def test_a_vocabulary_that_the_corpus_does_not_allow_is_named_with_what_is_possi
     for size in (5000, 278):
         with pytest.raises(UserError, match=f"tokenizer.vocabulary_size is {size}"):
             fit_tokenizer(["abc def"], ["图像 文件 打开"], TokenizerSettings(size, "unigram", 1.0, 1, True))
+
+
+@pytest.mark.parametrize("text", ["图像 文件 打开", "a"], ids=["a line", "one character"])
+def test_the_size_that_is_named_as_possible_is_possible(text: str) -> None:
+    texts = [text] * 20
+    with pytest.raises(UserError, match=r"tokenizer\.vocabulary_size is 5000, but this corpus allows at most \d+\. Lower it") as error:
+        fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=5000))
+    possible = int(re.findall(r"\d+", str(error.value))[-1])
+    fitted = fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=possible))
+    assert len(fitted.pieces) == possible and fitted.decode(fitted.encode(text)) == text
+    with pytest.raises(UserError, match=f"allows at most {possible}"):
+        fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=possible + 1))
+
+
+def test_a_changed_line_of_the_corpus_changes_its_own_tokens_and_no_others(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    frame = pd.DataFrame(PAIRS[:40], columns=["source", "target"]).assign(folds=[[0]] * 40, task="", weight=1.0)
+    before, _ = encode_corpus(frame, tokenizer, EncodeSettings(200))
+    frame.loc[17, "target"] += "。"
+    after, _ = encode_corpus(frame, tokenizer, EncodeSettings(200))
+    assert [row for row in range(40) if before.target(row) != after.target(row)] == [17]
+    assert all(before.source(row) == after.source(row) for row in range(40))
+    for corpus, name in ((before, "before"), (after, "after")):
+        corpus.save(tmp_path / name)
+    assert (tmp_path / "before").read_bytes() != (tmp_path / "after").read_bytes()
+
+
+@pytest.mark.parametrize("side", ["source", "target"])
+def test_a_line_of_a_million_tokens_is_counted_as_too_long(tokenizer: Tokenizer, side: str) -> None:
+    frame = pd.DataFrame({"source": ["Open the file", "Close", "Save"], "target": ["打开文件", "关闭", "保存"]})
+    frame = frame.assign(folds=[[0], [1], [2]], task="", weight=1.0)
+    frame.loc[1, side] = "x" * 1_000_000
+    assert len(tokenizer.encode(frame.loc[1, side])) >= 1_000_000
+    corpus, metrics = encode_corpus(frame, tokenizer, EncodeSettings(20))
+    assert (metrics["pairs"], metrics["too_long"]) == (2, 1)
+    assert [tokenizer.decode(corpus.source(row)) for row in range(2)] == ["Open the file", "Save"]
 
 
 def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokenizer: Tokenizer, tmp_path: object) -> None:

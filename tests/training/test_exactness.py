@@ -115,7 +115,13 @@ def test_a_checkpoint_is_the_same_bytes_after_a_kill_in_the_write_of_the_next(un
     folder, step = undisturbed["plain"].folder, 4 * (number - 1)
     wanted = Run(folder, f"saved-{number}", PLAIN)
     assert wanted.start(End("killed behind step", step + 1)) < 0
-    ends = [("killed in write", 0.0), ("killed in write", 0.4), ("killed in write", 0.999), ("killed at size", 0), ("killed at size", 60_000)]
+    ends = [
+        ("killed in write", 0.0),
+        ("killed in write", 0.4),
+        ("killed in write", 0.999),
+        ("killed at size", 0),
+        ("killed at size", 60_000),
+    ]
     for index, (kind, place) in enumerate([*ends, ("killed before rename", 0)]):
         run = Run(folder, f"half-{number}-{index}", PLAIN)
         assert run.start(End(kind, place, number)) < 0, kind

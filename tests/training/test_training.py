@@ -89,6 +89,16 @@ def test_a_checkpoint_of_other_settings_is_not_resumed_and_is_removed(corpus: En
     assert not list(tmp_path.iterdir())
 
 
+def test_another_seed_gives_other_weights_and_the_same_one_the_same(corpus: EncodedCorpus, tmp_path: Path) -> None:
+    settings = replace(TRAIN, max_steps=2, validate_every=2, warmup_steps=0)
+    written = []
+    for number, seed in enumerate((1, 1, 2)):
+        model, _ = train_fold(corpus, 0, MODEL, settings, seed, CheckpointFile(tmp_path / str(number), "a"), lambda *_: None)
+        save_model(tmp_path / f"{number}.safetensors", model)
+        written.append((tmp_path / f"{number}.safetensors").read_bytes())
+    assert written[0] == written[1] != written[2]
+
+
 def test_early_stopping_keeps_the_best_weights(corpus: EncodedCorpus) -> None:
     settings = replace(TRAIN, max_steps=400, validate_every=4, patience=3, learning_rate=0.3, schedule="constant", average_checkpoints=1)
     run = trainer(corpus, settings)

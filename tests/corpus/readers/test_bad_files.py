@@ -198,6 +198,30 @@ def test_a_file_that_cannot_be_read_is_one_line_with_file_and_reason(tmp_path: P
     assert re.search(message, refusal(tmp_path, source_of(path, kind)))
 
 
+PACKERS: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzipped,
+    "bzip2": bz2.compress,
+    "xz": lzma.compress,
+    "zstd": lambda data: pa.compress(data, "zstd", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+@pytest.mark.parametrize("kind", ["jsonl", "csv", "tsv", "text", "conversations"])
+def test_half_a_packed_file_is_an_error(tmp_path: Path, kind: str, pack: str) -> None:
+    content = PACKERS[pack](HEADER.get(kind, b"") + GOOD[kind] * 5000)
+    (tmp_path / "x").write_bytes(content[: len(content) // 2])
+    assert re.search(r"x: cannot be read, it is damaged or cut \(.+\)\. Fetch it again", refusal(tmp_path, source_of(tmp_path / "x", kind)))
+
+
+@pytest.mark.parametrize("pack", PACKERS)
+def test_half_a_json_line_at_the_end_of_a_packed_file_is_counted(tmp_path: Path, pack: str) -> None:
+    (tmp_path / "x").write_bytes(PACKERS[pack](GOOD["jsonl"] * 500 + GOOD["jsonl"][:15]))
+    frame = collected(tmp_path, source_of(tmp_path / "x", "jsonl"))
+    assert len(frame) == 500 and counts(frame) == {"not_json": 1}
+    assert frame.attrs["sources"][0]["bad"]["not_json"]["first"].startswith(f"{tmp_path}/x:501: ")
+
+
 @pytest.mark.parametrize(("sources", "targets"), [(1000, 999), (3, 1000)])
 def test_unequal_line_counts_are_named_with_both_files(tmp_path: Path, sources: int, targets: int) -> None:
     (tmp_path / "s").write_bytes(b"a\n" * sources)
