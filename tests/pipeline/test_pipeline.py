@@ -35,6 +35,7 @@ from textmill.tables import read_table
 pytestmark = pytest.mark.pipeline
 DVC = [sys.executable, "-m", "dvc"]
 Clone = Path
+PASSWORDS = ["canary-in-a-remote-of-git", "canary-of-mlflow"]  # of what the first rebuild works with
 _COMPARED = "comparisons.exported-pruned.chrf.difference"  # the table shows the first few dozen metrics only
 
 
@@ -89,10 +90,18 @@ def make_clone(folder: Path) -> Clone:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone after its first `dvc repro`, with the embedded MLflow store."""
     folder = make_clone(tmp_path_factory.mktemp("first"))
-    done = run(folder, *DVC, "repro")
+    remote = f"https://git-user:{PASSWORDS[0]}@git.example/textmill.git"
+    subprocess.run(["git", "remote", "add", "origin", remote], cwd=folder, check=True)
+    done = run(folder, *DVC, "repro", MLFLOW_TRACKING_USERNAME="mlflow-user", MLFLOW_TRACKING_PASSWORD=PASSWORDS[1])
+    log_of(folder).write_text(done.stdout + done.stderr, encoding="utf-8")
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     assert "tracking:" not in done.stdout + done.stderr
     return folder
+
+
+def log_of(clone: Clone) -> Path:
+    """What the first rebuild wrote to the terminal."""
+    return clone / ".git/rebuild.log"
 
 
 def store(clone: Clone):  # type: ignore[no-untyped-def]
@@ -122,6 +131,14 @@ def test_every_output_is_there_and_a_second_run_runs_nothing(clone: Clone) -> No
     assert "Running stage" not in done.stdout
     assert (clone / "dvc.lock").read_bytes() == lock
     assert not list((clone / ".checkpoints").rglob("*.safetensors")), "checkpoints of finished trainings are removed"
+
+
+def test_no_password_is_in_anything_that_a_rebuild_leaves(clone: Clone) -> None:
+    """In no file of the clone but those of git itself, which has the address of its remote, and not on the terminal."""
+    assert PASSWORDS[0] in (clone / ".git/config").read_text(encoding="utf-8"), "no password to find: then this test shows nothing"
+    files = [path for path in clone.rglob("*") if path.is_file() and ".git" not in path.relative_to(clone).parts]
+    assert {".mlflow", ".dvc", "dvc.lock", "data", "metrics", "models", "reports"} <= {path.relative_to(clone).parts[0] for path in files}
+    assert not [(path, word) for path in (*files, log_of(clone)) for word in PASSWORDS if word.encode() in path.read_bytes()]
 
 
 def test_a_second_clone_with_its_server_down_gives_the_same_lock(clone: Clone, tmp_path: Path) -> None:
