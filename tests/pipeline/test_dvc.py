@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import stat
 import subprocess
 import sys
@@ -39,8 +40,8 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def dvc(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+def dvc(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **more, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
     return subprocess.run([*DVC, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -75,3 +76,49 @@ def test_a_flipped_byte_in_the_remote_is_noticed_by_pull_with_verify_as_the_read
     pulled = dvc(project, "pull")
     assert (pulled.returncode != 0) is (verify == "true")
     assert (project / "one.out").exists() is (verify == "false"), "without it, the damaged byte arrives and nobody says so"
+
+
+_WRITER = """
+import os, pathlib, shutil, signal, stat, tempfile
+import pandas as pd, pyarrow as pa
+from textmill.files import write_json
+from textmill.tables import write_table
+points, fsync = iter(range(1, 100)), os.fsync
+def killing(call):
+    def point(*positional, **named):
+        if next(points) == int(os.environ.get("KILL_AT", "0")):
+            if call is fsync and stat.S_ISREG(os.fstat(positional[0]).st_mode):  # not all of it had been written yet
+                os.truncate(f"/proc/self/fd/{positional[0]}", os.fstat(positional[0]).st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return call(*positional, **named)
+    return point
+for owner, name in ((tempfile, "mkdtemp"), (os, "fsync"), (pathlib.Path, "replace"), (shutil, "rmtree")):
+    setattr(owner, name, killing(getattr(owner, name)))
+words = pathlib.Path("in.txt").read_text().split() * 1000
+write_json(pathlib.Path("out.json"), words)
+write_table(pathlib.Path("out.parquet"), pd.DataFrame({"word": words}), pa.schema([("word", pa.string())]))
+print("points:", next(points) - 1)
+"""
+
+
+def test_a_stage_that_is_killed_anywhere_in_its_writes_changes_no_lock_and_leaves_no_half_output(project: Path, tmp_path: Path) -> None:
+    (project / "stage.py").write_text(_WRITER)
+    (project / "dvc.yaml").write_text(
+        "stages:\n  write:\n    cmd: python stage.py\n    deps: [in.txt]\n    outs: [out.json, out.parquet]\n"
+    )
+    first = dvc(project, "repro")
+    assert first.returncode == 0 and "points: 10\n" in first.stdout, "other points than this test knows"
+    undisturbed = tmp_path / "undisturbed"
+    shutil.copytree(project, undisturbed)
+    for folder in (project, undisturbed):
+        (folder / "in.txt").write_text("other input")
+    assert dvc(undisturbed, "repro").returncode == 0
+    outputs, lock = ("out.json", "out.parquet"), (project / "dvc.lock").read_bytes()
+    for point in range(1, 11):
+        killed = dvc(project, "repro", KILL_AT=str(point))
+        assert killed.returncode != 0 and "points" not in killed.stdout
+        assert (project / "dvc.lock").read_bytes() == lock, point
+        there = [name for name in outputs if (project / name).exists()]
+        assert all((project / name).read_bytes() == (undisturbed / name).read_bytes() for name in there), (point, there)
+    assert dvc(project, "repro").returncode == 0
+    assert (project / "dvc.lock").read_bytes() == (undisturbed / "dvc.lock").read_bytes() != lock
