@@ -47,14 +47,16 @@ def stop_signals() -> list[signal.Signals]:
 
 def raise_when_stopped() -> None:
     """Turn the first signal that asks for an end into Stopped, and ignore those that follow: the end is on its way."""
-    numbers = stop_signals()
+    is_ending = False
 
     def stop(number: int, _: FrameType | None) -> None:
-        for each in numbers:
-            signal.signal(each, signal.SIG_IGN)
+        nonlocal is_ending
+        if is_ending:  # not by SIG_IGN: Python prints a traceback for a signal that came just before that
+            return
+        is_ending = True
         raise Stopped(number)
 
-    for number in numbers:
+    for number in stop_signals():
         signal.signal(number, stop)
 
 
