@@ -81,7 +81,8 @@ def make_clone(folder: Path) -> Clone:
     subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
     added = run(folder, *DVC, "add", "data/raw/toy.tsv")
     assert added.returncode == 0, added.stderr
-    for command in (["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "toy"]):
+    site_cache = ".dvc-site-cache/repo/.gitignore"  # ignored, but in git: so that clones of this one have the folder, and it is private
+    for command in (["add", "-A"], ["add", "-f", site_cache], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "toy"]):
         subprocess.run(["git", *command], cwd=folder, check=True)
     return folder
 
