@@ -1,7 +1,7 @@
 """dvc as a command that does not outlive the process that started it: python -m scripts.dependent_dvc ARGUMENTS
 
-Stages end with their dvc (stages/supervisor.py); so nothing is left when a search or a rebuild is killed. SIGTERM is taken as Ctrl-C: between
-stages dvc stops and leaves its files in order; while a stage runs it waits for it, since a signal for all processes ends the stage too.
+Stages end with their dvc (stages/supervisor.py); so nothing is left when a search or a rebuild is killed. SIGTERM and Ctrl-C end
+the stage and then dvc, but never while dvc writes one of its own files: cut short, no later dvc could read it.
 """
 
 from __future__ import annotations
@@ -9,18 +9,56 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
+from types import FrameType
+
+import psutil
 
 from textmill.lifetime import end_with_parent
 
 PARENT = "TEXTMILL_SEARCH_PROCESS"  # of a search, or of any other script
+INTERRUPTED = 252  # dvc's own exit code for Ctrl-C
+_SIGNALS = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)
+_SECONDS_TO_NEXT_TRY = 0.02
+_WRITERS = ("dvc.rwlock", "dvc.dvcfile", "dvc.utils.serialize")  # modules of dvc that write files in place
 
 
 def main() -> int:
     end_with_parent(signal.SIGKILL, int(os.environ.pop(PARENT)))
-    signal.signal(signal.SIGTERM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
-    from dvc.cli import main as dvc  # not above: it takes a second in which the parent may die
+    for number in _SIGNALS:
+        signal.signal(number, _stop)
+    try:
+        from dvc.cli import main as dvc  # not above: it takes a second in which the parent may die
 
-    return int(dvc(sys.argv[1:]))
+        return int(dvc(sys.argv[1:]))
+    except KeyboardInterrupt:  # outside of what dvc itself guards
+        return INTERRUPTED
+    finally:
+        for number in _SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _stop(_: int, frame: FrameType | None) -> None:
+    """End the stage and try again soon, or interrupt dvc. While a stage runs, dvc ignores SIGINT."""
+    runs_a_stage = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    if runs_a_stage:
+        for stage in psutil.Process().children():
+            with suppress(psutil.Error):
+                stage.terminate()
+    if runs_a_stage or _writes(frame):
+        signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_NEXT_TRY)
+        return
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def _writes(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith(_WRITERS):
+            return True
+        frame = frame.f_back
+    return False
 
 
 if __name__ == "__main__":

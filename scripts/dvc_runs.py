@@ -1,4 +1,4 @@
-"""dvc as processes of a script, which end when it is asked to: first the stages, which close their MLflow runs, then dvc itself."""
+"""dvc as processes of a script, which end, with their stages, when it is asked to (scripts/dependent_dvc.py)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import suppress
 from types import FrameType
 
 import psutil
@@ -33,7 +32,7 @@ class DvcRuns:
         process = subprocess.Popen([sys.executable, "-m", dependent_dvc.__name__, *arguments], env=environment)
         self._running.add(process)
         if self._stopped_by:  # between the two lines above
-            _ask(process)
+            process.terminate()
         code = process.wait()
         self._running.discard(process)
         self._raise_if_stopped()
@@ -60,16 +59,8 @@ class DvcRuns:
             self._stopped_by = number
             signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_END)
         for process in list(self._running):
-            _ask(process)
+            process.terminate()
 
     def _kill(self, *_: object) -> None:
         for process in list(self._running):
             process.kill()
-
-
-def _ask(dvc: subprocess.Popen[bytes]) -> None:
-    """Ask the stage that `dvc` runs to end, and dvc not to start another one."""
-    with suppress(psutil.Error):
-        for stage in psutil.Process(dvc.pid).children():
-            stage.terminate()
-    dvc.terminate()

@@ -13,6 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from scripts.dependent_dvc import INTERRUPTED, PARENT
+
 STAGE = """
 import os, time
 from textmill.command import one_line_errors
@@ -90,3 +92,33 @@ def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
     assert ("repro: stopped." in err) == says_so, err
     lock = project / ".dvc/tmp/rwlock"
     assert not says_so or not any(json.loads(lock.read_text()).values()), "dvc has ended in order"
+
+
+WRITES_UNDER_SIGNALS = """
+import json, os, signal, sys, types
+from dvc import rwlock
+from scripts import dependent_dvc
+def dump(value, file):
+    if not was_asked:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            os.kill(os.getpid(), number)  # the file is open, and empty
+    was_asked.append(True)
+    json.dump(value, file)
+was_asked = []
+rwlock.json = types.SimpleNamespace(load=json.load, dump=dump, dumps=json.dumps, loads=json.loads, JSONDecodeError=json.JSONDecodeError)
+sys.exit(dependent_dvc.main())
+"""
+
+
+def test_dvc_is_not_interrupted_while_it_writes_its_lock_file(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
+    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: sleep 60\n  two:\n    cmd: echo ran >> log\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", WRITES_UNDER_SIGNALS, "repro"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ended.returncode in (INTERRUPTED, 255), ended  # before the stage, or with it
+    assert "Traceback" not in ended.stderr
+    assert not any(json.loads((tmp_path / ".dvc/tmp/rwlock").read_text()).values())
+    assert not (tmp_path / "log").exists(), "a stage was run after the signal"
