@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from types import FrameType
 
 import psutil
@@ -14,6 +15,7 @@ from scripts import dependent_dvc
 from textmill.lifetime import Stopped, end_with_parent, stop_signals
 
 _SECONDS_TO_END = 6.0  # a stage has four
+_SECONDS_BETWEEN_LOOKS = 0.5
 _MAKE = ("make", "gmake", "gnumake")
 
 
@@ -33,7 +35,7 @@ class DvcRuns:
         self._running.add(process)
         if self._stopped_by:  # between the two lines above
             process.terminate()
-        code = process.wait()
+        code = self._wait_for(process)
         self._running.discard(process)
         self._raise_if_stopped()
         if code == -signal.SIGKILL:
@@ -41,6 +43,12 @@ class DvcRuns:
                 "dvc was killed (signal 9): most likely the machine ran out of memory. Close other programs and run again.", file=sys.stderr
             )
         return code
+
+    @staticmethod
+    def _wait_for(process: subprocess.Popen[bytes]) -> int:
+        while True:  # not wait(): a signal that comes just before it would be seen only when dvc has ended
+            with suppress(subprocess.TimeoutExpired):
+                return process.wait(_SECONDS_BETWEEN_LOOKS)
 
     def _raise_if_stopped(self) -> None:
         if self._stopped_by:

@@ -11,7 +11,6 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 from typing import NoReturn
 
 from textmill.lifetime import end_with_parent, stop_signals
@@ -39,38 +38,34 @@ def go_on_supervised(stage: str) -> None:
     dvc, supervisor = os.getppid(), os.getpid()
     if _is_orphan(dvc):
         os._exit(137)
-    numbers = stop_signals()
-    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+    asked = stop_signals()
+    awaited = [signal.SIGCHLD, signal.SIGALRM, *asked]
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, awaited)
     child = os.fork()
     if child == 0:
         end_with_parent(signal.SIGKILL, supervisor)
-        for number in numbers:  # until the runner listens there is nothing to close, and Python would show where it was
+        for number in asked:  # until the runner listens there is nothing to close, and Python would show where it was
             signal.signal(number, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
         return
     end_with_parent(signal.SIGTERM, dvc)
-    _wait(child, numbers, stage)
+    _wait(child, awaited, stage)
 
 
-def _wait(child: int, numbers: list[signal.Signals], stage: str) -> NoReturn:
-    was_killed_by_us = False
-
-    def ask(*_: object) -> None:
-        os.kill(child, signal.SIGTERM)
-        if not any(signal.getitimer(signal.ITIMER_REAL)):
-            signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_END)
-
-    def kill(_: int, __: FrameType | None) -> None:
-        nonlocal was_killed_by_us
-        was_killed_by_us = True
-        os.kill(child, signal.SIGKILL)
-
-    signal.signal(signal.SIGALRM, kill)
-    for number in numbers:
-        signal.signal(number, ask)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
-    os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    signal.pthread_sigmask(signal.SIG_BLOCK, [*numbers, signal.SIGALRM])  # once waited for, its number may be another's
+def _wait(child: int, awaited: list[signal.Signals], stage: str) -> NoReturn:
+    """Take the signals one by one. A handler would miss one that comes just before this process begins to wait."""
+    was_asked = was_killed_by_us = False
+    while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        number = signal.sigwait(awaited)
+        if number == signal.SIGALRM:
+            was_killed_by_us = True
+            os.kill(child, signal.SIGKILL)
+        elif number != signal.SIGCHLD:
+            os.kill(child, signal.SIGTERM)
+            if not was_asked:
+                was_asked = True
+                signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_END)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if code < 0:
         print(f"{stage}: {_cause(stage, -code, was_killed_by_us)}", file=sys.stderr, flush=True)

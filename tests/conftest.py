@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,9 @@ from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.tokens.shards import EncodedCorpus, encoded_corpus
 from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in the background so; the tests of Ctrl-C need it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -27,7 +27,6 @@ from textmill.tensors import write_tensors
     ("error", "code", "line"),
     [
         (UserError("data.tsv:3: no target."), 2, "clean: data.tsv:3: no target."),
-        (KeyboardInterrupt(), 130, "clean: stopped."),
         (MemoryError(), 2, "clean: out of memory."),
         (OSError(28, "No space left on device", "a.parquet"), 2, "clean: a.parquet: No space left on device. Make room and run again"),
         (OSError(28, "No space left on device"), 2, "clean: No space left on device. Make room and run again"),
@@ -49,6 +48,27 @@ def test_what_is_not_a_bug_is_one_line(capsys: pytest.CaptureFixture[str], error
     said = capsys.readouterr().err
     assert end.value.code == code
     assert said.startswith(line) and said.count("\n") == 1
+
+
+STOPPED = """
+import os, signal, sys
+from textmill.command import one_line_errors
+from textmill.lifetime import raise_when_stopped
+class Late:
+    def __del__(self, kill=os.kill, myself=os.getpid()):  # called while Python takes itself down, when it no longer listens
+        kill(myself, 15)
+late = Late()
+print("before", end="")
+with one_line_errors("clean"):
+    raise_when_stopped()
+    os.kill(os.getpid(), int(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_is_one_line_also_with_another_right_behind_it(number: int, code: int) -> None:
+    done = subprocess.run([sys.executable, "-c", STOPPED, str(int(number))], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (code, "before", "clean: stopped.\n")
 
 
 @pytest.mark.parametrize("error", [ValueError(), FileNotFoundError(2, "a file that we forgot"), sqlite3.OperationalError("no such table")])

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import NoReturn
 
@@ -45,9 +45,9 @@ def one_line_errors(name: str) -> Iterator[None]:
     except UserError as error:
         _exit(_MISTAKE, f"{name}: {error}")
     except Stopped as stopped:
-        _exit(128 + stopped.number, f"{name}: stopped.")
+        _stop(128 + stopped.number, name)
     except KeyboardInterrupt:
-        _exit(128 + signal.SIGINT, f"{name}: stopped.")
+        _stop(128 + signal.SIGINT, name)
     except MemoryError:
         _exit(_MISTAKE, f"{name}: out of memory. Close other programs, or use less data or a smaller model.")
     except OSError as error:
@@ -93,6 +93,15 @@ def _last_line(output: str | bytes | None) -> str:
     text = output.decode("utf-8", errors="replace") if isinstance(output, bytes) else output or ""
     lines = text.strip().split("\n")
     return f" ({lines[-1]})" if lines[-1] else ""
+
+
+def _stop(code: int, name: str) -> NoReturn:
+    """End at once: while Python takes itself down it does not listen any more, and a further signal would be a second end."""
+    print(f"{name}: stopped.", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):  # closed, or nobody reads it
+            stream.flush()
+    os._exit(code)
 
 
 def _exit(code: int, line: str) -> NoReturn:

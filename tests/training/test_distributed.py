@@ -57,14 +57,20 @@ def test_two_processes_train_as_one_does_and_one_goes_on_from_their_checkpoint(
     assert_same(trained(corpus, settings, tmp_path / "two"), trained(corpus, settings, tmp_path / "one"), tolerance=1e-4)
 
 
+def rank(process: psutil.Process) -> str | None:
+    try:
+        return process.environ().get("RANK")
+    except psutil.Error:  # it has ended
+        return None
+
+
 def test_a_killed_process_is_started_again_and_the_curve_stays_the_same(corpus: EncodedCorpus, tmp_path: Path) -> None:
     settings = replace(TRAIN, max_steps=150, validate_every=30)
     killed: list[int] = []
 
     def kill(numbers: dict[str, float], step: int) -> None:
         if not killed:
-            workers = [child for child in psutil.Process().children(recursive=True) if child.environ().get("RANK") == "1"]
-            killed.extend(worker.pid for worker in workers)
+            killed.extend(child.pid for child in psutil.Process().children(recursive=True) if rank(child) == "1")
             for pid in killed:
                 os.kill(pid, signal.SIGKILL)
 
