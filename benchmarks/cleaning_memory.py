@@ -20,8 +20,8 @@ import numpy as np
 import pandas as pd
 from labelled import languages_of, read_settings
 
-from textmill.corpus.clean import Outputs, clean_corpus
-from textmill.tables import PAIR_SCHEMA, TableWriter
+from textmill.base.tables import PAIR_SCHEMA, TableWriter
+from textmill.clean.cleaning import Outputs, clean_corpus
 
 _CHUNK = 50_000
 _WORDS = 20_000

@@ -19,9 +19,9 @@ from pathlib import Path
 import ftfy
 from labelled import read_rows, read_settings
 
-from textmill.corpus.repairs import Pair, chosen_repairs, repaired
-from textmill.errors import UserError
-from textmill.files import read_json, write_json
+from textmill.base.errors import UserError
+from textmill.base.files import read_json, write_json
+from textmill.clean.repairs import Pair, chosen_repairs, repaired
 
 _FOLDING = ftfy.TextFixerConfig(fix_encoding=False, unescape_html=True)
 

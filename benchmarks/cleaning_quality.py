@@ -24,11 +24,11 @@ from typing import Any
 
 from labelled import languages_of, read_rows, read_settings, write_pairs
 
-from textmill.corpus.clean import Outputs, clean_corpus
-from textmill.corpus.privacy import KINDS
-from textmill.errors import UserError
-from textmill.files import read_json, write_json
-from textmill.tables import read_table
+from textmill.base.errors import UserError
+from textmill.base.files import read_json, write_json
+from textmill.base.tables import read_table
+from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.clean.privacy import KINDS
 
 _FIELDS = ("source", "target", "label", "action", "clean_source", "clean_target")
 _DUPLICATES = ("duplicate", "near_duplicate")

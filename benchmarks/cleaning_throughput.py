@@ -26,14 +26,14 @@ from typing import Any
 
 from labelled import languages_of, read_rows, read_settings, write_pairs
 
-from textmill.corpus.clean import Outputs, clean_corpus
-from textmill.corpus.duplicates import compared_text
-from textmill.corpus.near_duplicates import similar_pairs
-from textmill.corpus.repairs import Pair
-from textmill.errors import UserError
-from textmill.settings.cleaning import CleanSettings
-from textmill.settings.corpus import LanguageSettings
-from textmill.tables import num_rows, read_table
+from textmill.base.errors import UserError
+from textmill.base.tables import num_rows, read_table
+from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.clean.duplicates import compared_text
+from textmill.clean.repairs import Pair
+from textmill.clean.settings import CleanSettings
+from textmill.settings.languages import LanguageSettings
+from textmill.similarity.near_duplicates import similar_pairs
 
 _HEADLINE = "with_language"
 

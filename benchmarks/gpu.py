@@ -29,9 +29,9 @@ from gpu_record import Plan, Recorder, read_records
 from gpu_tables import replace_tables, table_of
 from machine import processor
 
-from textmill.errors import UserError
-from textmill.files import read_json, write_json
-from textmill.lifetime import end_with_parent
+from textmill.base.errors import UserError
+from textmill.base.files import read_json, write_json
+from textmill.base.lifetime import end_with_parent
 
 PARTS = {"correctness": 140, "speed": 240, "graphs": 110, "quality": 270, "processes": 75}  # most seconds of each
 _FEWEST_SECONDS = 15  # a part is not begun with less left

@@ -21,15 +21,15 @@ import torch
 from gpu_record import Plan, Recorder
 from training_shapes import toy_corpus, toy_model, toy_training
 
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.lifetime import end_with_parent
+from textmill.base.lifetime import end_with_parent
+from textmill.decode.settings import DecodeSettings
+from textmill.decode.torch_engine import TorchEngine
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
-from textmill.settings.inference import DecodeSettings
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.loop import Trainer, TrainingResult
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.loop import Trainer, TrainingResult
 
 MODES: dict[str, dict[str, Any]] = {
     "eager": {"cuda_graphs": "never"},

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textmill.errors import UserError
-from textmill.tensors import read_tensors, write_tensors
-from textmill.tokens.shards import EncodedCorpus, packed
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.base.errors import UserError
+from textmill.base.tensors import read_tensors, write_tensors
+from textmill.encode.shards import EncodedCorpus, packed
+from textmill.tokenizer.tokenizer import Tokenizer
 
 PREPARED = Path("benchmarks/data/multi30k.safetensors")
 RECIPE = Path("recipes/multi30k.yaml")

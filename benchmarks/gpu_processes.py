@@ -11,8 +11,8 @@ import torch
 from gpu_record import Plan, Recorder
 from training_shapes import toy_corpus, toy_model, toy_training
 
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.folds import train_fold
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.folds import train_fold
 
 TOLERANCE = 1e-5  # largest relative difference of a validation loss
 SYSTEMS = {"DDP": "data", "FSDP2": "sharded"}

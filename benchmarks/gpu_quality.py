@@ -25,17 +25,18 @@ from gpu_data import Prepared, load_prepared
 from gpu_record import Plan, Recorder
 from sacrebleu.metrics import BLEU
 
-from textmill.compression.student import distill_student
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.lifetime import end_with_parent
+from textmill.base.lifetime import end_with_parent
+from textmill.decode.settings import DecodeSettings
+from textmill.decode.torch_engine import TorchEngine
+from textmill.distill.settings import DistillSettings
+from textmill.distill.student import distill_student
 from textmill.model.interface import Seq2SeqModel, num_parameters
+from textmill.model.settings import ModelSettings
 from textmill.model.weights import load_model, save_model
-from textmill.settings.inference import DecodeSettings
-from textmill.settings.model import ModelSettings
 from textmill.settings.schema import build
-from textmill.settings.training import DistillSettings, TrainSettings
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.folds import train_fold
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.folds import train_fold
+from textmill.train.settings import TrainSettings
 
 SEEDS = (1, 2, 3)
 _BATCH = 500  # sentences decoded together

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from textmill.files import read_json, write_text
+from textmill.base.files import read_json, write_text
 
 # Of a part's records: heading and how to read it, for those that have it.
 _COLUMNS: dict[str, tuple[str, str]] = {

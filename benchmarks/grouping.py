@@ -16,8 +16,8 @@ from itertools import accumulate
 import numpy as np
 import pandas as pd
 
-from textmill.corpus.groups import group_pairs
-from textmill.settings.corpus import SplitSettings
+from textmill.split.groups import group_pairs
+from textmill.split.settings import SplitSettings
 
 _LETTERS = "etaoinshrdlucmfwypvbgkqjxz"
 _FREQUENCIES = [12.7, 9.1, 8.2, 7.5, 7, 6.7, 6.3, 6.1, 6, 4.3, 4, 2.8, 2.8, 2.4, 2.2, 2.4, 2, 1.9, 1, 1.5, 2, 0.8, 0.1, 0.15, 0.15, 0.07]

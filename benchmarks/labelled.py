@@ -14,11 +14,11 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from textmill.errors import UserError
-from textmill.settings.cleaning import CleanSettings
-from textmill.settings.corpus import LanguageSettings
+from textmill.base.errors import UserError
+from textmill.base.tables import PAIR_SCHEMA, write_table
+from textmill.clean.settings import CleanSettings
+from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
-from textmill.tables import PAIR_SCHEMA, write_table
 
 
 def read_rows(path: Path, fields: tuple[str, ...] = ("source", "target")) -> list[dict[str, Any]]:

@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from textmill.corpus.split import split_corpus
-from textmill.evaluation.leak import measure_leak
-from textmill.settings.corpus import SplitSettings
+from textmill.split.leak import measure_leak
+from textmill.split.settings import SplitSettings
+from textmill.split.splitting import split_corpus
 
 
 def read(path: Path, rows: int) -> pd.DataFrame:

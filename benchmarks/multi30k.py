@@ -27,25 +27,25 @@ from machine import processor
 from ruamel.yaml import YAML
 from sacrebleu.metrics import BLEU
 
-from textmill.decoding.ct2_engine import CTranslate2Engine
-from textmill.decoding.translate import translate
+from textmill.base.files import sha256_of, write_json
+from textmill.decode.ct2_engine import CTranslate2Engine
+from textmill.decode.settings import DecodeSettings
+from textmill.decode.translate import translate
+from textmill.encode.shards import encoded_corpus
 from textmill.export.ct2_spec import write_ct2
-from textmill.files import sha256_of, write_json
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel, num_parameters
+from textmill.model.settings import ModelSettings
 from textmill.model.shape import Shape
-from textmill.settings.inference import DecodeSettings
-from textmill.settings.model import ModelSettings
 from textmill.settings.schema import build
-from textmill.settings.tokens import TokenizerSettings
-from textmill.settings.training import TrainSettings
-from textmill.tokens.shards import encoded_corpus
-from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
-from textmill.training.averaging import averaged
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.loop import Trainer
-from textmill.training.optimization import computes_in_bfloat16
+from textmill.tokenizer.settings import TokenizerSettings
+from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
+from textmill.train.averaging import averaged
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.loop import Trainer
+from textmill.train.optimization import computes_in_bfloat16
+from textmill.train.settings import TrainSettings
 
 RECIPE = Path("recipes/multi30k.yaml")
 METRICS = {"bleu_lowercase": BLEU(lowercase=True), "bleu": BLEU()}

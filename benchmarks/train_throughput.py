@@ -30,7 +30,7 @@ from machine import processor
 from training_arithmetic import megabytes_by_hand
 from training_shapes import SHAPES, TrainingShape, read_batches, write_batches
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 
 SYSTEMS = ("ours-float32", "ours-bfloat16", "marian-float32", "marian-bfloat16", "torch-transformer")
 _QUICK_SECONDS = 270.0

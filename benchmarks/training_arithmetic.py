@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from training_shapes import TrainingShape
 
-from textmill.tokens.batching import Batch
-from textmill.tokens.special import PAD
+from textmill.encode.batching import Batch
+from textmill.tokenizer.special import PAD
 
 # Dense matrix products, operations a second, by the manufacturer's data sheets: (bfloat16, float32 without TF32).
 _PEAKS = {

@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textmill.settings.model import ModelSettings
-from textmill.settings.training import TrainSettings
-from textmill.tensors import read_tensors, write_tensors
-from textmill.tokens.batching import Batch, make_batch, token_budget_batches
-from textmill.tokens.shards import EncodedCorpus, encoded_corpus
-from textmill.tokens.special import END
+from textmill.base.tensors import read_tensors, write_tensors
+from textmill.encode.batching import Batch, make_batch, token_budget_batches
+from textmill.encode.shards import EncodedCorpus, encoded_corpus
+from textmill.model.settings import ModelSettings
+from textmill.tokenizer.special import END
+from textmill.train.settings import TrainSettings
 
 SEED = 1
 STEPS_BEHIND = 2  # ours validates behind the measured steps, then takes one step whose loss stands alone

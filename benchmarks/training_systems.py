@@ -5,7 +5,7 @@
 Everyone trains on the batches in FOLDER in their order: label smoothing 0.1, dropout 0.1, gradients clipped to norm 1, Adam in the
 fused form (but torch-transformer), one embedding for all. Prints one JSON line.
 
-ours-*             textmill.training.loop.Trainer, whole: it makes its batches on the way.
+ours-*             textmill.train.loop.Trainer, whole: it makes its batches on the way.
 marian-*           MarianMTModel and what transformers' Trainer does in a step: LabelSmoother over all positions, autocast for
                    bfloat16, clip, fused AdamW. Batches lie ready; the Trainer's own book-keeping is left out.
 torch-transformer  nn.Transformer as PyTorch's translation tutorial uses it: CrossEntropyLoss with ignore_index over all positions,
@@ -30,15 +30,15 @@ from torch import Tensor, nn
 from training_arithmetic import flops_of_a_step, peak_flops_per_second
 from training_shapes import SEED, SHAPES, STEPS_BEHIND, TrainingShape, read_batches, read_corpus
 
+from textmill.encode.batching import Batch
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.positions import Sinusoidal
 from textmill.model.shape import Shape
-from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import Batch
-from textmill.tokens.special import BEGIN, END, PAD
-from textmill.training.compiling import compile_layers
-from textmill.training.loop import Trainer
+from textmill.tokenizer.special import BEGIN, END, PAD
+from textmill.train.compiling import compile_layers
+from textmill.train.loop import Trainer
+from textmill.train.settings import TrainSettings
 
 _SMOOTHING, _CLIP, _LEARNING_RATE = 0.1, 1.0, 1e-3
 _BETAS, _EPSILON = (0.9, 0.98), 1e-9

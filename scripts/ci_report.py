@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from scripts.commands import DVC, output_of
-from textmill import command
+from textmill.base import command
 
 
 def main(base: str) -> int:

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from textmill.errors import UserError
-from textmill.redaction import redacted
+from textmill.base.errors import UserError
+from textmill.tracking.redaction import redacted
 
 DVC = [sys.executable, "-m", "dvc"]
 

@@ -1,6 +1,6 @@
 """dvc as a command that does not outlive the process that started it: python -m scripts.dependent_dvc ARGUMENTS
 
-Stages end with their dvc (stages/supervisor.py); so nothing is left when a search or a rebuild is killed. SIGTERM and Ctrl-C end
+Stages end with their dvc (src/textmill/pipeline/supervisor.py); so nothing is left when a search or a rebuild is killed. SIGTERM and Ctrl-C end
 the stage and then dvc, but never while dvc writes one of its own files: cut short, no later dvc could read it.
 """
 
@@ -14,7 +14,7 @@ from types import FrameType
 
 import psutil
 
-from textmill.lifetime import end_with_parent
+from textmill.base.lifetime import end_with_parent
 
 PARENT = "TEXTMILL_SEARCH_PROCESS"  # of a search, or of any other script
 INTERRUPTED = 252  # dvc's own exit code for Ctrl-C

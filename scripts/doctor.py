@@ -27,10 +27,11 @@ from dvc.repo import Repo
 
 from scripts.outputs import Output, recorded_outputs
 from scripts.repro import GOOD_STAGE_LOCK, LOCK, STAGE_LOCK, heal_lock, heal_stage_lock, is_sound_lock, is_sound_stage_lock, process_at_work
-from stages.inputs import content_md5
-from textmill import command, paths, tracking
-from textmill.files import is_unfinished, md5_of
-from textmill.progress import Progress
+from textmill.base import command, paths
+from textmill.base.files import is_unfinished, md5_of
+from textmill.base.progress import Progress
+from textmill.pipeline.inputs import content_md5
+from textmill.tracking import runs as tracking
 
 _OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 _DVC_LEFTOVERS = "*.tmp"  # dvc_objects.fs.utils.tmp_fname

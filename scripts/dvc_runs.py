@@ -12,7 +12,7 @@ from types import FrameType
 import psutil
 
 from scripts import dependent_dvc
-from textmill.lifetime import Stopped, end_with_parent, stop_signals
+from textmill.base.lifetime import Stopped, end_with_parent, stop_signals
 
 _SECONDS_TO_END = 6.0  # a stage has four
 _SECONDS_BETWEEN_LOOKS = 0.5

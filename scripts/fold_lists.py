@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.fold_lists import ENSEMBLE, FOLD, MATRIX
-from textmill import command
-from textmill.errors import UserError
-from textmill.files import write_text
+from textmill.base import command
+from textmill.base.errors import UserError
+from textmill.base.files import write_text
+from textmill.pipeline.fold_lists import ENSEMBLE, FOLD, MATRIX
 from textmill.settings.params_file import read_params
 
 

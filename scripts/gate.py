@@ -21,8 +21,8 @@ from dvc.repo import Repo
 
 from scripts.commands import DVC, output_of
 from scripts.prove import unproved
-from textmill import command
-from textmill.errors import UserError
+from textmill.base import command
+from textmill.base.errors import UserError
 
 
 def main(prove: str = "") -> int:

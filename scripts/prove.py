@@ -17,9 +17,9 @@ from dvc.repo import Repo
 from scripts.commands import DVC, output_of
 from scripts.outputs import Output, name_of, recorded_outputs
 from scripts.trial_workspace import bring_initial_weights, environment, read_params
-from stages.inputs import content_md5
-from textmill import paths
-from textmill.errors import UserError
+from textmill.base import paths
+from textmill.base.errors import UserError
+from textmill.pipeline.inputs import content_md5
 
 _SCORES = ("evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-baseline", "report")
 

@@ -9,12 +9,12 @@ import os
 from pathlib import Path
 
 from scripts.dvc_runs import DvcRuns
-from stages.locked import locked_stages
-from textmill import command, paths
-from textmill.errors import UserError
-from textmill.lifetime import process_key
-from textmill.publication import registered_version
+from textmill.base import command, paths
+from textmill.base.errors import UserError
+from textmill.base.lifetime import process_key
+from textmill.pipeline.locked import locked_stages
 from textmill.settings.params_file import read_params
+from textmill.track.publication import registered_version
 
 
 def main() -> int:

@@ -33,13 +33,14 @@ from voluptuous import Invalid
 from scripts.commands import DVC, output_of
 from scripts.dvc_runs import DvcRuns
 from scripts.outputs import lost_when_replaced
-from stages.site_cache import set_site_cache
-from textmill import command, tracking
-from textmill.errors import UserError
-from textmill.files import write_bytes
-from textmill.lifetime import is_dvc, process_key
-from textmill.publication import is_published
+from textmill.base import command
+from textmill.base.errors import UserError
+from textmill.base.files import write_bytes
+from textmill.base.lifetime import is_dvc, process_key
+from textmill.pipeline.site_cache import set_site_cache
 from textmill.settings.params_file import params_text
+from textmill.track.publication import is_published
+from textmill.tracking import runs as tracking
 
 LOCK, STAGE_LOCK, GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
 COPIES = Path(".dvc/tmp/copies")

@@ -12,7 +12,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 from textmill.search.settings import SearchSettings
 from textmill.search.space import Dimension, flattened, value_at
 

@@ -2,13 +2,13 @@
 
     python -m scripts.site_cache
 
-See stages/site_cache.py.
+See src/textmill/pipeline/site_cache.py.
 """
 
 from __future__ import annotations
 
-from stages.site_cache import set_site_cache
-from textmill import command
+from textmill.base import command
+from textmill.pipeline.site_cache import set_site_cache
 
 if __name__ == "__main__":
     command.run("setup", set_site_cache)

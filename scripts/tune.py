@@ -27,10 +27,9 @@ from tqdm import tqdm
 
 from scripts.search_inputs import require_reach, search_inputs, study_name
 from scripts.trial_workspace import environment, read_params, set_params, workspace, write_params
-from textmill import command, paths, tracking
-from textmill.errors import UserError
-from textmill.files import read_json
-from textmill.redaction import redacted
+from textmill.base import command, paths
+from textmill.base.errors import UserError
+from textmill.base.files import read_json
 from textmill.search.curve import Curve
 from textmill.search.process import last_words, run_watched
 from textmill.search.settings import Tune, read_tune
@@ -48,6 +47,8 @@ from textmill.search.study import (
     try_again,
 )
 from textmill.settings.tree import check_settings
+from textmill.tracking import runs as tracking
+from textmill.tracking.redaction import redacted
 
 HOME = Path(".tune")
 BEST = HOME / "best.yaml"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import sys
 
-from textmill import command
-from textmill.tracking import prepare_store, store_folder, tracking_uri
+from textmill.base import command
+from textmill.tracking.runs import prepare_store, store_folder, tracking_uri
 
 
 def main(port: str) -> None:

@@ -26,8 +26,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from scripts.commands import DVC
-from textmill import command
-from textmill.files import md5_of, sha256_of
+from textmill.base import command
+from textmill.base.files import md5_of, sha256_of
 
 _MIN_SECONDS = 0.5
 _FIRST_SHARE = 0.3  # the first kills come within this share of the undisturbed run,

@@ -13,6 +13,6 @@ os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "8192")
 
 # Here, and not in the runner: a process is best forked before it has threads and memory.
 if sys.argv[0] == "-m" and "DVC_STAGE" in os.environ:  # Python is still looking for the script that -m names
-    from stages.supervisor import go_on_supervised
+    from textmill.pipeline.supervisor import go_on_supervised
 
     go_on_supervised(os.environ["DVC_STAGE"])

@@ -10,24 +10,26 @@ out  data/back_translate/pairs.parquet     pairs of a synthetic source and a rea
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.augmentation.back_translation import back_translated
-from textmill.augmentation.monolingual import Known, new_lines
-from textmill.augmentation.reverse import ReverseShape
-from textmill.corpus.rows import RowPlan
-from textmill.corpus.watched import require_watched
-from textmill.files import write_json
-from textmill.settings.augmentation import BackTranslateSettings
-from textmill.settings.cleaning import CleanSettings
-from textmill.settings.corpus import CollectSettings, LanguageSettings, OverlapSettings
-from textmill.settings.inference import DecodeSettings
-from textmill.settings.model import ModelSettings
-from textmill.settings.tokens import EncodeSettings
-from textmill.tables import DEVELOPMENT_SCHEMA, read_table, write_table
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.tracking import RunLog
-from textmill.training.checkpoints import CheckpointFile
+from textmill.back_translate.back_translation import back_translated
+from textmill.back_translate.monolingual import Known, new_lines
+from textmill.back_translate.reverse import ReverseShape
+from textmill.back_translate.settings import BackTranslateSettings
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.base.tables import DEVELOPMENT_SCHEMA, read_table, write_table
+from textmill.clean.rows import RowPlan
+from textmill.clean.settings import CleanSettings
+from textmill.collect.settings import CollectSettings
+from textmill.decode.settings import DecodeSettings
+from textmill.encode.settings import EncodeSettings
+from textmill.model.settings import ModelSettings
+from textmill.pipeline.runner import run_stage
+from textmill.pipeline.watched import require_watched
+from textmill.settings.languages import LanguageSettings
+from textmill.split.settings import OverlapSettings
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.tracking.runs import RunLog
+from textmill.train.checkpoints import CheckpointFile
 
 
 def main(

@@ -9,13 +9,13 @@ out  data/clean/pairs.parquet        rows that passed, repaired, private data ma
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.corpus.clean import Outputs, clean_corpus
-from textmill.files import write_json
-from textmill.settings.cleaning import CleanSettings
-from textmill.settings.corpus import LanguageSettings
-from textmill.tracking import RunLog
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.clean.settings import CleanSettings
+from textmill.pipeline.runner import run_stage
+from textmill.settings.languages import LanguageSettings
+from textmill.tracking.runs import RunLog
 
 
 def main(collect: LanguageSettings, clean: CleanSettings, log: RunLog) -> None:

@@ -8,13 +8,13 @@ out  data/collect/pairs.parquet       one row a pair: id, source, target, group,
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.corpus.sources import collect_sources
-from textmill.corpus.watched import require_watched
-from textmill.files import write_json
-from textmill.settings.corpus import CollectSettings
-from textmill.tracking import RunLog
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.collect.settings import CollectSettings
+from textmill.collect.sources import collect_sources
+from textmill.pipeline.runner import run_stage
+from textmill.pipeline.watched import require_watched
+from textmill.tracking.runs import RunLog
 
 
 def main(collect: CollectSettings, log: RunLog) -> None:

@@ -11,20 +11,20 @@ out  models/distill/model.safetensors                   the student
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.compression.student import distill_student
-from textmill.files import write_json
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.decode.settings import DecodeSettings
+from textmill.distill.settings import DistillSettings
+from textmill.distill.student import distill_student
+from textmill.encode.shards import EncodedCorpus
+from textmill.model.settings import ModelSettings
 from textmill.model.weights import load_model, save_model
-from textmill.settings.corpus import FoldsSettings
-from textmill.settings.inference import DecodeSettings
-from textmill.settings.model import ModelSettings
-from textmill.settings.training import DistillSettings
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.tracking import RunLog
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.history import training_metrics, write_history
+from textmill.pipeline.runner import run_stage
+from textmill.split.settings import FoldsSettings
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.tracking.runs import RunLog
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.history import training_metrics, write_history
 
 
 def main(

@@ -9,14 +9,14 @@ out  data/encode/development.safetensors    flat token ids with offsets, memory-
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.files import write_json
-from textmill.settings.tokens import EncodeSettings
-from textmill.tables import read_table
-from textmill.tokens.encode import encode_corpus, with_back_translated
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.tracking import RunLog
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.base.tables import read_table
+from textmill.encode.encode import encode_corpus, with_back_translated
+from textmill.encode.settings import EncodeSettings
+from textmill.pipeline.runner import run_stage
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.tracking.runs import RunLog
 
 
 def main(encode: EncodeSettings, log: RunLog) -> None:

@@ -11,18 +11,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.evaluation.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
-from textmill.files import total_size, write_json, write_text
+from textmill.base import paths
+from textmill.base.files import total_size, write_json, write_text
+from textmill.base.tables import read_table, write_table
+from textmill.decode.settings import DecodeSettings
+from textmill.decode.torch_engine import TorchEngine
+from textmill.evaluate.settings import EvaluateSettings
+from textmill.evaluate.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
 from textmill.model.device import choose_device
-from textmill.settings.corpus import LanguageSettings
-from textmill.settings.inference import DecodeSettings, EvaluateSettings
-from textmill.tables import read_table, write_table
-from textmill.tokens.tasks import with_tasks
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.tracking import RunLog
+from textmill.pipeline.runner import run_stage
+from textmill.settings.languages import LanguageSettings
+from textmill.tokenizer.tasks import with_tasks
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.tracking.runs import RunLog
 
 
 def main(

@@ -8,15 +8,15 @@ out  data/evaluate/${item.baseline}/predictions.parquet      id, source, referen
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.evaluation.baselines import BASELINES
-from textmill.evaluation.systems import PREDICTION_SCHEMA, score_outputs
-from textmill.files import write_json
-from textmill.settings.corpus import LanguageSettings
-from textmill.settings.inference import EvaluateSettings
-from textmill.tables import read_table, write_table
-from textmill.tracking import RunLog
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.base.tables import read_table, write_table
+from textmill.evaluate.baselines import BASELINES
+from textmill.evaluate.settings import EvaluateSettings
+from textmill.evaluate.systems import PREDICTION_SCHEMA, score_outputs
+from textmill.pipeline.runner import run_stage
+from textmill.settings.languages import LanguageSettings
+from textmill.tracking.runs import RunLog
 
 
 def main(baseline: str, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:

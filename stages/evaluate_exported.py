@@ -13,16 +13,16 @@ out  data/evaluate/exported/predictions.parquet    id, source, reference, hypoth
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.evaluation.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
-from textmill.files import total_size, write_json, write_text
+from textmill.base import paths
+from textmill.base.files import total_size, write_json, write_text
+from textmill.base.tables import read_table, write_table
+from textmill.evaluate.settings import EvaluateSettings
+from textmill.evaluate.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
+from textmill.pipeline.runner import run_stage
 from textmill.serving.translator import Translator
-from textmill.settings.corpus import LanguageSettings
-from textmill.settings.inference import EvaluateSettings
-from textmill.tables import read_table, write_table
-from textmill.tokens.tasks import with_tasks
-from textmill.tracking import RunLog
+from textmill.settings.languages import LanguageSettings
+from textmill.tokenizer.tasks import with_tasks
+from textmill.tracking.runs import RunLog
 
 
 def main(evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:

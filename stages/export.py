@@ -21,16 +21,17 @@ out  models/export/float32/model.bin                 a model folder that needs n
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
+from textmill.base import paths
+from textmill.base.files import write_json, write_text
+from textmill.decode.settings import DecodeSettings
+from textmill.encode.shards import EncodedCorpus
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
-from textmill.files import write_json, write_text
-from textmill.settings.corpus import LanguageSettings
-from textmill.settings.inference import DecodeSettings, ExportSettings
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.tracking import RunLog
+from textmill.export.settings import ExportSettings
+from textmill.pipeline.runner import run_stage
+from textmill.settings.languages import LanguageSettings
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.tracking.runs import RunLog
 
 
 def main(export: ExportSettings, decode: DecodeSettings, collect: LanguageSettings, log: RunLog) -> None:

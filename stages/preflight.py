@@ -12,13 +12,13 @@ from pathlib import Path
 
 import dvc.api
 
-from stages.fold_lists import check_fold_lists
-from stages.runner import run_stage
-from textmill import paths
-from textmill.corpus.watched import require_watched
-from textmill.files import write_json
-from textmill.settings.augmentation import BackTranslateSettings
-from textmill.settings.corpus import CollectSettings
+from textmill.back_translate.settings import BackTranslateSettings
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.collect.settings import CollectSettings
+from textmill.pipeline.fold_lists import check_fold_lists
+from textmill.pipeline.runner import run_stage
+from textmill.pipeline.watched import require_watched
 from textmill.settings.schema import build
 from textmill.settings.tree import SECTIONS, check_settings, limits
 

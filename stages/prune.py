@@ -9,16 +9,16 @@ out  models/prune/model.safetensors       the smaller model
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.compression.healing import prune_and_heal
-from textmill.files import write_json
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.encode.shards import EncodedCorpus
 from textmill.model.weights import load_model, save_model
-from textmill.settings.training import PruneSettings
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tracking import RunLog
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.history import training_metrics, write_history
+from textmill.pipeline.runner import run_stage
+from textmill.prune.healing import prune_and_heal
+from textmill.prune.settings import PruneSettings
+from textmill.tracking.runs import RunLog
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.history import training_metrics, write_history
 
 
 def main(prune: PruneSettings, seed: int, fingerprint: str, log: RunLog) -> None:

@@ -21,14 +21,15 @@ out  reports/report.html                       opens without a network
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.files import write_json, write_text
+from textmill.base import paths
+from textmill.base.files import write_json, write_text
+from textmill.evaluate.settings import EvaluateSettings
+from textmill.pipeline.runner import run_stage
 from textmill.report.page import render_page
 from textmill.report.results import read_results, summary
-from textmill.settings.corpus import FoldsSettings, LanguageSettings
-from textmill.settings.inference import EvaluateSettings
-from textmill.tracking import RunLog
+from textmill.settings.languages import LanguageSettings
+from textmill.split.settings import FoldsSettings
+from textmill.tracking.runs import RunLog
 
 
 def main(split: FoldsSettings, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:

@@ -13,15 +13,15 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.corpus.digests import DIGEST_SCHEMA, digest_of
-from textmill.corpus.split import split_corpus
-from textmill.evaluation.leak import measure_leak
-from textmill.files import write_json
-from textmill.settings.corpus import SplitSettings
-from textmill.tables import DEVELOPMENT_SCHEMA, PAIR_SCHEMA, extended, read_table, write_table
-from textmill.tracking import RunLog
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.base.tables import DEVELOPMENT_SCHEMA, PAIR_SCHEMA, extended, read_table, write_table
+from textmill.pipeline.runner import run_stage
+from textmill.split.digests import DIGEST_SCHEMA, digest_of
+from textmill.split.leak import measure_leak
+from textmill.split.settings import SplitSettings
+from textmill.split.splitting import split_corpus
+from textmill.tracking.runs import RunLog
 
 
 def main(split: SplitSettings, seed: int, log: RunLog) -> None:

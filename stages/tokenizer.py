@@ -7,15 +7,15 @@ out  data/tokenizer/tokenizer.model     SentencePiece model with byte fallback
 
 from __future__ import annotations
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.files import write_json
-from textmill.settings.tokens import TokenizerSettings
-from textmill.tables import read_table
-from textmill.tokens.statistics import tokenizer_metrics
-from textmill.tokens.tasks import with_tasks
-from textmill.tokens.tokenizer import fit_tokenizer
-from textmill.tracking import RunLog
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.base.tables import read_table
+from textmill.pipeline.runner import run_stage
+from textmill.tokenizer.settings import TokenizerSettings
+from textmill.tokenizer.statistics import tokenizer_metrics
+from textmill.tokenizer.tasks import with_tasks
+from textmill.tokenizer.tokenizer import fit_tokenizer
+from textmill.tracking.runs import RunLog
 
 
 def main(tokenizer: TokenizerSettings, log: RunLog) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from stages.locked import locked_stages
-from stages.runner import run_stage
-from textmill.publication import publish_rebuild
-from textmill.settings.inference import NameSettings
+from textmill.export.settings import NameSettings
+from textmill.pipeline.locked import locked_stages
+from textmill.pipeline.runner import run_stage
+from textmill.track.publication import publish_rebuild
 
 
 def main(export: NameSettings) -> None:

@@ -13,19 +13,19 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
-from stages.runner import run_stage
-from textmill import paths
-from textmill.evaluation.validation import greedy_chrf
-from textmill.files import write_json
+from textmill.base import paths
+from textmill.base.files import write_json
+from textmill.encode.shards import EncodedCorpus
+from textmill.model.settings import ModelSettings
 from textmill.model.weights import save_model
-from textmill.settings.model import ModelSettings
-from textmill.settings.training import TrainSettings
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.tracking import RunLog, fetched
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.folds import train_fold
-from textmill.training.history import training_metrics, write_history
+from textmill.pipeline.runner import run_stage
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.tracking.runs import RunLog, fetched
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.folds import train_fold
+from textmill.train.history import training_metrics, write_history
+from textmill.train.settings import TrainSettings
+from textmill.train.validation import greedy_chrf
 
 
 def main(fold: str, model: ModelSettings, train: TrainSettings, seed: int, fingerprint: str, log: RunLog) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from textmill.corpus.sources import collect_sources
-from textmill.settings.corpus import CollectSettings, SourceSettings
-from textmill.tables import read_table
+from textmill.base.tables import read_table
+from textmill.collect.settings import CollectSettings, SourceSettings
+from textmill.collect.sources import collect_sources
 
 
 def collected(

@@ -7,11 +7,11 @@ import pytest
 import torch
 from toy import MODEL, PAIRS, TOKENIZER
 
+from textmill.encode.shards import EncodedCorpus, encoded_corpus
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
-from textmill.tokens.shards import EncodedCorpus, encoded_corpus
-from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
+from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in the background so; the tests of Ctrl-C need it
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from torch import Tensor
 from torch.nn import functional
 
-from textmill.decoding.search import Engine
-from textmill.decoding.torch_engine import TorchEngine
+from textmill.decode.search import Engine
+from textmill.decode.torch_engine import TorchEngine
 from textmill.model.interface import Seq2SeqModel
 
 INT8_TOLERANCE = 0.3  # nats: where two float32 computations of an activation lie on both sides of a half, they round to different numbers

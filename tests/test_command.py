@@ -16,11 +16,11 @@ import pytest
 import torch
 from dvc.exceptions import DvcException
 
-from textmill.command import one_line_errors
-from textmill.errors import UserError
-from textmill.files import write_bytes
-from textmill.tables import PAIR_SCHEMA, TableWriter
-from textmill.tensors import write_tensors
+from textmill.base.command import one_line_errors
+from textmill.base.errors import UserError
+from textmill.base.files import write_bytes
+from textmill.base.tables import PAIR_SCHEMA, TableWriter
+from textmill.base.tensors import write_tensors
 
 
 @pytest.mark.parametrize(
@@ -52,8 +52,8 @@ def test_what_is_not_a_bug_is_one_line(capsys: pytest.CaptureFixture[str], error
 
 STOPPED = """
 import os, signal, sys
-from textmill.command import one_line_errors
-from textmill.lifetime import raise_when_stopped
+from textmill.base.command import one_line_errors
+from textmill.base.lifetime import raise_when_stopped
 class Late:
     def __del__(self, kill=os.kill, myself=os.getpid()):  # called while Python takes itself down, when it no longer listens
         kill(myself, 15)
@@ -112,8 +112,8 @@ def test_a_write_without_room_is_one_line_with_the_file(
 def test_the_first_signal_is_one_line_and_those_that_follow_do_not_disturb_the_end() -> None:
     program = (
         "import os, signal\n"
-        "from textmill.command import one_line_errors\n"
-        "from textmill.lifetime import raise_when_stopped\n"
+        "from textmill.base.command import one_line_errors\n"
+        "from textmill.base.lifetime import raise_when_stopped\n"
         "with one_line_errors('clean'):\n"
         "    raise_when_stopped()\n"
         "    try:\n"

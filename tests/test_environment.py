@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from textmill import paths
-from textmill.environment import VARIABLES, differences, environment, record_environment, recorded_environment, say_if_new
-from textmill.errors import UserError
+from textmill.base import paths
+from textmill.base.errors import UserError
+from textmill.tracking.environment import VARIABLES, differences, environment, record_environment, recorded_environment, say_if_new
 
 HERE = {"python": "3.11.7", "cpu_features": "avx avx2 fma", "OMP_NUM_THREADS": "2"}
 THERE = {"python": "3.12.1", "cpu_features": "amx_bf16 avx avx2"}

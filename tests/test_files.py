@@ -15,15 +15,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from textmill.errors import UserError
-from textmill.files import read_json, remove_unfinished, replacing, write_json, write_text
+from textmill.base.errors import UserError
+from textmill.base.files import read_json, remove_unfinished, replacing, write_json, write_text
+from textmill.base.tables import read_table, write_table
+from textmill.base.tensors import read_metadata, read_tensors, write_tensors
+from textmill.encode.shards import EncodedCorpus
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.weights import save_model
-from textmill.tables import read_table, write_table
-from textmill.tensors import read_metadata, read_tensors, write_tensors
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.training.checkpoints import CheckpointFile
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train.checkpoints import CheckpointFile
 
 SCHEMA = pa.schema([("text", pa.string())])
 
@@ -47,9 +47,9 @@ def test_a_full_disk_keeps_the_old_file(tmp_path: Path, kind: str) -> None:
 import resource, sys
 from pathlib import Path
 import pandas as pd, pyarrow as pa, torch, random
-from textmill.files import write_json
-from textmill.tables import write_table
-from textmill.tensors import write_tensors
+from textmill.base.files import write_json
+from textmill.base.tables import write_table
+from textmill.base.tensors import write_tensors
 def write(size):
     path = Path({str(path)!r})
     texts = [str(random.random()) for _ in range(size)]
@@ -79,7 +79,7 @@ def test_nothing_of_a_write_that_the_kernel_killed_outlives_the_next_clean_up(tm
     program = f"""
 import resource, signal, torch
 from pathlib import Path
-from textmill.tensors import write_tensors
+from textmill.base.tensors import write_tensors
 signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 write_tensors(Path({str(path)!r}), {{"a": torch.rand(100_000)}}, {{}})
@@ -104,7 +104,7 @@ def test_files_get_the_mode_that_the_umask_asks_for(tmp_path: Path) -> None:
 
 def test_tensors_with_several_metadata_keys_have_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     program = (
-        "import sys, torch; from pathlib import Path; from textmill.tensors import write_tensors;"
+        "import sys, torch; from pathlib import Path; from textmill.base.tensors import write_tensors;"
         "write_tensors(Path(sys.argv[1]), {'b': torch.ones(3), 'a': torch.zeros(2)}, {'z': 1, 'y': [2], 'x': 'ü'})"
     )
     paths = [tmp_path / f"{number}.safetensors" for number in range(3)]
@@ -178,13 +178,13 @@ def test_tensors_and_metadata_of_every_kind_come_back(tmp_path: Path) -> None:
 _CUT_AT_TWENTY_LENGTHS = """
 import sys
 from pathlib import Path
-from textmill.errors import UserError
-from textmill.files import read_json
+from textmill.base.errors import UserError
+from textmill.base.files import read_json
 from textmill.model.weights import load_model
-from textmill.tables import num_rows, read_batches, read_table
-from textmill.tensors import read_metadata, read_tensors
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.base.tables import num_rows, read_batches, read_table
+from textmill.base.tensors import read_metadata, read_tensors
+from textmill.encode.shards import EncodedCorpus
+from textmill.tokenizer.tokenizer import Tokenizer
 readers = {
     "table": [read_table, num_rows, lambda path: list(read_batches(path, 10))],
     "tensors": [read_tensors, read_metadata],

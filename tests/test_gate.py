@@ -9,8 +9,8 @@ from dvc_project import make_project
 
 from scripts import gate
 from scripts.commands import DVC, output_of
-from textmill.command import one_line_errors
-from textmill.errors import UserError
+from textmill.base.command import one_line_errors
+from textmill.base.errors import UserError
 
 
 @pytest.fixture

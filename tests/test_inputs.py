@@ -9,8 +9,8 @@ import pytest
 from dvc_project import MADE, RAW, RESULT, change_yaml, flip, make_project
 from ruamel.yaml import YAML
 
-from stages.inputs import locked_inputs, stage_inputs
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.pipeline.inputs import locked_inputs, stage_inputs
 
 
 @pytest.fixture

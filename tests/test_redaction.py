@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from textmill import command, publication, tracking
-from textmill.redaction import redacted
+from textmill.base import command
+from textmill.track import publication
+from textmill.tracking import runs as tracking
+from textmill.tracking.redaction import redacted
 
 ADDRESS = "https://ann:c4n%40ry/x@mlflow.example:5000/store?password=h1dden&tls=1"
 

@@ -9,8 +9,8 @@ import pytest
 
 from scripts.repro import heal_lock, heal_stage_lock
 from scripts.repro import main as repro
-from textmill.command import one_line_errors
-from textmill.errors import UserError
+from textmill.base.command import one_line_errors
+from textmill.base.errors import UserError
 
 LOCK = "schema: '2.0'\nstages:\n  clean:\n    cmd: python -m stages.clean\n    outs:\n    - path: a\n      md5: 0123\n      size: 3\n"
 

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from textmill.compression.distillation import student_settings
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.distill.distillation import student_settings
+from textmill.distill.settings import DistillSettings
+from textmill.model.settings import ModelSettings
 from textmill.search.space import with_values
-from textmill.settings.model import ModelSettings
 from textmill.settings.params_file import read_params
 from textmill.settings.schema import build
-from textmill.settings.training import DistillSettings
 from textmill.settings.tree import check_settings, limits
 
 PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from dvc.repo import Repo
 
-from stages.site_cache import SITE_CACHE, is_out_of_reach, require_private_site_cache, set_site_cache
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.pipeline.site_cache import SITE_CACHE, is_out_of_reach, require_private_site_cache, set_site_cache
 
 
 @pytest.fixture
@@ -68,12 +68,12 @@ def test_a_folder_that_others_may_write_is_refused(project: Path, monkeypatch: p
     open_folder = project / (SITE_CACHE if place == "own" else "open")
     open_folder.mkdir(exist_ok=True)
     open_folder.chmod(0o777)
-    monkeypatch.setattr("stages.site_cache.is_private", lambda folder: folder != open_folder.resolve())
+    monkeypatch.setattr("textmill.pipeline.site_cache.is_private", lambda folder: folder != open_folder.resolve())
     if place == "variable":
         monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(open_folder))
     if place == "default":  # as DVC's own, without a setting
         (project / ".dvc/config").write_text("")
-        monkeypatch.setattr("stages.site_cache.site_cache_dir", lambda _: str(open_folder))
+        monkeypatch.setattr("textmill.pipeline.site_cache.site_cache_dir", lambda _: str(open_folder))
     with pytest.raises(UserError, match=r"DVC's site cache .*Whoever writes there runs code as you\. Remove it, run `make setup`"):
         require_private_site_cache()
 

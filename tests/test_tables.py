@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill import tables
-from textmill.errors import UserError
-from textmill.tables import TableWriter, read_batches, read_table, write_table
+from textmill.base import tables
+from textmill.base.errors import UserError
+from textmill.base.tables import TableWriter, read_batches, read_table, write_table
 
 SCHEMA = pa.schema([("id", pa.string()), ("line", pa.int64()), ("weight", pa.float64())])
 

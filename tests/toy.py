@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 
-from textmill.settings.inference import DecodeSettings
-from textmill.settings.model import ModelSettings
-from textmill.settings.tokens import TokenizerSettings
-from textmill.settings.training import TrainSettings
+from textmill.decode.settings import DecodeSettings
+from textmill.model.settings import ModelSettings
+from textmill.tokenizer.settings import TokenizerSettings
+from textmill.train.settings import TrainSettings
 
 _VERBS = {"Open": "打开", "Close": "关闭", "Delete": "删除", "Save": "保存", "Rename": "重命名", "Print": "打印", "Copy": "复制"}
 _THINGS = {

@@ -14,27 +14,29 @@ import torch
 from ruamel.yaml import YAML
 from toy import DECODE, MODEL, PAIRS, TRAIN
 
-from textmill.augmentation.back_translation import BackTranslated, back_translated
-from textmill.augmentation.monolingual import Known, Lines, new_lines
-from textmill.augmentation.reverse import ReverseShape, Written, write_sources
-from textmill.compression.distillation import distilled_corpus
-from textmill.corpus.digests import digest_of
-from textmill.corpus.rows import RowPlan
-from textmill.decoding.search import Hypothesis
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.errors import UserError
+from textmill.back_translate.back_translation import BackTranslated, back_translated
+from textmill.back_translate.monolingual import Known, Lines, new_lines
+from textmill.back_translate.reverse import ReverseShape, Written, write_sources
+from textmill.back_translate.settings import BackTranslateSettings, MonolingualSettings
+from textmill.base.errors import UserError
+from textmill.base.tables import DEVELOPMENT_SCHEMA, read_table, write_table
+from textmill.clean.rows import RowPlan
+from textmill.clean.settings import CleanSettings
+from textmill.collect.settings import CollectSettings
+from textmill.decode.search import Hypothesis
+from textmill.decode.torch_engine import TorchEngine
+from textmill.distill.distillation import distilled_corpus
+from textmill.distill.settings import DistillSettings
+from textmill.encode.encode import encode_corpus, with_back_translated
+from textmill.encode.settings import EncodeSettings
+from textmill.encode.shards import NO_FOLD, EncodedCorpus
 from textmill.model.interface import Seq2SeqModel
-from textmill.settings.augmentation import BackTranslateSettings, MonolingualSettings
-from textmill.settings.cleaning import CleanSettings
-from textmill.settings.corpus import CollectSettings, LanguageSettings, OverlapSettings
+from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
-from textmill.settings.tokens import EncodeSettings
-from textmill.settings.training import DistillSettings
-from textmill.tables import DEVELOPMENT_SCHEMA, read_table, write_table
-from textmill.tokens.encode import encode_corpus, with_back_translated
-from textmill.tokens.shards import NO_FOLD, EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.training.checkpoints import CheckpointFile
+from textmill.split.digests import digest_of
+from textmill.split.settings import OverlapSettings
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train.checkpoints import CheckpointFile
 
 _PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
 COLLECT = build(CollectSettings, _PARAMS["collect"], "collect")
@@ -203,6 +205,6 @@ def test_a_pair_of_no_fold_is_taught_by_all_models(corpus: EncodedCorpus, tokeni
             return super().translate(sources, *others)
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("textmill.compression.distillation.TorchEngine", Counting)
+        patched.setattr("textmill.distill.distillation.TorchEngine", Counting)
         _, counts = distilled_corpus(few, [model] * 3, tokenizer, settings, replace(DECODE, beam_size=1), 1, torch.device("cpu"))
     assert sum(asked) == counts["taught_by_all"] == 10

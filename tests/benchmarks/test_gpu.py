@@ -16,9 +16,9 @@ import pytest
 import torch
 from toy import DECODE, MODEL, PAIRS, TRAIN
 
-from textmill.tensors import write_tensors
-from textmill.tokens.shards import EncodedCorpus, packed
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.base.tensors import write_tensors
+from textmill.encode.shards import EncodedCorpus, packed
+from textmill.tokenizer.tokenizer import Tokenizer
 
 HAS_MARIAN = importlib.util.find_spec("transformers") is not None
 PARTS = ("correctness", "speed", "graphs", "quality", "processes")

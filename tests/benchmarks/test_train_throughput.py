@@ -18,12 +18,12 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from textmill.encode.batching import Batch
 from textmill.model import dropout
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.model.shape import Shape
-from textmill.tokens.batching import Batch
-from textmill.training.objective import Objective
+from textmill.train.objective import Objective
 
 VOCABULARY = 50
 

@@ -9,25 +9,26 @@ import pytest
 import torch
 from toy import DECODE, MODEL, TRAIN
 
-from textmill.compression.distillation import distilled_corpus
-from textmill.compression.healing import prune_and_heal
-from textmill.compression.importance import importance
-from textmill.compression.pruning import prune_model
-from textmill.compression.student import copy_teacher, distill_student
-from textmill.decoding.search import Hypothesis
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.decode.search import Hypothesis
+from textmill.distill.distillation import distilled_corpus
+from textmill.distill.settings import DistillSettings
+from textmill.distill.student import copy_teacher, distill_student
+from textmill.encode.batching import make_batch, padded
+from textmill.encode.shards import EncodedCorpus, encoded_corpus
 from textmill.model.attention import Attention
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.model.layers import FeedForward
 from textmill.model.shape import Shape
-from textmill.settings.training import DistillSettings, PruneSettings
-from textmill.tokens.batching import make_batch, padded
-from textmill.tokens.protection import SLOTS
-from textmill.tokens.shards import EncodedCorpus, encoded_corpus
-from textmill.tokens.special import BEGIN, END
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.training.checkpoints import CheckpointFile
+from textmill.prune.healing import prune_and_heal
+from textmill.prune.importance import importance
+from textmill.prune.pruning import prune_model
+from textmill.prune.settings import PruneSettings
+from textmill.tokenizer.protection import SLOTS
+from textmill.tokenizer.special import BEGIN, END
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train.checkpoints import CheckpointFile
 
 PLAIN = (0, 1, 4, 5, 6)  # rows of the toy corpus without a placeholder
 WORD = 300  # the first of some ordinary pieces: neither special, nor a slot, nor a byte
@@ -237,7 +238,7 @@ def test_an_output_that_is_far_from_the_reference_or_repeats_a_slot_is_not_taugh
     slot = SLOTS[0]
     beams = [[f"打开 {slot}{slot}", f"打开了 {slot}"], ["关闭", "打开"], [f"关闭 {slot}{slot}", "关闭"], ["不", "文件"]]
     written = [[Hypothesis(tokenizer.encode(text), -1.0) for text in beam] for beam in beams]
-    monkeypatch.setattr("textmill.compression.distillation._taught", lambda *_: written)
+    monkeypatch.setattr("textmill.distill.distillation._taught", lambda *_: written)
     settings = replace(DISTILL, min_chrf=30.0, original_share=0.0)
     pairs, counts = distilled_corpus(few, [], tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert [tokenizer.decode(pairs.target(row)) for row in range(len(pairs))] == [f"打开了 {slot}", "打开"]

@@ -9,14 +9,14 @@ from typing import Any, NamedTuple
 import pandas as pd
 from ruamel.yaml import YAML
 
-from textmill.corpus.clean import Outputs, clean_corpus
-from textmill.corpus.language import language_reasons
-from textmill.corpus.repairs import Pair
-from textmill.files import read_json
-from textmill.settings.cleaning import CleanSettings, FilterSettings, PrivacySettings, RepairSettings
-from textmill.settings.corpus import LanguageSettings
+from textmill.base.files import read_json
+from textmill.base.tables import PAIR_SCHEMA, read_table, write_table
+from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.clean.language import language_reasons
+from textmill.clean.repairs import Pair
+from textmill.clean.settings import CleanSettings, FilterSettings, PrivacySettings, RepairSettings
+from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
-from textmill.tables import PAIR_SCHEMA, read_table, write_table
 
 CLEAN = build(CleanSettings, YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))["clean"], "clean")
 EN_ZH = LanguageSettings("en", "zh")

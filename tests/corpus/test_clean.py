@@ -12,13 +12,13 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from test_evidence import PAIRS
 
-from textmill.corpus import clean as clean_module
-from textmill.corpus import ordering
-from textmill.corpus.cleaning_counts import REASONS
-from textmill.errors import UserError
-from textmill.settings.corpus import LanguageSettings
-from textmill.settings.tokens import TokenizerSettings
-from textmill.tokens.tokenizer import fit_tokenizer
+from textmill.base.errors import UserError
+from textmill.clean import cleaning as clean_module
+from textmill.clean import ordering
+from textmill.clean.counts import REASONS
+from textmill.settings.languages import LanguageSettings
+from textmill.tokenizer.settings import TokenizerSettings
+from textmill.tokenizer.tokenizer import fit_tokenizer
 
 DIRTY = [
     ("<p>Open the window.</p>", "<b>打开窗户。</b>"),

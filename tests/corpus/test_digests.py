@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from textmill.corpus.digests import DIGEST_SCHEMA, digest_of, recognized
-from textmill.settings.corpus import OverlapSettings
-from textmill.tables import write_table
+from textmill.base.tables import write_table
+from textmill.split.digests import DIGEST_SCHEMA, digest_of, recognized
+from textmill.split.settings import OverlapSettings
 
 _LONG = "the quick brown fox jumps over a lazy dog while seven green frogs look on"
 _CHINESE = "敏捷的棕色狐狸跳过了一只懒惰的狗"

@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from textmill.corpus.duplicates import DUPLICATE_REASONS, compared_text, duplicate_keys, find_duplicates, folded_text
-from textmill.corpus.executors import InProcess
-from textmill.corpus.repairs import Pair
-from textmill.corpus.samples import SmallestHashes
-from textmill.corpus.stored_texts import Chosen, StoredTexts
+from textmill.clean.duplicates import DUPLICATE_REASONS, compared_text, duplicate_keys, find_duplicates, folded_text
+from textmill.clean.executors import InProcess
+from textmill.clean.repairs import Pair
+from textmill.clean.samples import SmallestHashes
+from textmill.clean.stored_texts import Chosen, StoredTexts
 
 LONG = "The committee will meet again on the second Monday of next month to talk about the budget for schools and roads"
 

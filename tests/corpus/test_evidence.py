@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from cleaning import CLEAN
 
-from textmill.corpus.evidence import Evidence, evidence_reasons, fit_evidence
-from textmill.corpus.hashing import hashes64, hashes128
-from textmill.corpus.lexicon import explained, fit_lexicon, numbered, words
-from textmill.corpus.repairs import Pair
+from textmill.clean.evidence import Evidence, evidence_reasons, fit_evidence
+from textmill.clean.lexicon import explained, fit_lexicon, numbered, words
+from textmill.clean.repairs import Pair
+from textmill.text.hashing import hashes64, hashes128
 
 _WHO = {"Tom": "汤姆", "the boy": "男孩", "a girl": "女孩", "my uncle": "叔叔", "the king": "国王", "our dog": "小狗"}
 _DOES = {"sees": "看见", "paints": "画", "carries": "搬", "washes": "洗", "sells": "卖", "breaks": "打破", "hides": "藏"}

@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from textmill.corpus.executors import executor
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.clean.executors import executor
 
 
 def scaled(number: int, factor: int) -> int:
@@ -54,7 +54,7 @@ def test_a_worker_that_dies_is_an_error_of_one_line() -> None:
 def test_workers_die_with_the_process_that_they_work_for() -> None:
     program = (
         "import os, signal, time\n"
-        "from textmill.corpus.executors import executor\n"
+        "from textmill.clean.executors import executor\n"
         "from test_executors import listening\n"
         "if __name__ == '__main__':\n"
         "    with executor(2, '') as work:\n"

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 from cleaning import CLEAN, EN_ZH, EVERYTHING_OFF, language_reason
 
-from textmill.corpus.chinese import chinese_variant
-from textmill.corpus.filters import FILTERS
-from textmill.corpus.placeholders import placeholders
-from textmill.corpus.rows import RowPlan, clean_rows
-from textmill.settings.cleaning import CleanSettings
-from textmill.settings.corpus import LanguageSettings
+from textmill.clean.chinese import chinese_variant
+from textmill.clean.filters import FILTERS
+from textmill.clean.rows import RowPlan, clean_rows
+from textmill.clean.settings import CleanSettings
+from textmill.settings.languages import LanguageSettings
+from textmill.text.placeholders import placeholders
 
 EN_DE = LanguageSettings("en", "de")
 

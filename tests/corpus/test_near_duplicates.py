@@ -11,7 +11,7 @@ from datasketch import MinHash, MinHashLSH
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from textmill.corpus.near_duplicates import NUM_HASHES, jaccard, normalized, representatives, signatures, similar_pairs
+from textmill.similarity.near_duplicates import NUM_HASHES, jaccard, normalized, representatives, signatures, similar_pairs
 
 _WORDS = ["open", "close", "save", "file", "folder", "window", "user", "page", "image", "message", "all", "the", "a", "new", "of"]
 _WORDS += ["打开", "关闭", "保存", "文件", "窗口", "用户", "页面", "消息", "报告"]
@@ -105,7 +105,7 @@ def test_a_signature_is_a_function_of_its_text_alone_in_any_process() -> None:
     whole = signatures(texts)
     assert whole.shape == (50, NUM_HASHES) and whole.dtype == np.uint16
     np.testing.assert_array_equal(np.concatenate([signatures(texts[:17]), signatures(texts[17:])]), whole)
-    program = f"from textmill.corpus.near_duplicates import signatures; print(signatures({texts[:3]!r}).tolist())"
+    program = f"from textmill.similarity.near_duplicates import signatures; print(signatures({texts[:3]!r}).tolist())"
     for seed in ("0", "5"):
         done = subprocess.run(
             [sys.executable, "-c", program], env={"PYTHONHASHSEED": seed, "PYTHONPATH": ":".join(sys.path)}, capture_output=True

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.corpus.privacy import KINDS, luhn, private_data, without_private_data
-from textmill.corpus.repairs import Pair
+from textmill.clean.privacy import KINDS, luhn, private_data, without_private_data
+from textmill.clean.repairs import Pair
 
 MASK = dict.fromkeys(KINDS, "mask")
 

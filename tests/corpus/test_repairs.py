@@ -9,8 +9,8 @@ from cleaning import CLEAN
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.corpus.repairs import NEEDS_NOTHING, REPAIR_NAMES, Pair, chosen_repairs, repaired
-from textmill.settings.cleaning import RepairSettings
+from textmill.clean.repairs import NEEDS_NOTHING, REPAIR_NAMES, Pair, chosen_repairs, repaired
+from textmill.clean.settings import RepairSettings
 
 
 def mend(source: str, target: str = "x", settings: RepairSettings = CLEAN.repairs, quick: bool = False) -> tuple[Pair, set[str]]:

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from collecting import collected, counts, pairs
 
-from textmill.corpus.readers import catalogs
-from textmill.corpus.wheels import pip_download
-from textmill.errors import UserError
-from textmill.settings.corpus import SourceSettings
+from textmill.base.errors import UserError
+from textmill.collect.readers import catalogs
+from textmill.collect.settings import SourceSettings
+from textmill.collect.wheels import pip_download
 
 PO = 'msgid "Open"\nmsgstr "打开"\n\nmsgid "%d file"\nmsgid_plural "%d files"\nmsgstr[0] "%d 个文件"\n'
 
@@ -91,7 +91,7 @@ def test_an_error_leaves_the_earlier_corpus(tmp_path: Path) -> None:
     (tmp_path / "z.tsv").write_bytes(b"source\ttarget\n\xff\tx\n")
     with pytest.raises(UserError):
         collected(tmp_path, good, SourceSettings("tsv", path=str(tmp_path / "z.tsv")))
-    from textmill.tables import read_table
+    from textmill.base.tables import read_table
 
     assert read_table(tmp_path / "out/pairs.parquet").equals(before)
 

@@ -12,8 +12,8 @@ import pytest
 from collecting import collected, pairs
 from ruamel.yaml import YAML
 
-from textmill.corpus.sources import READERS
-from textmill.settings.corpus import CollectSettings, SourceSettings
+from textmill.collect.settings import CollectSettings, SourceSettings
+from textmill.collect.sources import READERS
 from textmill.settings.schema import build
 
 BLOCK = re.compile(r"^ *```(\w+)(?: (data/raw/\S+))?\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
@@ -53,7 +53,7 @@ def test_every_format_has_an_example_and_every_reason_is_explained() -> None:
     assert set(re.findall(r"format: (\w+)", DOCUMENT)) == set(READERS)
     code = "".join(
         path.read_text(encoding="utf-8")
-        for path in [*Path("src/textmill/corpus/readers").glob("*.py"), Path("src/textmill/corpus/sources.py")]
+        for path in [*Path("src/textmill/collect/readers").glob("*.py"), Path("src/textmill/collect/sources.py")]
     )
     reasons = set(re.findall(r'(?:Bad|Skipped)\(\w+(?:\.\w+)?, "(\w+)"', code)) | {
         "nul",

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy import PAIRS
 
-from textmill.corpus.decontamination import contaminated, units
-from textmill.corpus.folds import Assignable, fold_rows, imbalance, test_rows
-from textmill.corpus.groups import compared_texts, group_pairs, label_tasks
-from textmill.corpus.hashing import hashes64
-from textmill.corpus.near_duplicates import jaccard
-from textmill.corpus.normalization import letters_only
-from textmill.corpus.split import SplitCorpus, split_corpus
-from textmill.errors import UserError
-from textmill.settings.corpus import SplitSettings
+from textmill.base.errors import UserError
+from textmill.similarity.near_duplicates import jaccard
+from textmill.split.decontamination import contaminated, units
+from textmill.split.folds import Assignable, fold_rows, imbalance, test_rows
+from textmill.split.groups import compared_texts, group_pairs, label_tasks
+from textmill.split.settings import SplitSettings
+from textmill.split.splitting import SplitCorpus, split_corpus
+from textmill.text.hashing import hashes64
+from textmill.text.normalization import letters_only
 
 test_rows.__test__ = False  # type: ignore[attr-defined]
 

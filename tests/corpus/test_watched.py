@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from textmill.corpus.watched import require_watched
-from textmill.errors import UserError
-from textmill.settings.augmentation import MonolingualSettings
-from textmill.settings.corpus import SourceSettings
+from textmill.back_translate.settings import MonolingualSettings
+from textmill.base.errors import UserError
+from textmill.collect.settings import SourceSettings
+from textmill.pipeline.watched import require_watched
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ import pytest
 
 from textmill.export.ct2_spec import write_ct2
 from textmill.model.interface import Seq2SeqModel
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.tokenizer.tokenizer import Tokenizer
 
 PROGRAM = """
 import os, signal, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from textmill.decoding.ct2_engine import CTranslate2Engine
-from textmill.settings.inference import DecodeSettings
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.decode.ct2_engine import CTranslate2Engine
+from textmill.decode.settings import DecodeSettings
+from textmill.tokenizer.tokenizer import Tokenizer
 
 folder = Path(sys.argv[1])
 engine, tokenizer = CTranslate2Engine(folder), Tokenizer.load(folder / "tokenizer.model")

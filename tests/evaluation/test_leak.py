@@ -5,9 +5,9 @@ import random
 import pandas as pd
 import pytest
 
-from textmill.corpus.split import split_corpus
-from textmill.evaluation.leak import measure_leak
-from textmill.settings.corpus import SplitSettings
+from textmill.split.leak import measure_leak
+from textmill.split.settings import SplitSettings
+from textmill.split.splitting import split_corpus
 
 SPLIT = SplitSettings(folds=[0, 1], num_folds=2, repeats=1, test_share=0.2, similarity=0.5, group_targets="auto", overlap_units=13)
 

@@ -11,24 +11,24 @@ import torch
 from int8_arithmetic import INT8_TOLERANCE, distance_from_int8
 from toy import DECODE, MODEL
 
-from textmill.decoding.ct2_engine import CTranslate2Engine
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.base.files import read_json, sha256_of, write_json
+from textmill.decode.ct2_engine import CTranslate2Engine
+from textmill.decode.torch_engine import TorchEngine
+from textmill.encode.shards import EncodedCorpus
 from textmill.export.ct2_spec import write_ct2
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.parity import compare_engines
-from textmill.files import read_json, sha256_of, write_json
+from textmill.export.settings import ExportSettings
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
 from textmill.serving.manifest import MODEL_FILES
 from textmill.serving.translator import Translator
-from textmill.settings.corpus import LanguageSettings
-from textmill.settings.inference import ExportSettings
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.settings.languages import LanguageSettings
+from textmill.tokenizer.tokenizer import Tokenizer
 
 EXPORT = ExportSettings("toy", 30, 1e-4, 0.99, 0.5)
 

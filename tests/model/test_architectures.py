@@ -13,13 +13,14 @@ from int8_arithmetic import INT8_TOLERANCE, distance_from_int8
 from torch.nn.utils.rnn import pack_padded_sequence
 from toy import DECODE, MODEL
 
-from textmill.compression.importance import importance
-from textmill.compression.pruning import prune_model
-from textmill.compression.student import copy_teacher
-from textmill.decoding.ct2_engine import CTranslate2Engine
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.errors import UserError
-from textmill.evaluation.systems import reference_loss
+from textmill.base.errors import UserError
+from textmill.base.tensors import write_tensors
+from textmill.decode.ct2_engine import CTranslate2Engine
+from textmill.decode.torch_engine import TorchEngine
+from textmill.distill.student import copy_teacher
+from textmill.encode.batching import make_batch, padded
+from textmill.encode.shards import EncodedCorpus
+from textmill.evaluate.systems import reference_loss
 from textmill.export.ct2_spec import write_ct2
 from textmill.export.parity import compare_engines
 from textmill.model.attention import attend
@@ -28,12 +29,11 @@ from textmill.model.interface import Seq2SeqModel
 from textmill.model.lstm import LstmStack
 from textmill.model.shape import Shape
 from textmill.model.weights import load_model, save_model
-from textmill.settings.training import PruneSettings
-from textmill.tensors import write_tensors
-from textmill.tokens.batching import make_batch, padded
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import BEGIN, PAD
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.prune.importance import importance
+from textmill.prune.pruning import prune_model
+from textmill.prune.settings import PruneSettings
+from textmill.tokenizer.special import BEGIN, PAD
+from textmill.tokenizer.tokenizer import Tokenizer
 
 WIDE = replace(MODEL, width=32, heads=4, key_value_heads=0, max_positions=80, dropout=0.0, attention_dropout=0.0)
 LLAMA: dict[str, Any] = {"norm": "rms_norm", "activation": "swiglu", "positions": "rotary"}

@@ -10,14 +10,14 @@ import pytest
 import torch
 from toy import MODEL
 
-from textmill.errors import UserError
-from textmill.files import sha256_of
+from textmill.base.errors import UserError
+from textmill.base.files import sha256_of
 from textmill.model.factory import build_model
 from textmill.model.initialization import load_initial_weights, start_embeddings
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
 from textmill.model.word2vec import word2vec_embeddings
-from textmill.tokens.special import PAD
+from textmill.tokenizer.special import PAD
 
 SENTENCES = [[4 + i % 3, 8 + i % 3, 12, 13 + i % 2] for i in range(60)]
 

@@ -9,15 +9,15 @@ import torch
 from torch import nn
 from toy import DECODE, MODEL
 
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.decode.torch_engine import TorchEngine
+from textmill.encode.batching import padded
+from textmill.encode.shards import EncodedCorpus
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.model.weights import load_model, save_model
-from textmill.tokens.batching import padded
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import BEGIN, END
+from textmill.tokenizer.special import BEGIN, END
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])

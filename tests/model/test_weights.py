@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.base.tensors import write_tensors
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.weights import load_model, save_model
-from textmill.tensors import write_tensors
 
 
 def test_what_is_saved_is_loaded(model: Seq2SeqModel, tmp_path: Path) -> None:

@@ -81,8 +81,8 @@ def test_a_flipped_byte_in_the_remote_is_noticed_by_pull_with_verify_as_the_read
 _WRITER = """
 import os, pathlib, shutil, signal, stat, tempfile
 import pandas as pd, pyarrow as pa
-from textmill.files import write_json
-from textmill.tables import write_table
+from textmill.base.files import write_json
+from textmill.base.tables import write_table
 points, fsync = iter(range(1, 100)), os.fsync
 def killing(call):
     def point(*positional, **named):

@@ -11,15 +11,17 @@ import pytest
 from ruamel.yaml import YAML
 from test_pipeline import DVC, change, make_clone, run
 
-from textmill.tables import read_table
+from textmill.base.tables import read_table
 
 pytestmark = pytest.mark.pipeline
 
 
 @pytest.mark.parametrize(
     ("split", "num_development_folds"),
-    [({"folds": [0], "num_folds": 5, "repeats": 1}, 5), ({"folds": [0, 1, 2, 3], "num_folds": 2, "repeats": 2}, 4)],
-    ids=["a single hold-out", "two repeats of two folds"],
+    [
+        pytest.param({"folds": [0], "num_folds": 5, "repeats": 1}, 5, id="a single hold-out"),
+        pytest.param({"folds": [0, 1, 2, 3], "num_folds": 2, "repeats": 2}, 4, id="two repeats of two folds", marks=pytest.mark.slow),
+    ],
 )
 def test_the_graph_runs_with_other_folds(tmp_path: Path, split: dict[str, Any], num_development_folds: int) -> None:
     clone = make_clone(tmp_path / "clone")

@@ -16,14 +16,14 @@ from toy import PAIRS
 _PROGRAM = """
 import hashlib, json, os, sys
 from pathlib import Path
-from textmill.corpus.clean import Outputs, clean_corpus
-from textmill.corpus.sources import collect_sources
-from textmill.corpus.split import split_corpus
-from textmill.settings.corpus import LanguageSettings
+from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.collect.sources import collect_sources
+from textmill.split.splitting import split_corpus
+from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
 from textmill.settings.tree import SECTIONS
-from textmill.tables import DEVELOPMENT_SCHEMA, PAIR_SCHEMA, read_table, write_table
-from textmill.tokens.tokenizer import fit_tokenizer
+from textmill.base.tables import DEVELOPMENT_SCHEMA, PAIR_SCHEMA, read_table, write_table
+from textmill.tokenizer.tokenizer import fit_tokenizer
 os.umask(int(sys.argv[1], 8))
 params = json.loads(Path("params.json").read_text(encoding="utf-8"))
 settings = {name: build(SECTIONS[name], params[name], name) for name in ("collect", "clean", "split", "tokenizer")}

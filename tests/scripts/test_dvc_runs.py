@@ -17,8 +17,8 @@ from scripts.dependent_dvc import INTERRUPTED, PARENT
 
 STAGE = """
 import os, time
-from textmill.command import one_line_errors
-from textmill.lifetime import raise_when_stopped
+from textmill.base.command import one_line_errors
+from textmill.base.lifetime import raise_when_stopped
 with one_line_errors("train"):
     raise_when_stopped()
     try:
@@ -29,7 +29,7 @@ with one_line_errors("train"):
 """
 SCRIPT = """
 from scripts.dvc_runs import DvcRuns
-from textmill import command
+from textmill.base import command
 def main():
     dvc = DvcRuns()
     return dvc("repro") or dvc("status")
@@ -42,8 +42,7 @@ PIPELINE = "stages:\n  train:\n    cmd: python -m stages.train\n  later:\n    cm
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "stages").mkdir()
-    for name in ("__init__.py", "supervisor.py"):
-        (folder / "stages" / name).write_bytes(Path("stages", name).read_bytes())
+    (folder / "stages/__init__.py").write_bytes(Path("stages/__init__.py").read_bytes())
     (folder / "stages/train.py").write_text(STAGE)
     (folder / "script.py").write_text(SCRIPT)
     (folder / "dvc.yaml").write_text(PIPELINE)

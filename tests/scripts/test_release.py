@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scripts import release
-from textmill.command import one_line_errors
+from textmill.base.command import one_line_errors
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,12 @@ import pytest
 import torch
 from ruamel.yaml import YAML
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.base.tensors import write_tensors
 from textmill.search import process
 from textmill.search.curve import Curve
 from textmill.search.settings import SearchSettings, read_tune
 from textmill.search.study import best_trial, claim, counted, enqueue_current, is_taken_away, open_study, recover
-from textmill.tensors import write_tensors
 
 pytestmark = pytest.mark.filterwarnings("ignore:Heartbeat of storage is supposed to be used with Study.optimize")
 PARAMS = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))

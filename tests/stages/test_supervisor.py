@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +12,13 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from stages.supervisor import MEMORY
+from textmill.pipeline.supervisor import MEMORY
 from textmill.search.space import value_at
 
 STAGE = """
 import os, signal, sys, time
-from textmill.command import one_line_errors
-from textmill.lifetime import raise_when_stopped
+from textmill.base.command import one_line_errors
+from textmill.base.lifetime import raise_when_stopped
 if sys.argv[1] == "exits":
     sys.exit(7)
 if sys.argv[1] == "imports":
@@ -42,9 +41,12 @@ DVC = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'stag
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
     (folder / "stages").mkdir()
-    shutil.copy("stages/__init__.py", folder / "stages")
-    supervisor = Path("stages/supervisor.py").read_text(encoding="utf-8")
-    (folder / "stages/supervisor.py").write_text(supervisor.replace("_SECONDS_TO_END = 4.0", "_SECONDS_TO_END = 0.3"))
+    start = Path("stages/__init__.py").read_text(encoding="utf-8")
+    sooner = (
+        "from textmill.pipeline import supervisor\n    supervisor._SECONDS_TO_END = 0.3\n    go_on_supervised = supervisor.go_on_supervised"
+    )
+    assert "from textmill.pipeline.supervisor import go_on_supervised" in start
+    (folder / "stages/__init__.py").write_text(start.replace("from textmill.pipeline.supervisor import go_on_supervised", sooner))
     (folder / "stages/train.py").write_text(STAGE)
     return folder
 

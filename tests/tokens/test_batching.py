@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.tokens.batching import Batch, make_batch, with_unknown
-from textmill.tokens.shards import encoded_corpus
-from textmill.tokens.special import BEGIN, END, PAD, UNKNOWN
+from textmill.encode.batching import Batch, make_batch, with_unknown
+from textmill.encode.shards import encoded_corpus
+from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
 
 text = st.lists(st.integers(END + 1, 50), max_size=12)
 pairs = st.lists(st.tuples(text, text), min_size=1, max_size=12)

@@ -5,11 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import DECODE
 
-from textmill.decoding.search import Hypothesis
-from textmill.decoding.translate import translate
-from textmill.settings.inference import DecodeSettings
-from textmill.tokens.protection import SLOTS, keeps_slots, protect, protect_target, restore
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.decode.search import Hypothesis
+from textmill.decode.settings import DecodeSettings
+from textmill.decode.translate import translate
+from textmill.tokenizer.protection import SLOTS, keeps_slots, protect, protect_target, restore
+from textmill.tokenizer.tokenizer import Tokenizer
 
 A, B = SLOTS[:2]
 

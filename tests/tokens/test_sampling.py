@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from toy import PAIRS, TOKENIZER
 
-from textmill.errors import UserError
-from textmill.tokens.sampling import ResampledEpochs, resampled
-from textmill.tokens.shards import EncodedCorpus, encoded_corpus
-from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
+from textmill.base.errors import UserError
+from textmill.encode.sampling import ResampledEpochs, resampled
+from textmill.encode.shards import EncodedCorpus, encoded_corpus
+from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
 
 ODD = ["", " ", "  two  spaces ", "€ 🙂 ü", "Öffne das Fenster", "<s> ▁", "%s"]  # without pieces of their own: bytes
 

@@ -12,16 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import PAIRS, TOKENIZER
 
-from textmill.errors import UserError
-from textmill.settings.corpus import SourceSettings
-from textmill.settings.tokens import EncodeSettings, TokenizerSettings
-from textmill.tokens.batching import epoch_rows, make_batch, padding_share, token_budget_batches
-from textmill.tokens.encode import encode_corpus
-from textmill.tokens.protection import protect, restore
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import BEGIN, END, PAD
-from textmill.tokens.tasks import with_tasks
-from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
+from textmill.base.errors import UserError
+from textmill.collect.settings import SourceSettings
+from textmill.encode.batching import epoch_rows, make_batch, padding_share, token_budget_batches
+from textmill.encode.encode import encode_corpus
+from textmill.encode.settings import EncodeSettings
+from textmill.encode.shards import EncodedCorpus
+from textmill.tokenizer.protection import protect, restore
+from textmill.tokenizer.settings import TokenizerSettings
+from textmill.tokenizer.special import BEGIN, END, PAD
+from textmill.tokenizer.tasks import with_tasks
+from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufdd0")))

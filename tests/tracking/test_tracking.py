@@ -13,12 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from textmill import tracking
-from textmill.tracking import git_state
+from textmill.tracking import runs as tracking
+from textmill.tracking.runs import git_state
 
 RUN = """
 import sys, time
-from textmill import tracking
+from textmill.tracking import runs as tracking
 with tracking.stage_run(sys.argv[1], {"train": {"steps": 3, "long": "x" * 9000, "list": [1, 2]}}, {"a.py": "0" * 32}, "key-" + sys.argv[1]) as log:
     for step in range(5):
         log.metrics({"loss": 1.0 / (step + 1), "nested": {"mean@1": 2}, "text": "no", "bad": float("nan")}, step)
@@ -79,7 +79,7 @@ def test_params_metrics_and_curves_arrive(store: Path) -> None:
 
 SEARCH = """
 import os, signal, sys
-from textmill import tracking
+from textmill.tracking import runs as tracking
 connection = tracking.connect_search("study")
 if sys.argv[1] == "trial":
     tracking.trial_run(connection, "trial 0", {"train.steps": 3})
@@ -184,8 +184,8 @@ def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_
 
 
 def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:
-    asked = "from textmill.publication import is_published; print(is_published())"
-    closing = "from textmill.tracking import RunLog, connect; parent = connect(); RunLog(parent, parent.parent_id).end('FINISHED')"
+    asked = "from textmill.track.publication import is_published; print(is_published())"
+    closing = "from textmill.tracking.runs import RunLog, connect; parent = connect(); RunLog(parent, parent.parent_id).end('FINISHED')"
     answers = []
     for program in (asked, f"{closing}; {asked}"):
         process = start(store, "clean", program, TEXTMILL_REBUILD="published")
@@ -203,7 +203,7 @@ def test_a_rebuild_knows_whether_one_of_its_processes_opened_the_store(store: Pa
 
 def test_a_clock_that_is_set_does_not_split_a_rebuild(tmp_path: Path) -> None:
     """Two children of one dvc, for the second of which the machine was started a second earlier: so it looks when the clock is set."""
-    asked = "import psutil; from textmill.tracking import rebuild_key\n"
+    asked = "import psutil; from textmill.tracking.runs import rebuild_key\n"
     later = "from psutil import _pslinux as linux; was = linux.boot_time(); linux.boot_time = lambda: was + 1; linux.BOOT_TIME = was + 1\n"
     dvc = tmp_path / "dvc"
     children = [asked + "print(rebuild_key())", asked + later + "print(rebuild_key())"]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from textmill.training.checkpoints import CheckpointFile
+from textmill.train.checkpoints import CheckpointFile
 
 
 def test_a_damaged_checkpoint_is_not_used_and_said_and_a_missing_one_is_no_news(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,16 +10,16 @@ import pytest
 import torch
 from toy import MODEL, TRAIN
 
+from textmill.encode.batching import Batch, make_batch, padded_to_bucket
+from textmill.encode.shards import EncodedCorpus
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.shape import Shape
-from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import Batch, make_batch, padded_to_bucket
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import PAD
-from textmill.training import cuda_graphs, loop, objective
-from textmill.training.loop import Trainer, TrainingResult
-from textmill.training.objective import Objective
+from textmill.tokenizer.special import PAD
+from textmill.train import cuda_graphs, loop, objective
+from textmill.train.loop import Trainer, TrainingResult
+from textmill.train.objective import Objective
+from textmill.train.settings import TrainSettings
 
 STILL = replace(MODEL, dropout=0.0, attention_dropout=0.0)
 

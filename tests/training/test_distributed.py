@@ -11,14 +11,14 @@ import pytest
 import torch
 from toy import MODEL, TRAIN
 
-from textmill.errors import UserError
-from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import make_batch
-from textmill.tokens.shards import EncodedCorpus
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.distributed import Processes
-from textmill.training.folds import train_fold
-from textmill.training.loop import HistoryRow, OnMetrics
+from textmill.base.errors import UserError
+from textmill.encode.batching import make_batch
+from textmill.encode.shards import EncodedCorpus
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.distributed import Processes
+from textmill.train.folds import train_fold
+from textmill.train.loop import HistoryRow, OnMetrics
+from textmill.train.settings import TrainSettings
 
 MODEL = replace(MODEL, dropout=0.0, attention_dropout=0.0)
 

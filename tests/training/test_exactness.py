@@ -16,13 +16,13 @@ import torch
 from dvc_project import write_yaml
 from trials import PLAIN, SETTINGS, End, Run, trainer
 
-from stages.inputs import stage_inputs
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.encode.batching import make_batch
+from textmill.encode.shards import EncodedCorpus
 from textmill.model.weights import load_model
-from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import make_batch
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.pipeline.inputs import stage_inputs
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train.settings import TrainSettings
 
 
 @pytest.fixture(scope="module")

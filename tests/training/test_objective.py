@@ -9,14 +9,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from toy import MODEL
 
+from textmill.encode.batching import make_batch
+from textmill.encode.shards import EncodedCorpus
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
-from textmill.tokens.batching import make_batch
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.special import END, PAD
-from textmill.training import objective
-from textmill.training.objective import (
+from textmill.tokenizer.special import END, PAD
+from textmill.train import objective
+from textmill.train.objective import (
     Objective,
     fused_loss,
     label_smoothed_nll,

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 from toy import TRAIN
 
-from textmill.settings.training import TrainSettings
-from textmill.training.averaging import MovingAverage, averaged
-from textmill.training.optimization import Optimizer
+from textmill.train.averaging import MovingAverage, averaged
+from textmill.train.optimization import Optimizer
+from textmill.train.settings import TrainSettings
 
 LOW = replace(TRAIN, precision="bfloat16", optimizer="adamw", weight_decay=0.1, gradient_clip=0.5)
 

@@ -15,25 +15,25 @@ from torch import nn
 from torch._dynamo.testing import CompileCounterWithBackend
 from toy import MODEL, TRAIN
 
-from textmill.errors import UserError
-from textmill.evaluation.validation import greedy_chrf
-from textmill.files import sha256_of
+from textmill.base.errors import UserError
+from textmill.base.files import sha256_of
+from textmill.encode.batching import Batch
+from textmill.encode.shards import EncodedCorpus, encoded_corpus
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
+from textmill.model.settings import ModelSettings
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
-from textmill.settings.model import ModelSettings
-from textmill.settings.training import TrainSettings
-from textmill.tokens.batching import Batch
-from textmill.tokens.shards import EncodedCorpus, encoded_corpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.training import loop
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.folds import train_fold
-from textmill.training.loop import Trainer
-from textmill.training.objective import label_smoothed_nll
-from textmill.training.profiling import TABLE, TRACE
-from textmill.training.schedules import SCHEDULES
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train import loop
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.folds import train_fold
+from textmill.train.loop import Trainer
+from textmill.train.objective import label_smoothed_nll
+from textmill.train.profiling import TABLE, TRACE
+from textmill.train.schedules import SCHEDULES
+from textmill.train.settings import TrainSettings
+from textmill.train.validation import greedy_chrf
 
 
 def trainer(

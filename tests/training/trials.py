@@ -17,19 +17,20 @@ from typing import Any
 import numpy as np
 from toy import MODEL, TRAIN
 
-from textmill import tensors
-from textmill.compression import healing
-from textmill.errors import UserError
+from textmill.base import tensors
+from textmill.base.errors import UserError
+from textmill.encode.shards import EncodedCorpus
 from textmill.model import dropout
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
-from textmill.settings.training import PruneSettings, TrainSettings
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
-from textmill.training.checkpoints import CheckpointFile
-from textmill.training.loop import Trainer
+from textmill.prune import healing
+from textmill.prune.settings import PruneSettings
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.loop import Trainer
+from textmill.train.settings import TrainSettings
 
 PLAIN = replace(TRAIN, batch_tokens=300, max_steps=14, validate_every=4)  # more than an epoch; saves are mid-epoch
 EVERYTHING = replace(
@@ -47,7 +48,7 @@ SETTINGS = {"plain": PLAIN, "everything": EVERYTHING}
 
 # The server imports torch once, with what Adam imports late, and is forked for every trial; it never ran a thread of torch.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["textmill.training.loop", "textmill.model.weights", "textmill.compression.healing", "torch._dynamo"])
+_CONTEXT.set_forkserver_preload(["textmill.train.loop", "textmill.model.weights", "textmill.prune.healing", "torch._dynamo"])
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ def _heal(run: Run, end: End | None) -> None:
 
 
 class _Terminated(BaseException):
-    """What stages/runner.py makes of SIGTERM."""
+    """What src/textmill/pipeline/runner.py makes of SIGTERM."""
 
 
 def _kill(*_: object) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from ctranslate2.specs import common_spec, transformer_spec
 from torch import Tensor, nn
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 from textmill.model.attention import Attention
 from textmill.model.decoder_only import CausalLayer, DecoderOnly
 from textmill.model.encoder_decoder import DecoderLayer, EncoderDecoder, EncoderLayer
@@ -17,7 +17,7 @@ from textmill.model.interface import Seq2SeqModel
 from textmill.model.layers import NORM_EPSILON, AddNorm, FeedForward
 from textmill.model.positions import Learned
 from textmill.model.shape import Shape
-from textmill.tokens.special import BEGIN, END, UNKNOWN
+from textmill.tokenizer.special import BEGIN, END, UNKNOWN
 
 _ACTIVATIONS = {"relu": common_spec.Activation.RELU, "gelu": common_spec.Activation.GELU, "swiglu": common_spec.Activation.SWISH}
 QUANTIZATIONS: dict[str, str | None] = {"float32": None, "int8": "int8"}

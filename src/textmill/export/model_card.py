@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from textmill.settings.corpus import LanguageSettings
-from textmill.settings.inference import DecodeSettings
+from textmill.decode.settings import DecodeSettings
+from textmill.settings.languages import LanguageSettings
 
 _CARD = """# {name}
 

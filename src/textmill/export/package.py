@@ -7,17 +7,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from textmill.decoding.ct2_engine import CTranslate2Engine
-from textmill.decoding.torch_engine import TorchEngine
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.base.files import sha256_of, write_bytes, write_json
+from textmill.decode.ct2_engine import CTranslate2Engine
+from textmill.decode.settings import DecodeSettings
+from textmill.decode.torch_engine import TorchEngine
+from textmill.encode.shards import EncodedCorpus
 from textmill.export.ct2_spec import QUANTIZATIONS, write_ct2
 from textmill.export.parity import Parity, compare_engines
-from textmill.files import sha256_of, write_bytes, write_json
+from textmill.export.settings import ExportSettings
 from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.model.weights import load_model
-from textmill.settings.inference import DecodeSettings, ExportSettings
-from textmill.tokens.shards import EncodedCorpus
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.tokenizer.tokenizer import Tokenizer
 
 _REMEDY = "Nothing was written. Change that limit if you accept it, and run `dvc repro` again: nothing is trained anew."
 _MODEL_FILES = ("model.bin", "config.json", "shared_vocabulary.json")

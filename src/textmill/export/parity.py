@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textmill.decoding.search import Engine
-from textmill.settings.inference import DecodeSettings
+from textmill.decode.search import Engine
+from textmill.decode.settings import DecodeSettings
 
 
 @dataclass(frozen=True)

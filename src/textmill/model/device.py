@@ -6,7 +6,7 @@ import os
 
 import torch
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 
 
 def prepare_device(device: str, num_threads: int, seed: int) -> torch.device:

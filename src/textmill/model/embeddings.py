@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from textmill.tokens.special import PAD
+from textmill.tokenizer.special import PAD
 
 
 class TokenEmbeddings(nn.Module):

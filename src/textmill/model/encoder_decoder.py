@@ -17,7 +17,7 @@ from textmill.model.interface import Seq2SeqModel
 from textmill.model.layers import AddNorm, FeedForward, decoder_attention, encoder_attention, make_final_norm
 from textmill.model.positions import POSITIONS
 from textmill.model.shape import Shape
-from textmill.tokens.special import PAD
+from textmill.tokenizer.special import PAD
 
 
 class EncoderLayer(nn.Module):

@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from textmill.errors import UserError
-from textmill.files import sha256_of
+from textmill.base.errors import UserError
+from textmill.base.files import sha256_of
+from textmill.base.tensors import read_tensors
 from textmill.model.interface import Seq2SeqModel
-from textmill.tensors import read_tensors
 
 
 def load_initial_weights(model: Seq2SeqModel, path: Path, sha256: str) -> str:

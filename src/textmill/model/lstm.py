@@ -16,7 +16,7 @@ from textmill.model.dropout import Dropout
 from textmill.model.embeddings import TokenEmbeddings
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
-from textmill.tokens.special import PAD
+from textmill.tokenizer.special import PAD
 
 
 class LstmStack(nn.Module):

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 
 
 class Sinusoidal(nn.Module):

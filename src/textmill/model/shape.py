@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from textmill.settings.model import ModelSettings
+from textmill.model.settings import ModelSettings
 
 _LARGEST = 1 << 24
 _SIZES = {"vocabulary_size", "width", "head_width", "encoder_heads", "decoder_heads", "encoder_key_value_heads", "decoder_key_value_heads"}

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
+from textmill.base.tensors import read_tensors, write_tensors
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
-from textmill.tensors import read_tensors, write_tensors
 
 
 def save_model(path: Path, model: Seq2SeqModel) -> None:

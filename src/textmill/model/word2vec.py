@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from textmill.tokens.special import PAD
+from textmill.tokenizer.special import PAD
 
 _WINDOW, _EPOCHS = 5, 5  # the defaults of the authors' program, as gensim has them
 

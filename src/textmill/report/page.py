@@ -9,11 +9,11 @@ from typing import Any
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from textmill.corpus.placeholders import placeholders
-from textmill.evaluation.metrics import METRICS
+from textmill.evaluate.metrics import METRICS
 from textmill.report.plots import learning_curves, length_histograms, score_intervals
 from textmill.report.results import BASELINES, Comparison, Results
-from textmill.settings.corpus import LanguageSettings
+from textmill.settings.languages import LanguageSettings
+from textmill.text.placeholders import placeholders
 
 _OUTPUT_SAMPLES = 5
 _SHOWN_SYSTEMS = ("memory", "ensemble", "student", "exported")

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from textmill import paths
-from textmill.errors import UserError
-from textmill.evaluation.metrics import METRICS, resamplings
-from textmill.evaluation.significance import Difference, paired_difference
-from textmill.files import read_json
-from textmill.settings.corpus import LanguageSettings
-from textmill.tables import read_table
+from textmill.base import paths
+from textmill.base.errors import UserError
+from textmill.base.files import read_json
+from textmill.base.tables import read_table
+from textmill.evaluate.metrics import METRICS, resamplings
+from textmill.evaluate.significance import Difference, paired_difference
+from textmill.settings.languages import LanguageSettings
 
 BASELINES = ("copy", "memory", "majority")
 _COMPARED_METRICS = ("chrf", "bleu")

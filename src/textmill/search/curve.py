@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from textmill.errors import UserError
-from textmill.tensors import read_metadata
+from textmill.base.errors import UserError
+from textmill.base.tensors import read_metadata
 
 
 class Curve:

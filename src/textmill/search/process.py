@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from textmill.redaction import redacted
+from textmill.tracking.redaction import redacted
 
 _SECONDS_BETWEEN_LOOKS = 0.5
 _SECONDS_TO_END = 10.0

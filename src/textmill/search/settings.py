@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ruamel.yaml import YAML, YAMLError
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 from textmill.search.space import Dimension, read_space
 from textmill.settings.schema import build, require
 

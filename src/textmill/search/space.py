@@ -12,7 +12,7 @@ from typing import Any
 
 from optuna.trial import Trial
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 from textmill.settings.tree import check_settings
 
 

@@ -19,11 +19,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from textmill.errors import UserError
-from textmill.lifetime import is_alive, process_key
-from textmill.redaction import redacted
+from textmill.base.errors import UserError
+from textmill.base.lifetime import is_alive, process_key
 from textmill.search.settings import SearchSettings
 from textmill.search.space import Dimension
+from textmill.tracking.redaction import redacted
 
 _SECONDS_BETWEEN_HEARTBEATS = 20
 _SECONDS_UNTIL_STALE = 120  # also when nobody on its own machine is left to notice that a trial's process is gone

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from textmill.errors import UserError
-from textmill.files import read_json, sha256_of
+from textmill.base.errors import UserError
+from textmill.base.files import read_json, sha256_of
 
 MANIFEST = "manifest.json"
 MODEL_FILES = ("config.json", "generation.json", "model.bin", "shared_vocabulary.json", "tokenizer.model")

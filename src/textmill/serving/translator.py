@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from textmill.decoding.ct2_engine import CTranslate2Engine
-from textmill.decoding.translate import translate
-from textmill.errors import UserError
-from textmill.files import read_json
+from textmill.base.errors import UserError
+from textmill.base.files import read_json
+from textmill.decode.ct2_engine import CTranslate2Engine
+from textmill.decode.settings import DecodeSettings
+from textmill.decode.translate import translate
 from textmill.serving.manifest import MODEL_FILES, require_as_listed
-from textmill.settings.inference import DecodeSettings
 from textmill.settings.schema import build
-from textmill.tokens.tasks import with_tasks
-from textmill.tokens.tokenizer import Tokenizer
+from textmill.tokenizer.tasks import with_tasks
+from textmill.tokenizer.tokenizer import Tokenizer
 
 
 class Translator:

@@ -8,7 +8,7 @@ from typing import Any
 from ruamel.yaml import YAML, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 
 _MAX_BYTES = 1 << 20
 _MAX_VALUES = 100_000  # the default has 400

@@ -11,7 +11,7 @@ import typing
 from collections.abc import Mapping
 from typing import Any, Literal, TypeVar
 
-from textmill.errors import UserError
+from textmill.base.errors import UserError
 
 T = TypeVar("T")
 

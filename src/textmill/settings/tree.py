@@ -6,15 +6,21 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from textmill.errors import UserError
-from textmill.settings.augmentation import BackTranslateSettings
-from textmill.settings.cleaning import CleanSettings
-from textmill.settings.corpus import CollectSettings, SplitSettings
-from textmill.settings.inference import DecodeSettings, EvaluateSettings, ExportSettings
-from textmill.settings.model import ModelSettings
+from textmill.back_translate.settings import BackTranslateSettings
+from textmill.base.errors import UserError
+from textmill.clean.settings import CleanSettings
+from textmill.collect.settings import CollectSettings
+from textmill.decode.settings import DecodeSettings
+from textmill.distill.settings import DistillSettings
+from textmill.encode.settings import EncodeSettings
+from textmill.evaluate.settings import EvaluateSettings
+from textmill.export.settings import ExportSettings
+from textmill.model.settings import ModelSettings
+from textmill.prune.settings import PruneSettings
 from textmill.settings.schema import build
-from textmill.settings.tokens import EncodeSettings, TokenizerSettings
-from textmill.settings.training import DistillSettings, PruneSettings, TrainSettings
+from textmill.split.settings import SplitSettings
+from textmill.tokenizer.settings import TokenizerSettings
+from textmill.train.settings import TrainSettings
 
 SECTIONS: dict[str, type] = {
     "collect": CollectSettings,

@@ -22,13 +22,13 @@ import pyarrow.parquet as pq
 import pytest
 from collecting import collected, counts, pairs
 
-from textmill.corpus.readers import files as reader_files
-from textmill.corpus.readers.columns import read_tsv
-from textmill.corpus.readers.files import SourceFile
-from textmill.corpus.readers.row import Reading
-from textmill.corpus.sources import READERS
-from textmill.errors import UserError
-from textmill.settings.corpus import SourceSettings
+from textmill.base.errors import UserError
+from textmill.collect.readers import files as reader_files
+from textmill.collect.readers.columns import read_tsv
+from textmill.collect.readers.files import SourceFile
+from textmill.collect.readers.row import Reading
+from textmill.collect.settings import SourceSettings
+from textmill.collect.sources import READERS
 
 GOOD = {
     "jsonl": json.dumps({"source": "a", "target": "x"}).encode() + b"\n",

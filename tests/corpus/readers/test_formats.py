@@ -18,8 +18,8 @@ from collecting import collected, counts, pairs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from textmill.corpus.readers.lines import continuations
-from textmill.settings.corpus import SourceSettings
+from textmill.collect.readers.lines import continuations
+from textmill.collect.settings import SourceSettings
 
 ODD = "a\u2028b\u0085c\x0bd\x0ce\x1cf"  # what str.splitlines would cut
 CONTENT = {

@@ -19,9 +19,9 @@ from collecting import collected, counts
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from textmill.corpus.sources import READERS
-from textmill.errors import UserError
-from textmill.settings.corpus import SourceSettings
+from textmill.base.errors import UserError
+from textmill.collect.settings import SourceSettings
+from textmill.collect.sources import READERS
 
 PO = '# c\nmsgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8\\n"\n\n#: a.c:1\n#, fuzzy\nmsgctxt "m"\nmsgid "a\\"b"\nmsgstr "甲"\n\n'
 PO += 'msgid "%d file"\nmsgid_plural "%d files"\nmsgstr[0] "x"\nmsgstr[1] "y"\n\n#~ msgid "o"\n#~ msgstr "p"\n'

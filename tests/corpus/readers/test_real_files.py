@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from collecting import collected, counts, pairs
 
-from textmill.settings.corpus import SourceSettings
+from textmill.collect.settings import SourceSettings
 
 DATA = Path("../shared/data")
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"real data is not at {DATA}")

@@ -1,0 +1,77 @@
+"""Back-translation (Sennrich, Haddow & Birch 2016): pairs of a synthetic source and a real target."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from textmill.back_translate.monolingual import Known, Lines
+from textmill.back_translate.reverse import ReverseShape, train_reverse, write_sources
+from textmill.back_translate.settings import BackTranslateSettings
+from textmill.base.tables import DEVELOPMENT_SCHEMA
+from textmill.clean.rows import RowPlan, clean_rows
+from textmill.decode.torch_engine import TorchEngine
+from textmill.encode.shards import NO_FOLD
+from textmill.model.device import prepare_device
+from textmill.split.digests import recognized
+from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train.checkpoints import CheckpointFile
+from textmill.train.loop import OnMetrics
+
+
+class BackTranslated(NamedTuple):
+    """table: columns of DEVELOPMENT_SCHEMA, one row a pair, of no fold. metrics: every line that was read, in one count."""
+
+    table: pd.DataFrame
+    metrics: dict[str, Any]
+
+
+def back_translated(
+    lines: Lines,
+    known: Known,
+    tokenizer: Tokenizer,
+    back_translate: BackTranslateSettings,
+    shape: ReverseShape,
+    rows: RowPlan,
+    seed: int,
+    checkpoint: CheckpointFile,
+    on_metrics: OnMetrics,
+) -> BackTranslated:
+    """Train the reverse model, let it write a source for every line, and keep the pairs that could have been collected.
+
+    rows: the repairs and filters that a collected pair goes through. A pair also goes if its source knows the test set: the
+    reasons are those of `write_sources`, `clean_rows` and `recognized`. Without lines, nothing is trained.
+    """
+    counts = {"lines": lines.read, "lines_rejected": dict(sorted(lines.rejected.items()))}
+    if lines.table.empty:
+        table = pd.DataFrame(columns=pd.Index(DEVELOPMENT_SCHEMA.names))
+        return BackTranslated(table, counts | {"translated": 0, "translations_rejected": {}, "pairs": 0})
+    device = prepare_device(back_translate.train.device, back_translate.train.num_threads, seed)
+    network, result = train_reverse(known.development, tokenizer, back_translate, shape, seed, device, checkpoint, on_metrics)
+    decode = replace(shape.decode, beam_size=back_translate.beam_size)
+    targets, tasks = lines.table["target"].tolist(), lines.table["task"].tolist()
+    written = write_sources(targets, tasks, tokenizer, TorchEngine([network], device), shape.encode, decode)
+    cleaned = clean_rows([each.source for each in written], targets, rows)
+    sources = [pair.source for pair in cleaned.pairs]
+    test = recognized(sources, known.digest, "source", known.overlap)
+    reasons = [each.reason or own or leak for each, own, leak in zip(written, cleaned.reasons, test, strict=True)]
+    kept = np.array(reasons, dtype=object) == ""
+    rejected = Counter(reason for reason in reasons if reason)
+    repeats = len(known.development["folds"].iloc[0])
+    table = lines.table.assign(source=sources, target=[pair.target for pair in cleaned.pairs])[kept].reset_index(drop=True)
+    table = table.assign(id="back-" + table["id"], weight=back_translate.weight, folds=[[NO_FOLD] * repeats] * len(table))
+    assert lines.read["rows"] == len(table) + lines.rejected.total() + rejected.total(), "a line was lost"
+    return BackTranslated(
+        table,
+        counts
+        | {
+            "translated": len(lines.table),
+            "translations_rejected": dict(sorted(rejected.items())),
+            "pairs": len(table),
+            "last_train_loss": result.history[-1].train_loss,
+        },
+    )

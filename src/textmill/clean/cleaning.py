@@ -1,0 +1,246 @@
+"""Repairs, filters, private data and duplicates over a whole corpus, in bounded memory, with a reason for every row that goes.
+
+Three passes, each in chunks: rows by themselves; then what has to know the corpus (evidence, keys of duplicates); then, when it
+is known who goes, the tables in a stable order. What is done to a chunk does not depend on where it was cut or who does it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from textmill.base.errors import UserError
+from textmill.base.files import write_json
+from textmill.base.progress import Progress
+from textmill.base.tables import PAIR_SCHEMA, TableWriter, extended, num_rows, read_batches
+from textmill.clean.counts import Counts
+from textmill.clean.duplicates import DUPLICATE_REASONS, Duplicates, Keys, compared_text, duplicate_keys, find_duplicates
+from textmill.clean.evidence import Evidence, evidence_reasons, fit_evidence
+from textmill.clean.executors import Executor, executor
+from textmill.clean.ordering import in_order, stable_ranks
+from textmill.clean.privacy import private_data
+from textmill.clean.repairs import Pair
+from textmill.clean.rows import CleanedRows, RowPlan, clean_rows
+from textmill.clean.samples import SmallestHashes
+from textmill.clean.settings import CleanSettings, FilterSettings
+from textmill.clean.stored_texts import StoredTexts
+from textmill.settings.languages import LanguageSettings
+from textmill.text.hashing import hashes64
+
+Result = TypeVar("Result")
+CHUNK_ROWS = 4096
+# A row on its way: as it came, as it is now (empty reason: it still passes), what was repaired and what private data was found.
+_WORK_SCHEMA = extended(
+    PAIR_SCHEMA,
+    {"clean_source": pa.string(), "clean_target": pa.string(), "reason": pa.string(), "repairs": pa.int64(), "found": pa.int64()},
+)
+REJECTED_SCHEMA = extended(PAIR_SCHEMA, {"reason": pa.string()})
+
+
+class Outputs(NamedTuple):
+    """Where the results go: `kept` and `rejected` tables, and a JSON file of `samples` for each reason."""
+
+    kept: Path
+    rejected: Path
+    samples: Path
+
+
+def clean_corpus(collected: Path, outputs: Outputs, clean: CleanSettings, languages: LanguageSettings) -> dict[str, Any]:
+    """Clean a table of pairs into `outputs`.
+
+    Every row is in `kept`, repaired, or in `rejected`, as it came, with a column `reason`. Returns the counts of
+    cleaning_counts.Counts. Raises UserError if there is no row, or none passes.
+    """
+    outputs.kept.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        tempfile.TemporaryDirectory(prefix=".clean-", dir=outputs.kept.parent) as name,
+        executor(clean.workers, clean.scheduler) as work,
+    ):
+        folder = Path(name)
+        counts = Counts(clean, languages)
+        evidence = _look_at_rows(collected, folder / "rows.parquet", clean, languages, work, counts)
+        counts.fitted(evidence)
+        duplicates = _look_at_corpus(folder / "rows.parquet", folder / "judged.parquet", clean, evidence, work)
+        counts.duplicates(duplicates)
+        _write(folder / "judged.parquet", duplicates, outputs, stable_ranks(collected), counts)
+    write_json(outputs.samples, counts.samples())
+    return counts.metrics()
+
+
+def _look_at_rows(
+    collected: Path, rows: Path, clean: CleanSettings, languages: LanguageSettings, work: Executor, counts: Counts
+) -> Evidence | None:
+    """First pass: repairs, filters and language of each row; and the model that is learned from those that pass."""
+    sample: SmallestHashes[Pair] = SmallestHashes(clean.evidence_rows)
+    plan = RowPlan(clean.repairs, clean.filters, languages)
+    with TableWriter(rows, _WORK_SCHEMA) as writer:
+        for frame, result in _mapped(work, clean_rows, collected, _texts, plan, "clean: rows"):
+            counts.languages(result.languages)
+            passed = [pair for pair, reason in zip(result.pairs, result.reasons, strict=True) if not reason]
+            if clean.filters.learns():
+                sample.offer(_content_hashes(passed), passed.__getitem__)
+            writer.write(_with_results(frame, result))
+    if writer.rows == 0:
+        raise UserError(f"{collected}: holds no pairs. Name other sources in params.yaml, collect.sources.")
+    if not clean.filters.learns():
+        return None
+    hashes, pairs = sample.drawn()
+    return fit_evidence(pairs, hashes, clean.filters.wide_character_weight)
+
+
+def _texts(frame: pd.DataFrame) -> tuple[Any, ...]:
+    return _listed(frame["source"]), _listed(frame["target"])
+
+
+def _with_results(frame: pd.DataFrame, result: CleanedRows) -> pd.DataFrame:
+    return frame.assign(
+        clean_source=[pair.source for pair in result.pairs],
+        clean_target=[pair.target for pair in result.pairs],
+        reason=result.reasons,
+        repairs=result.repairs,
+        found=0,
+    )
+
+
+class JudgePlan(NamedTuple):
+    """What the second pass does to each row that the first let pass. by_source: of equal sources one is enough. near:
+    near-duplicates go too."""
+
+    evidence: Evidence | None
+    filters: FilterSettings
+    actions: dict[str, str]
+    by_source: bool
+    near: bool
+
+
+class JudgedRows(NamedTuple):
+    """Pairs with private data masked, the reasons, what was found, and the keys of duplicates."""
+
+    pairs: list[Pair]
+    reasons: list[str]
+    found: list[int]
+    keys: Keys
+
+
+def judge_rows(sources: list[str], targets: list[str], contexts: list[str], repairs: list[int], plan: JudgePlan) -> JudgedRows:
+    """Evidence, private data and keys of rows that passed the first pass."""
+    pairs = [Pair(*texts) for texts in zip(sources, targets, strict=True)]
+    reasons = [""] * len(pairs)
+    if plan.evidence is not None:
+        reasons = evidence_reasons(pairs, _content_hashes(pairs), plan.evidence, plan.filters)
+    masked, private, found = private_data(pairs, plan.actions)
+    reasons = [first or second for first, second in zip(reasons, private, strict=True)]
+    return JudgedRows(masked, reasons, found, duplicate_keys(masked, contexts, repairs, plan.by_source, plan.near))
+
+
+def _look_at_corpus(rows: Path, judged: Path, clean: CleanSettings, evidence: Evidence | None, work: Executor) -> Duplicates:
+    """Second pass: evidence and private data of each row that passed, and which of them are duplicates."""
+    plan = JudgePlan(evidence, clean.filters, clean.privacy.actions(), clean.duplicates == "source", clean.near_duplicates > 0)
+    keys: list[Keys] = []
+    ties: list[np.ndarray] = []
+    searched = clean.duplicates != "none"
+    with TableWriter(judged, _WORK_SCHEMA) as writer, StoredTexts(judged.with_suffix(".texts")) as texts:
+        for frame, result in _mapped(work, judge_rows, rows, _passed_texts, plan, "clean: corpus"):
+            passed = np.flatnonzero(frame["reason"].to_numpy() == "")
+            frame, stays = _with_judgement(frame, passed, result)
+            if searched:
+                keys.append(Keys(*(part[stays] if len(part) else part for part in result.keys)))
+                ties.append(_origin_hashes(frame.iloc[passed[stays]]))
+                if plan.near:
+                    texts.extend(compared_text(result.pairs[row], plan.by_source) for row in stays)
+            writer.write(frame)
+        texts.flush()
+        if not keys:
+            return Duplicates(np.zeros(0, dtype=np.uint8), 0, 0, 0)
+        together = Keys(*(np.concatenate(parts) for parts in zip(*keys, strict=True)))
+        keys.clear()
+        return find_duplicates(together, np.concatenate(ties), texts, clean.near_duplicates, work)
+
+
+def _passed_texts(frame: pd.DataFrame) -> tuple[Any, ...]:
+    passed = frame[frame["reason"] == ""]
+    contexts = [f"{task}\0{split}" for task, split in zip(_listed(passed["task"]), _listed(passed["official_split"]), strict=True)]
+    return _listed(passed["clean_source"]), _listed(passed["clean_target"]), contexts, passed["repairs"].tolist()
+
+
+def _with_judgement(frame: pd.DataFrame, passed: np.ndarray, result: JudgedRows) -> tuple[pd.DataFrame, np.ndarray]:
+    """The frame after the second pass, and the places among the passed rows of those that still pass."""
+    columns = {name: frame[name].to_numpy(dtype=object, copy=True) for name in ("clean_source", "clean_target", "reason", "found")}
+    columns["clean_source"][passed] = [pair.source for pair in result.pairs]
+    columns["clean_target"][passed] = [pair.target for pair in result.pairs]
+    columns["reason"][passed] = result.reasons
+    columns["found"][passed] = result.found
+    return frame.assign(**columns), np.array([row for row, reason in enumerate(result.reasons) if not reason], dtype=np.int64)
+
+
+def _write(judged: Path, duplicates: Duplicates, outputs: Outputs, ranks: np.ndarray | None, counts: Counts) -> None:
+    """Third pass: every row into one of the tables, in the order of the ranks."""
+    frames = in_order(_with_duplicates(judged, duplicates.reason), ranks, _WORK_SCHEMA, judged.parent)
+    with TableWriter(outputs.kept, PAIR_SCHEMA) as kept, TableWriter(outputs.rejected, REJECTED_SCHEMA) as rejected:
+        for frame in frames:
+            passed = (frame["reason"] == "").to_numpy()
+            kept.write(frame[passed].assign(source=frame["clean_source"][passed], target=frame["clean_target"][passed]))
+            rejected.write(frame[~passed])
+            counts.judged(frame)
+        assert kept.rows + rejected.rows == counts.rows_in(), "a row was lost"
+        if not kept.rows:
+            raise UserError(
+                f"clean: no pair of {counts.rows_in()} passed ({counts.listed()}). Correct the sources or the settings under clean."
+            )
+
+
+def _with_duplicates(judged: Path, reason: np.ndarray) -> Iterator[pd.DataFrame]:
+    names = np.array(["", *DUPLICATE_REASONS], dtype=object)
+    start = 0
+    for frame in read_batches(judged, CHUNK_ROWS):
+        if len(reason):
+            reasons = frame["reason"].to_numpy(dtype=object, copy=True)
+            passed = np.flatnonzero(reasons == "")
+            reasons[passed] = names[reason[start : start + len(passed)]]
+            start += len(passed)
+            frame = frame.assign(reason=reasons)
+        yield frame
+
+
+def _mapped(
+    work: Executor,
+    function: Callable[..., Result],
+    table: Path,
+    arguments: Callable[[pd.DataFrame], tuple[Any, ...]],
+    constant: Any,
+    description: str,
+) -> Iterator[tuple[pd.DataFrame, Result]]:
+    """function(*arguments(chunk), constant) of every chunk of a table, beside the chunk, in order."""
+    waiting: deque[pd.DataFrame] = deque()
+
+    def chunks() -> Iterator[tuple[Any, ...]]:
+        for frame in read_batches(table, CHUNK_ROWS):
+            waiting.append(frame)
+            yield arguments(frame)
+
+    with Progress(description, num_rows(table), "pairs") as progress:
+        for result in work.map(function, chunks(), constant):
+            frame = waiting.popleft()
+            yield frame, result
+            progress.advance(len(frame))
+
+
+def _content_hashes(pairs: list[Pair]) -> np.ndarray:
+    return hashes64(f"{pair.source}\0{pair.target}" for pair in pairs)
+
+
+def _origin_hashes(frame: pd.DataFrame) -> np.ndarray:
+    return hashes64(f"{origin}\0{line}" for origin, line in zip(_listed(frame["origin"]), frame["line"].tolist(), strict=True))
+
+
+def _listed(texts: pd.Series[str]) -> list[str]:
+    """A column of texts as a list; iterating over the column itself is several times slower (pandas 3.1)."""
+    listed: list[str] = texts.to_numpy(dtype=object).tolist()
+    return listed

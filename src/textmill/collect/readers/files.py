@@ -1,0 +1,163 @@
+"""Source files as streams: unpacked, checked, and cut into lines in bounded memory."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import io
+import lzma
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple, cast
+
+import pyarrow as pa
+
+from textmill.base.errors import UserError
+
+_MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_MARK = b"\xef\xbb\xbf"
+_SNIFFED_BYTES = 1024
+_BUFFER_BYTES = 1 << 18
+# Text packs at 3 to 20 times; what unpacks to more than this is made to fill a memory, a disk or an hour.
+_MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 100, 1 << 20
+MAX_WHOLE_BYTES = 256 << 20  # of the formats that can only be read as a whole
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file, or a member of an archive. name: for messages, printable. content: of a member, read already."""
+
+    name: str
+    path: Path
+    content: bytes | None = None
+
+
+class TooLong(NamedTuple):
+    """In place of a line above the limit. quotes: how many double quotes it held."""
+
+    quotes: int
+
+
+def shown(text: object) -> str:
+    """A name in one printable line: line ends, control characters and undecodable bytes as escapes."""
+    name = str(text)
+    return name if name.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
+
+
+@contextmanager
+def opened(file: SourceFile) -> Iterator[io.BufferedReader[Any]]:
+    """The bytes of a file, unpacked if it is gzip, bzip2, xz or zstd by its first bytes.
+
+    Raises UserError if it is missing, empty, no file, cut or damaged (also while it is read), or a bomb.
+    """
+    try:
+        with io.BytesIO(file.content) if file.content is not None else file.path.open("rb") as raw:
+            packed: io.BufferedReader[Any] = io.BufferedReader(cast(io.RawIOBase, raw), _BUFFER_BYTES)
+            start = packed.peek(6)
+            kind = next((kind for magic, kind in _MAGIC.items() if start.startswith(magic)), None)
+            stream: io.BufferedReader[Any] = packed if kind is None else io.BufferedReader(_Unpacked(packed, kind, file), _BUFFER_BYTES)
+            if not stream.peek(1):
+                raise UserError(f"{file.name}: is empty. Put text into it, or remove it from collect.sources.")
+            yield stream
+    except FileNotFoundError:
+        raise UserError(f"{file.name}: no such file. Correct collect.sources in params.yaml, or put the file there.") from None
+    except IsADirectoryError:
+        raise UserError(f"{file.name}: is a folder. Name a file in collect.sources, or a pattern such as {file.name}/*.tsv.") from None
+    except (EOFError, zlib.error, lzma.LZMAError, OSError, pa.ArrowException) as error:
+        reason = shown(error).split("\n")[0]
+        raise UserError(f"{file.name}: cannot be read, it is damaged or cut ({reason}). Fetch it again.") from None
+
+
+@contextmanager
+def opened_text(file: SourceFile) -> Iterator[io.BufferedReader[Any]]:
+    """`opened`, behind the UTF-8 byte order mark if there is one. Raises UserError for UTF-16 and for what is no text."""
+    with opened(file) as stream:
+        _require_text(file, stream.peek(_SNIFFED_BYTES)[:_SNIFFED_BYTES])
+        if stream.peek(3).startswith(_MARK):
+            stream.read(3)
+        yield stream
+
+
+def byte_lines(stream: IO[bytes], max_bytes: int) -> Iterator[bytes | TooLong]:
+    """Lines, split on "\\n" only, each without its end ("\\n" or "\\r\\n"); a longer one is passed over in pieces."""
+    while line := stream.readline(max_bytes + 2):
+        if len(line) > max_bytes and not line.endswith(b"\n"):
+            quotes = line.count(b'"')
+            while line and not line.endswith(b"\n"):
+                line = stream.readline(_BUFFER_BYTES)
+                quotes += line.count(b'"')
+            yield TooLong(quotes)
+        else:
+            yield line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def read_whole(file: SourceFile) -> bytes:
+    """All bytes of a file of a format that cannot be streamed. Raises UserError above 256 MiB."""
+    with opened(file) as stream:
+        content = stream.read(MAX_WHOLE_BYTES + 1)
+    if len(content) > MAX_WHOLE_BYTES:
+        raise UserError(f"{file.name}: has more than {MAX_WHOLE_BYTES >> 20} MiB. Cut it into several files; a pattern names them all.")
+    return content
+
+
+def whole_text(file: SourceFile, content: bytes) -> str:
+    """`content` of `file` as UTF-8. Raises UserError with the line of the first byte that is not, as `opened_text` does."""
+    _require_text(file, content[:_SNIFFED_BYTES])
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{file.name}:{line}: {not_utf8(content[error.start])}") from None
+
+
+def require_proportion(name: str, unpacked_bytes: int, packed_bytes: int) -> None:
+    """Raise UserError if so few bytes cannot have been so much text."""
+    if unpacked_bytes > max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * packed_bytes):
+        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text: remove it, or unpack it if you know it.")
+
+
+def not_utf8(byte: int) -> str:
+    """The end of a message about a byte that is no UTF-8."""
+    return f"byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8 (such as iconv -f GB18030 -t UTF-8)."
+
+
+def _require_text(file: SourceFile, start: bytes) -> None:
+    advice = "Convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)."
+    if start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{file.name}: is UTF-16. {advice}")
+    if start.count(0) * 10 > len(start):
+        raise UserError(f"{file.name}: is no text, or UTF-16 without a mark (it is full of NUL bytes). {advice}")
+
+
+def _unpacking(packed: io.BufferedReader[Any], kind: str) -> IO[bytes]:
+    if kind == "gzip":
+        return cast(IO[bytes], gzip.GzipFile(fileobj=packed, mode="rb"))
+    if kind == "bzip2":
+        return bz2.BZ2File(packed, "rb")
+    if kind == "xz":
+        return lzma.LZMAFile(packed, "rb")
+    return cast(IO[bytes], pa.CompressedInputStream(pa.PythonFile(packed, mode="r"), "zstd"))
+
+
+class _Unpacked(io.RawIOBase):
+    """Passes unpacked bytes on, and stops at what only a bomb unpacks to.
+
+    What has been unpacked is compared with what it was unpacked from, not with the whole file: the lines of a bomb would be
+    parsed for minutes before they are more than a large file may hold.
+    """
+
+    def __init__(self, packed: io.BufferedReader[Any], kind: str, file: SourceFile) -> None:
+        self._packed, self._stream, self._file, self._read = packed, _unpacking(packed, kind), file, 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        piece = self._stream.read(len(memoryview(buffer)))  # type: ignore[arg-type]
+        memoryview(buffer)[: len(piece)] = piece  # type: ignore[arg-type]
+        self._read += len(piece)
+        require_proportion(self._file.name, self._read, self._packed.tell())
+        return len(piece)

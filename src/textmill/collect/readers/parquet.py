@@ -1,0 +1,58 @@
+"""Parquet tables, a few rows at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from textmill.base.errors import UserError
+from textmill.collect.readers.columns import named_row, require_columns
+from textmill.collect.readers.files import require_proportion, shown
+from textmill.collect.readers.row import Bad, Found, Reading
+
+_BATCH_ROWS = 128
+
+
+def read_parquet(reading: Reading) -> Iterator[Found]:
+    """A row of the table each, its number as the line. Raises UserError if what it unpacks to is out of all proportion."""
+    path, name = reading.file.path, reading.file.name
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20) as file:
+            require_columns(reading, name, file.schema_arrow.names)
+            source = reading.source
+            columns = [source.source_column, source.target_column, *([source.group_column] if source.group_column else [])]
+            size = path.stat().st_size
+            # A dictionary makes gigabytes of a few hundred bytes: the metadata tell of pages, the rows of what they become.
+            require_proportion(name, _declared_bytes(file.metadata), size)
+            number, unpacked = 0, 0
+            for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
+                for values in _rows(batch):
+                    number += 1
+                    unpacked += sum(len(text) for text in (values or {}).values() if isinstance(text, str))
+                    require_proportion(name, unpacked, size)
+                    problem = "holds bytes that are not UTF-8. Write the table with text columns."
+                    yield named_row(reading, number, values) if values is not None else Bad(number, "not_utf8", problem)
+    except FileNotFoundError:
+        raise UserError(f"{name}: no such file. Correct collect.sources in params.yaml, or put the file there.") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last for the name of a column
+        raise UserError(f"{name}: not a readable Parquet file ({shown(str(error).split(chr(10))[0])}). Fetch it again.") from None
+
+
+def _declared_bytes(metadata: Any) -> int:
+    # Not `column(index)` of a group: pyarrow 25 ends the whole process there if the statistics of a column are damaged.
+    return max((metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)), default=0)
+
+
+def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
+    """Values by column; None in place of a row that is no text."""
+    try:
+        yield from batch.to_pylist()
+    except UnicodeDecodeError:
+        for index in range(len(batch)):
+            try:
+                yield batch.slice(index, 1).to_pylist()[0]
+            except UnicodeDecodeError:
+                yield None

@@ -1,0 +1,108 @@
+"""The reference engine: one torch model, or several as an ensemble, with a cache of keys and values.
+
+Dimensions: B sources, K beams, T target length, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from textmill.base.progress import Progress
+from textmill.decode.beam import beam_search
+from textmill.decode.search import Hypothesis, has_positions
+from textmill.decode.settings import DecodeSettings
+from textmill.encode.batching import padded
+from textmill.model.interface import DecodingState, Seq2SeqModel, num_parameters
+from textmill.model.probabilities import token_log_probabilities
+from textmill.model.weights import load_model
+from textmill.tokenizer.special import BEGIN, END
+
+_SCORE_BATCH = 64
+
+
+class TorchEngine:
+    """Greedy and beam search and scoring; an ensemble averages the models' probabilities at every step."""
+
+    def __init__(self, models: Sequence[Seq2SeqModel], device: torch.device | None = None) -> None:
+        self.device = device or torch.device("cpu")
+        self.models = [model.to(self.device).eval() for model in models]
+        self.num_parameters = sum(num_parameters(model) for model in models)
+
+    @classmethod
+    def load(cls, paths: Sequence[Path], device: torch.device | None = None) -> TorchEngine:
+        """Load models that `save_model` wrote. Raises UserError if one is missing or damaged."""
+        return cls([load_model(path) for path in paths], device)
+
+    @torch.inference_mode()
+    def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+        """See Engine. Sources are searched in order of their length, decode.batch_size together."""
+        results: list[list[Hypothesis]] = [[Hypothesis([], 0.0)] for _ in sources]
+        order = sorted((index for index, source in enumerate(sources) if source), key=lambda index: -len(sources[index]))
+        with Progress("decode", len(order), "texts") as progress:
+            for start in range(0, len(order), decode.batch_size):
+                rows = order[start : start + decode.batch_size]
+                batch = padded([sources[row][: decode.max_tokens] for row in rows]).to(self.device)
+                steps = _EnsembleSteps(self.models, batch, decode.beam_size)
+                found = beam_search(steps, len(rows), decode, num_hypotheses, self.device)
+                for row, hypotheses in zip(rows, found, strict=True):
+                    results[row] = hypotheses
+                progress.advance(len(rows))
+        return results
+
+    @torch.inference_mode()
+    def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
+        """See Engine. Raises ValueError for an empty source: no model has a probability for it."""
+        if not all(sources):
+            raise ValueError("an empty source has no probability")
+        scores: list[list[float]] = [[] for _ in sources]
+        order = sorted(range(len(sources)), key=lambda index: (len(targets[index]), len(sources[index])))
+        for start in range(0, len(order), _SCORE_BATCH):
+            rows = order[start : start + _SCORE_BATCH]
+            source = padded([sources[row] for row in rows]).to(self.device)
+            target_input = padded([[BEGIN, *targets[row]] for row in rows]).to(self.device)
+            target_output = padded([[*targets[row], END] for row in rows]).to(self.device)
+            each = [token_log_probabilities(model.logits(model(source, target_input)), target_output) for model in self.models]
+            for row, values in zip(rows, _log_mean(each).tolist(), strict=True):
+                scores[row] = values[: len(targets[row]) + 1]
+        return scores
+
+    def can_score(self, source: Sequence[int], target: Sequence[int]) -> bool:
+        """See Engine."""
+        return all(has_positions(model.shape.architecture, model.shape.max_positions, source, target) for model in self.models)
+
+
+class _EnsembleSteps:
+    """Decoding state of all models; see StepFunction."""
+
+    def __init__(self, models: Sequence[Seq2SeqModel], source: Tensor, beams: int) -> None:
+        self.models = models
+        self.states: list[DecodingState] = [model.encode(source) for model in models]
+        repeated = torch.arange(len(source), device=source.device).repeat_interleave(beams)  # (B * K,)
+        for state in self.states:
+            state.select(repeated)
+
+    def step(self, tokens: Tensor) -> Tensor:
+        each = [
+            torch.log_softmax(model.decode_step(tokens, state).float(), dim=-1)
+            for model, state in zip(self.models, self.states, strict=True)
+        ]
+        return _log_mean(each)
+
+    def select(self, rows: Tensor, is_same_source: bool) -> None:
+        for state in self.states:
+            if is_same_source:
+                state.select_past(rows)
+            else:
+                state.select(rows)
+
+
+def _log_mean(log_probabilities: Sequence[Tensor]) -> Tensor:
+    """Logarithm of the mean of probabilities that are given as logarithms."""
+    if len(log_probabilities) == 1:
+        return log_probabilities[0]
+    return torch.logsumexp(torch.stack(list(log_probabilities)), dim=0) - math.log(len(log_probabilities))

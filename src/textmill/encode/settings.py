@@ -1,0 +1,17 @@
+"""Section encode of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textmill.settings.schema import require
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """max_tokens: a training pair with more tokens than this on either side is left out, and counted."""
+
+    max_tokens: int
+
+    def __post_init__(self) -> None:
+        require(self.max_tokens >= 8, "max_tokens: must be 8 or more.")

@@ -1,0 +1,73 @@
+"""What all stage scripts share: settings in, one call of main, one line for a user's mistake.
+
+Run by DVC, which sets DVC_STAGE and DVC_ROOT. `main` says what it needs by the names and types of its arguments: a
+settings class is built from the section of params.yaml with the argument's name (which dvc.yaml must declare),
+`seed` is the number of that name, `fingerprint` is a hash of all inputs of the stage (code, data, params), `log` is the
+stage's MLflow run (or one that keeps nothing), and the rest is what the command line gives, in order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import sys
+import typing
+from collections.abc import Callable
+from importlib import metadata
+from typing import Any
+
+from textmill.base.command import one_line_errors, redact_tracebacks
+from textmill.base.errors import UserError
+from textmill.base.lifetime import raise_when_stopped
+from textmill.pipeline.inputs import stage_inputs
+from textmill.pipeline.site_cache import require_private_site_cache
+from textmill.settings.schema import build
+from textmill.tracking import runs as tracking
+from textmill.tracking.environment import environment, record_environment, say_if_new
+
+
+def run_stage(main: Callable[..., None]) -> None:
+    """Run a stage's `main` and exit: 0 done, 2 what a user can mend (one line on stderr), 128 + N stopped by signal N."""
+    stage = os.environ.get("DVC_STAGE")
+    with one_line_errors(stage or sys.argv[0]):
+        raise_when_stopped()
+        redact_tracebacks()
+        if stage is None:
+            raise UserError("is run by DVC. Use `dvc repro -s STAGE`.")
+        require_private_site_cache()  # before DVC is asked anything: it reads what lies there
+        inputs, here = stage_inputs(stage), environment()
+        declared = dict(inputs.params)
+        _check_packages(declared.pop("packages", {}))
+        arguments = _settings_arguments(main, declared)
+        say_if_new(stage, here)
+        with tracking.stage_run(stage, declared, inputs.files, inputs.key, here) as log:
+            offered = {**arguments, "fingerprint": inputs.key, "log": log}
+            main(*sys.argv[1:], **{name: offered[name] for name in inspect.signature(main).parameters if name in offered})
+        if inputs.has_outputs:
+            record_environment(stage, here)
+
+
+def _settings_arguments(main: Callable[..., None], declared: dict[str, Any]) -> dict[str, Any]:
+    annotations = typing.get_type_hints(main)
+    arguments: dict[str, Any] = {}
+    for name, kind in annotations.items():
+        if dataclasses.is_dataclass(kind):
+            arguments[name] = build(typing.cast(type, kind), declared[name], name)
+        elif name == "seed":
+            arguments[name] = declared[name]
+    return arguments
+
+
+def _check_packages(pins: dict[str, str]) -> None:
+    """Compare what is installed with packages.yaml: DVC knows the pinned versions, so they must be the real ones."""
+    for name, pinned in pins.items():
+        try:
+            installed = metadata.version(name).split("+")[0]
+        except metadata.PackageNotFoundError:
+            installed = "not installed"
+        if installed != pinned:
+            raise UserError(
+                f"packages.yaml: {name} is pinned to {pinned}, but {installed} is installed."
+                " Run `make setup`, or change the pin there and in constraints.txt."
+            )

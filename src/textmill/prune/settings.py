@@ -1,0 +1,31 @@
+"""Section prune of params.yaml."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textmill.settings.schema import require
+from textmill.train.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class PruneSettings:
+    """Structured pruning by first-order Taylor importance (Michel et al. 2019; Molchanov et al. 2019), then healing.
+
+    encoder_heads, decoder_heads: heads that stay in every layer of a stack (the same number, not the same heads).
+    feed_forward_removed: share of all feed-forward units that goes, by one ranking over all layers.
+    multiple_of: feed-forward widths are rounded to this. importance_batches: batches that the importance is measured on.
+    heal: how the smaller model is trained afterwards.
+    """
+
+    encoder_heads: int
+    decoder_heads: int
+    feed_forward_removed: float
+    multiple_of: int
+    importance_batches: int
+    heal: TrainSettings
+
+    def __post_init__(self) -> None:
+        for name in ("encoder_heads", "decoder_heads", "multiple_of", "importance_batches"):
+            require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
+        require(0 <= self.feed_forward_removed < 1, "feed_forward_removed: must be at least 0 and below 1.")

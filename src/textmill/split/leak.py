@@ -1,0 +1,52 @@
+"""How much score a naive split would have invented: what a translation memory gains when it may know the test set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sacrebleu.metrics import CHRF
+
+from textmill.similarity.translation_memory import memory
+from textmill.split.splitting import SplitCorpus
+
+_MAX_DEVELOPMENT = 30_000  # the memory looks at all pairs of test and development
+_MAX_TEST = 1_000
+
+
+def measure_leak(split: SplitCorpus, seed: int) -> dict[str, Any]:
+    """Score of the translation memory on the test set, and on one that nobody protected, 0 to 100.
+
+    The naive test set has the same size: cut at random from all pairs or, if the test set is an official one, it is the
+    same, and what was removed from training stays there. Labels are scored by accuracy, all else by chrF. Beyond 30,000
+    development and 1,000 test pairs, samples of that size. Returns {"metric", "test_examples", "protected", "naive", "invented"}.
+    """
+    together = pd.concat([split.development, split.removed, split.test], ignore_index=True)
+    if split.metrics["official_test"]:
+        naive = (pd.concat([split.development, split.removed], ignore_index=True), split.test)
+    else:
+        order = np.random.default_rng(seed).permutation(len(together))
+        naive = (together.iloc[order[len(split.test) :]], together.iloc[order[: len(split.test)]])
+    is_label = set(together["task"]) <= set(split.metrics["label_tasks"])
+    protected_score = _score(split.development, split.test, is_label, seed)
+    naive_score = _score(*naive, is_label, seed)
+    return {
+        "metric": "accuracy" if is_label else "chrf",
+        "test_examples": min(len(split.test), _MAX_TEST),
+        "protected": protected_score,
+        "naive": naive_score,
+        "invented": naive_score - protected_score,
+    }
+
+
+def _score(development: pd.DataFrame, test: pd.DataFrame, is_label: bool, seed: int) -> float:
+    known, asked = _sample(development, _MAX_DEVELOPMENT, seed), _sample(test, _MAX_TEST, seed)
+    outputs, references = memory(known, asked), asked["target"].tolist()
+    if is_label:
+        return float(100 * sum(output == reference for output, reference in zip(outputs, references, strict=True)) / len(references))
+    return float(CHRF().corpus_score(outputs, [references]).score)
+
+
+def _sample(pairs: pd.DataFrame, most: int, seed: int) -> pd.DataFrame:
+    return pairs if len(pairs) <= most else pairs.iloc[np.sort(np.random.default_rng(seed).permutation(len(pairs))[:most])]

@@ -1,0 +1,134 @@
+"""One SentencePiece model for source and target (Kudo & Richardson 2018)."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import sentencepiece
+
+from textmill.base.errors import UserError
+from textmill.base.files import require_ordinary, write_bytes
+from textmill.base.native import inside
+from textmill.tokenizer.protection import SLOTS, Protected, protect, protect_pairs
+from textmill.tokenizer.settings import TokenizerSettings
+from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
+
+# SentencePiece writes a space as U+2581, so that character of a text would come back as a space. A code point that Unicode
+# keeps free of characters stands for it.
+_SPACE_SIGN, _STAND_IN = "\u2581", "\ufdd0"
+
+
+class Tokenizer:
+    """Text to token ids and back; nothing is unknown, because characters without a piece become bytes."""
+
+    def __init__(self, model: bytes) -> None:
+        self._processor = sentencepiece.SentencePieceProcessor()
+        self._processor.LoadFromSerializedProto(model)
+        self.model = model
+        self.pieces: list[str] = [self._processor.IdToPiece(index) for index in range(self._processor.GetPieceSize())]
+        self.has_slots = SLOTS[0] in self.pieces
+
+    def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
+        """For workers in other processes: the library's object cannot be sent."""
+        return Tokenizer, (self.model,)
+
+    @classmethod
+    def load(cls, path: Path) -> Tokenizer:
+        """Raises UserError if the file is missing, is no ordinary file, or is no SentencePiece model."""
+        require_ordinary(path)
+        try:
+            return cls(path.read_bytes())
+        except FileNotFoundError:
+            raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
+        except (RuntimeError, ValueError):  # ValueError: a piece, or what SentencePiece says about one, is not UTF-8
+            raise UserError(f"{path}: not a SentencePiece model. Remove it and run `dvc checkout`.") from None
+
+    def save(self, path: Path) -> None:
+        """Write the model, all of it or nothing."""
+        write_bytes(path, self.model)
+
+    def encode(self, text: str) -> list[int]:
+        """Token ids, without begin and end; the names of special pieces are ordinary text here."""
+        with inside:
+            ids: list[int] = self._processor.EncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN))
+        return ids
+
+    def candidates(self, text: str, count: int) -> list[tuple[list[int], float]]:
+        """The `count` likeliest cuts of a text and their natural-log probabilities, best first; none if this is no unigram model."""
+        try:
+            with inside:
+                cuts = self._processor.NBestEncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN), count)
+        except RuntimeError:
+            return []
+        return [(cut, sum(map(self._processor.GetScore, cut))) for cut in cuts]
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """`encode` for many texts."""
+        return [self.encode(text) for text in texts]
+
+    def protect(self, source: str) -> Protected:
+        """The source as the model sees it: with slots in place of its spans, if this tokenizer was fitted with slots."""
+        return protect(source) if self.has_slots else Protected(source, ())
+
+    def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
+        """Sources and targets as the model sees them, the target's spans in the slots of its source."""
+        if self.has_slots:
+            sources, targets = protect_pairs(sources, targets)
+        return self.encode_batch(sources), self.encode_batch(targets)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
+        with inside:
+            text: str = self._processor.DecodeIds([index for index in ids if index > END])
+        return text.replace(_STAND_IN, _SPACE_SIGN)
+
+
+def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: TokenizerSettings) -> Tokenizer:
+    """Train a tokenizer on pairs: all sources, then all targets.
+
+    Text is taken as it is (no Unicode folding, spaces kept), so that decoding gives it back. The model is a function
+    of the texts, their order and the settings: it is fed through an iterator, because file names would be stored in it.
+    Raises UserError if the texts do not allow so large a vocabulary.
+    """
+    written = io.BytesIO()
+    if settings.protect_spans:
+        sources, targets = protect_pairs(sources, targets)
+    try:
+        sentencepiece.SentencePieceTrainer.Train(
+            sentence_iterator=(text.replace(_SPACE_SIGN, _STAND_IN) for text in (*sources, *targets)),
+            model_writer=written,
+            model_type=settings.model_type,
+            vocab_size=settings.vocabulary_size,
+            character_coverage=settings.character_coverage,
+            num_threads=settings.num_threads,
+            byte_fallback=True,
+            user_defined_symbols=list(SLOTS) if settings.protect_spans else [],
+            normalization_rule_name="identity",
+            remove_extra_whitespaces=False,
+            max_sentence_length=1 << 20,
+            pad_id=PAD,
+            unk_id=UNKNOWN,
+            bos_id=BEGIN,
+            eos_id=END,
+            minloglevel=2,
+        )
+    except RuntimeError as error:
+        raise UserError(_vocabulary_message(str(error), settings.vocabulary_size)) from None
+    return Tokenizer(written.getvalue())
+
+
+def _vocabulary_message(error: str, wanted: int) -> str:
+    possible = re.search(r"value <= (\d+)", error)
+    if possible:
+        return f"params.yaml: tokenizer.vocabulary_size is {wanted}, but this corpus allows at most {possible[1]}. Lower it."
+    required = re.search(r"required_chars|smaller than required", error)
+    if required:
+        return (
+            f"params.yaml: tokenizer.vocabulary_size is {wanted}, too small for the characters of this corpus."
+            " Raise it, or lower tokenizer.character_coverage."
+        )
+    reason = error.strip().split("\n")[-1]
+    return f"params.yaml: tokenizer: SentencePiece could not be trained on this corpus ({reason})."

@@ -1,0 +1,193 @@
+"""Completes the MLflow run of a rebuild: every stage of dvc.lock appears, whether it ran, was skipped or was restored.
+
+MLflow is derived from the locked state and the stages' small outputs, so a store that is lost is filled again from them.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from textmill.base import paths
+from textmill.base.files import md5_of, read_json
+from textmill.tracking.environment import recorded_environment
+from textmill.tracking.redaction import redacted
+from textmill.tracking.runs import (
+    Connection,
+    connect,
+    environment_tags,
+    flat_numbers,
+    flat_params,
+    git_state,
+    log_metrics_batch,
+    metric_name,
+    this_process,
+)
+
+
+@dataclass(frozen=True)
+class LockedStage:
+    """One entry of dvc.lock. entry_hash: SHA-256 of all of it. outputs: MD5 by path. params: by key."""
+
+    name: str
+    inputs_key: str
+    entry_hash: str
+    outputs: Mapping[str, str]
+    params: Mapping[str, Any]
+
+
+def publish_rebuild(stages: Sequence[LockedStage], lock_file: Path, model_name: str) -> dict[str, int] | None:
+    """Complete this rebuild's parent run and register the exported model.
+
+    Returns how many stages ran in this rebuild, are cached (an earlier run made them; the new child links to it) or
+    restored (no run of this store made them; metrics and curves are replayed from their files). None if MLflow cannot
+    be reached, or fails on the way: one line has been printed, and publishing again is safe.
+    """
+    connection = connect(to_publish=True)
+    if connection is None:
+        return None
+    try:
+        return connection.call(lambda: _publish(connection, stages, lock_file, model_name))
+    except Exception as error:
+        reason = redacted(error).strip().split("\n")[0][:200] or type(error).__name__
+        print(f"tracking: publishing failed ({reason}). Publish later with `dvc repro -f -s track`.", flush=True)
+        return None
+
+
+def is_published() -> bool:
+    """Has `track` completed the run of this rebuild? True also if MLflow cannot be asked: then one line has been printed."""
+    connection = connect()
+    if connection is None:
+        return True
+    try:
+        return bool(connection.call(lambda: connection.client.get_run(connection.parent_id).info.status == "FINISHED"))
+    except Exception as error:
+        connection.say_lost(error)
+        return True
+
+
+def registered_version(model_name: str, content: str) -> str | None:
+    """The version of the registered model with this MD5 of model.bin; None if there is none, or MLflow cannot be asked."""
+    connection = connect(to_publish=True)
+    if connection is None:
+        return None
+    try:
+        return connection.call(lambda: _version_of(connection, model_name, content))
+    except Exception as error:
+        connection.say_lost(error)
+        return None
+
+
+def _publish(connection: Connection, stages: Sequence[LockedStage], lock_file: Path, model_name: str) -> dict[str, int]:
+    counts = {"ran": 0, "cached": 0, "restored": 0}
+    children = _children(connection)
+    for stage in stages:
+        counts[_publish_stage(connection, stage, children)] += 1
+    _complete_parent(connection, counts, lock_file)
+    _register_model(connection, model_name, {stage.name: stage for stage in stages}.get("export"))
+    connection.client.set_terminated(connection.parent_id, "FINISHED")
+    return counts
+
+
+def _children(connection: Connection) -> dict[tuple[str, str], Any]:
+    """Finished runs of this rebuild, by stage and inputs key."""
+    query = f"tags.`mlflow.parentRunId` = '{connection.parent_id}' and attributes.status = 'FINISHED'"
+    runs = connection.client.search_runs([connection.experiment_id], query, max_results=1000)
+    return {(run.data.tags.get("dvc.stage", ""), run.data.tags.get("dvc.inputs_key", "")): run for run in runs}
+
+
+def _publish_stage(connection: Connection, stage: LockedStage, children: Mapping[tuple[str, str], Any]) -> str:
+    client = connection.client
+    mine = children.get((stage.name, stage.inputs_key))
+    if mine is not None:
+        client.set_tag(mine.info.run_id, "dvc.lock_entry", stage.entry_hash)
+        return "ran" if mine.data.tags.get("textmill.origin", "ran") == "ran" else mine.data.tags["textmill.origin"]
+    maker = _maker(connection, stage)
+    origin = "restored" if maker is None else "cached"
+    tags = {
+        "mlflow.parentRunId": connection.parent_id,
+        "textmill.role": "stage",
+        "textmill.origin": origin,
+        "textmill.process": this_process(),
+        "dvc.stage": stage.name,
+        "dvc.inputs_key": stage.inputs_key,
+        "dvc.lock_entry": stage.entry_hash,
+        "dvc.source_run": maker.info.run_id if maker is not None else "made elsewhere",
+    }
+    run_id = client.create_run(connection.experiment_id, run_name=f"{stage.name} ({origin})", tags=tags).info.run_id
+    for name, value in flat_params(stage.params).items():
+        client.log_param(run_id, name, value)
+    log_metrics_batch(connection, run_id, list(_replayed(stage)))
+    client.set_terminated(run_id, "FINISHED")
+    return origin
+
+
+def _maker(connection: Connection, stage: LockedStage) -> Any | None:
+    """The newest finished run of this store that really ran the stage on the same inputs."""
+    query = f"tags.`dvc.inputs_key` = '{stage.inputs_key}' and attributes.status = 'FINISHED'"
+    runs = connection.client.search_runs([connection.experiment_id], query, max_results=100)
+    return next((run for run in runs if run.data.tags.get("dvc.stage") == stage.name and "textmill.origin" not in run.data.tags), None)
+
+
+def _replayed(stage: LockedStage) -> Iterator[tuple[str, float, int, int]]:
+    """Metrics and curves from the stage's own files, as far as they are in the workspace."""
+    now = int(time.time() * 1000)
+    for name, md5 in stage.outputs.items():
+        path = Path(name)
+        if path.name not in ("history.csv", "metrics.json", "summary.json") or not path.is_file():
+            continue
+        if md5_of(path) != md5:
+            print(f"track: {path} is not what dvc.lock has on record, so it is not published. `make doctor` says more.", file=sys.stderr)
+        elif path.name == "history.csv":
+            with path.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    step = int(row.pop("step"))
+                    yield from ((metric_name(key), float(value), now, step) for key, value in row.items() if value)
+        else:
+            yield from ((metric_name(key), value, now, 0) for key, value in flat_numbers(read_json(path)))
+
+
+def _complete_parent(connection: Connection, counts: Mapping[str, int], lock_file: Path) -> None:
+    client, parent = connection.client, connection.parent_id
+    lock_hash = hashlib.sha256(lock_file.read_bytes()).hexdigest()
+    tags = {"dvc.lock": lock_hash, **git_state(), **{f"stages.{name}": str(count) for name, count in counts.items()}}
+    for name, value in tags.items():
+        client.set_tag(parent, name, value)
+    if paths.SUMMARY.is_file():
+        now = int(time.time() * 1000)
+        summary = json.loads(paths.SUMMARY.read_text(encoding="utf-8"))
+        log_metrics_batch(connection, parent, [(metric_name(key), value, now, 0) for key, value in flat_numbers(summary)])
+    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.ENVIRONMENT, paths.REPORT):
+        if path.is_file():
+            client.log_artifact(parent, str(path))
+
+
+def _register_model(connection: Connection, name: str, stage: LockedStage | None) -> None:
+    """Register the exported model as a version of `name`, once for the same content; alias it `newest`."""
+    if stage is None or not (paths.EXPORTED_INT8 / "manifest.json").is_file():
+        return
+    client = connection.client
+    content = stage.outputs[str(paths.EXPORTED_INT8 / "model.bin")]
+    version = _version_of(connection, name, content) or _log_model(connection, name)
+    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment("export"))}
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, version, tag, value)
+    client.set_registered_model_alias(name, "newest", version)  # "latest" is a reserved word
+
+
+def _version_of(connection: Connection, name: str, content: str) -> str | None:
+    versions = connection.client.search_model_versions(f"name = '{name}'")
+    return next((str(version.version) for version in versions if version.tags.get("dvc.md5") == content), None)
+
+
+def _log_model(connection: Connection, name: str) -> str:
+    from textmill.serving.logging import log_model
+
+    return log_model(connection.parent_id, paths.EXPORTED_INT8, name)
