@@ -21,7 +21,7 @@ from textmill.encode.shards import EncodedCorpus, packed
 from textmill.tokenizer.tokenizer import Tokenizer
 
 PREPARED = Path("benchmarks/data/multi30k.safetensors")
-RECIPE = Path("recipes/multi30k.yaml")
+RECIPE = "multi30k"
 _FILES = ("train.jsonl.gz", "valid.jsonl.gz", "test.jsonl.gz")
 _MOST_BYTES = 20_000_000
 
@@ -53,12 +53,12 @@ def prepare(data: Path) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         clone = Path(temporary, "clone")
         subprocess.run(["git", "clone", "--quiet", ".", str(clone)], check=True)
-        shutil.copy(RECIPE, clone / "params.yaml")
         (clone / "data/raw/multi30k").mkdir(parents=True)
         for name in _FILES:
             shutil.copy(data / name, clone / "data/raw/multi30k" / name)
         path = os.pathsep.join([str(clone), str(clone / "src")])
-        subprocess.run([sys.executable, "-m", "dvc", "repro", "encode"], cwd=clone, check=True, env=os.environ | {"PYTHONPATH": path})
+        for command in (["textmill", "recipe", RECIPE], ["dvc", "repro", "encode"]):
+            subprocess.run([sys.executable, "-m", *command], cwd=clone, check=True, env=os.environ | {"PYTHONPATH": path})
         pack(clone, PREPARED)
 
 
@@ -70,7 +70,7 @@ def pack(project: Path, path: Path) -> None:
     corpus = EncodedCorpus.load(project / "data/encode/development.safetensors")
     development, test = (pd.read_parquet(project / f"data/split/{name}.parquet") for name in ("development", "test"))
     if len(development) != len(corpus):
-        raise UserError(f"encode left out {len(development) - len(corpus)} pairs. Raise encode.max_tokens in {RECIPE}.")
+        raise UserError(f"encode left out {len(development) - len(corpus)} pairs. Raise encode.max_tokens in recipes/{RECIPE}.yaml.")
     tokenizer = (project / "data/tokenizer/tokenizer.model").read_bytes()
     sources, offsets = packed(Tokenizer(tokenizer).encode_batch(test["source"].tolist()))
     tensors = {f"corpus.{name}": getattr(corpus, name) for name in _TENSORS}

@@ -28,6 +28,7 @@ from ruamel.yaml import YAML
 from sacrebleu.metrics import BLEU
 
 from textmill.base.files import sha256_of, write_json
+from textmill.commands.recipe import read_recipe
 from textmill.decode.ct2_engine import CTranslate2Engine
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.translate import translate
@@ -47,7 +48,7 @@ from textmill.train.loop import Trainer
 from textmill.train.optimization import computes_in_bfloat16
 from textmill.train.settings import TrainSettings
 
-RECIPE = Path("recipes/multi30k.yaml")
+RECIPE = "multi30k"
 METRICS = {"bleu_lowercase": BLEU(lowercase=True), "bleu": BLEU()}
 
 
@@ -82,11 +83,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--checkpoints", type=Path, default=Path(".checkpoints/multi30k"))
-    parser.add_argument("--recipe", type=Path, default=RECIPE, help="another file of parameters, to compare")
+    parser.add_argument("--params", type=Path, help="a whole params.yaml in place of the recipe, to compare")
     parser.add_argument("--seed", type=int, help="another than the recipe's")
     parser.add_argument("--max-steps", type=int, help="of train, in place of the recipe's")
     arguments = parser.parse_args()
-    params = YAML(typ="safe").load(arguments.recipe.read_text(encoding="utf-8"))
+    params = YAML(typ="safe").load(arguments.params.read_text(encoding="utf-8") if arguments.params else read_recipe(RECIPE).text)
     if arguments.seed is not None:
         params["seed"] = arguments.seed
     if arguments.max_steps:

@@ -10,9 +10,9 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc_project import MADE, RAW, RESULT, cached, change_yaml, flip, make_project
 
-from scripts import doctor
-from scripts.repro import GOOD_STAGE_LOCK, LOCK, keep_copies
 from textmill.base.command import one_line_errors
+from textmill.commands import doctor
+from textmill.commands.repro import GOOD_STAGE_LOCK, LOCK, keep_copies
 
 
 @pytest.fixture(autouse=True)

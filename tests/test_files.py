@@ -220,7 +220,7 @@ def test_a_file_that_is_cut_anywhere_is_named(tmp_path: Path, corpus: EncodedCor
     tokenizer.save(tmp_path / "tokenizer")
     write_json(tmp_path / "json", {"scores": [{"name": f"ü{number}", "score": number / 7} for number in range(20)]})
     done = subprocess.run(
-        [sys.executable, "-c", _CUT_AT_TWENTY_LENGTHS], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=300
+        [sys.executable, "-c", _CUT_AT_TWENTY_LENGTHS], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=3600
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, (lines[-1:], done.stderr[-2000:])

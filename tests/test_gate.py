@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from dvc_project import make_project
 
-from scripts import gate
-from scripts.commands import DVC, output_of
 from textmill.base.command import one_line_errors
 from textmill.base.errors import UserError
+from textmill.commands import gate
+from textmill.commands.asking import DVC, output_of
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.repro import heal_lock, heal_stage_lock
-from scripts.repro import main as repro
 from textmill.base.command import one_line_errors
 from textmill.base.errors import UserError
+from textmill.commands.repro import heal_lock, heal_stage_lock
+from textmill.commands.repro import main as repro
 
 LOCK = "schema: '2.0'\nstages:\n  clean:\n    cmd: python -m stages.clean\n    outs:\n    - path: a\n      md5: 0123\n      size: 3\n"
 
@@ -68,7 +68,7 @@ def test_nothing_is_set_aside_while_a_dvc_process_is_alive(
     with subprocess.Popen([sys.executable, "-c", waiting, "-m", "dvc", "repro"], stdout=subprocess.PIPE) as alive:
         try:
             assert alive.stdout is not None and alive.stdout.readline()
-            monkeypatch.setattr("scripts.repro.is_dvc", lambda command_line: "dvc" in command_line)
+            monkeypatch.setattr("textmill.commands.repro.is_dvc", lambda command_line: "dvc" in command_line)
             with pytest.raises(SystemExit) as end:
                 heal(path)
         finally:
@@ -84,12 +84,12 @@ def test_a_rebuild_that_left_files_out_of_the_cache_is_an_error(
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text("seed: 1\n")
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr("scripts.repro.DvcRuns", lambda: lambda *arguments: asked.append(arguments) or 0)
-    monkeypatch.setattr("scripts.repro.set_site_cache", lambda: None)
-    monkeypatch.setattr("scripts.repro.keep_copies", lambda: None)
-    monkeypatch.setattr("scripts.repro.tracking.was_opened", lambda: False)
+    monkeypatch.setattr("textmill.commands.repro.DvcRuns", lambda: lambda *arguments: asked.append(arguments) or 0)
+    monkeypatch.setattr("textmill.commands.repro.set_site_cache", lambda: None)
+    monkeypatch.setattr("textmill.commands.repro.keep_copies", lambda: None)
+    monkeypatch.setattr("textmill.commands.repro.tracking.was_opened", lambda: False)
     for status, code in (('{"clean": [{"changed outs": {"data/clean": "not in cache"}}]}', 1), ("{}", 0)):
-        monkeypatch.setattr("scripts.repro.output_of", lambda *command, status=status: status)
+        monkeypatch.setattr("textmill.commands.repro.output_of", lambda *command, status=status: status)
         assert repro(1) == code
     assert asked == [("repro",)] * 2
     assert capsys.readouterr().out.startswith("repro: after the run the workspace differs from dvc.lock in clean: is the disk full?")
@@ -99,7 +99,7 @@ def test_params_that_dvc_would_never_finish_reading_are_refused_before_dvc_start
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("scripts.repro.DvcRuns", lambda: pytest.fail("dvc was started"))
+    monkeypatch.setattr("textmill.commands.repro.DvcRuns", lambda: pytest.fail("dvc was started"))
     Path("params.yaml").write_text("a: &a [*a]\n")
     with pytest.raises(SystemExit) as end, one_line_errors("repro"):
         repro(1)

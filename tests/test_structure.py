@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 import os
 import re
@@ -15,9 +16,9 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from scripts.fold_lists import with_folds
-from scripts.stage_deps import main as stage_deps
 from textmill.base.errors import UserError
+from textmill.commands.dependencies import main as stage_deps
+from textmill.commands.folds import with_folds
 from textmill.pipeline.fold_lists import check_fold_lists
 
 SOURCES = sorted(Path("src").rglob("*.py"))
@@ -48,8 +49,9 @@ KNOWS: dict[str, set[str]] = {
     "tracking": set(),
     "track": {"serving", "tracking"},
     "pipeline": {"tracking", "track"},
+    "commands": {"tracking", "track", "pipeline", "search"},
 }
-KNOW_DVC = {"pipeline"}
+KNOW_DVC = {"pipeline", "commands"}
 
 
 def imports(path: Path) -> set[str]:
@@ -75,7 +77,7 @@ def test_only_tracking_and_the_served_model_import_mlflow_and_only_what_may_know
 
 def test_every_module_lies_in_a_room_and_knows_only_whom_it_may_know() -> None:
     for path in SOURCES:
-        if path.name == "__init__.py":
+        if path.name in ("__init__.py", "__main__.py"):
             continue
         room = path.parts[2]
         known = {name.split(".")[1] for name in imports(path) if re.match(r"textmill\.\w+\.(?!settings\b)", name)}
@@ -170,11 +172,17 @@ def test_an_output_that_git_tracks_survives_a_stage_that_fails() -> None:
             assert options.get("cache", True) or options.get("persist"), f"{name}: {output}"
 
 
-def test_every_script_ends_as_all_programs_of_the_project_do() -> None:
-    for path in Path("scripts").glob("*.py"):
-        text = path.read_text(encoding="utf-8")
-        is_dvc_itself = path.name == "dependent_dvc.py"
-        assert "__main__" not in text or is_dvc_itself or re.search(r"^    command\.run\(", text, re.MULTILINE), path
+def test_every_command_ends_as_all_programs_of_the_project_do() -> None:
+    from textmill.commands import cli
+
+    text = inspect.getsource(cli)
+    assert set(cli.textmill.commands) == {name for names in cli._GROUPS.values() for name in names}, "a command that --help does not list"
+    for name, subcommand in cli.textmill.commands.items():
+        body = inspect.getsource(subcommand.callback)  # type: ignore[arg-type]
+        assert re.search(r"^    _run\(", body, re.MULTILINE) and inspect.getdoc(subcommand.callback), name
+    assert not re.search(r"^(import|from) (?!__future__|collections|pathlib|click|textmill\.base)", text, re.MULTILINE), (
+        "--help must be quick"
+    )
 
 
 def test_a_stage_says_how_threads_wait_before_anything_with_threads_is_loaded() -> None:
@@ -265,7 +273,7 @@ def test_no_pickle_and_no_unsafe_loading() -> None:
 
 def test_no_model_is_loaded_through_mlflow() -> None:
     """A model in MLflow names code that loading it runs: the project takes files from there, and checks their hashes."""
-    for path in [*SOURCES, *STAGES, *sorted(Path("scripts").glob("*.py"))]:
+    for path in [*SOURCES, *STAGES]:
         text = path.read_text(encoding="utf-8")
         if "load_" not in text:  # parsing takes most of the time
             continue
@@ -278,7 +286,7 @@ def test_no_model_is_loaded_through_mlflow() -> None:
 
 def test_no_corpus_text_is_written_as_csv() -> None:
     """A table program runs `=cmd()` in a cell: the learning curves, which hold numbers alone, are the only CSV files."""
-    for path in [*SOURCES, *STAGES, *sorted(Path("scripts").glob("*.py"))]:
+    for path in [*SOURCES, *STAGES]:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"csv\.(DictW|w)riter|to_csv\(|write_csv", text), path
     from dataclasses import fields
@@ -315,6 +323,13 @@ def test_the_choices_of_the_settings_are_the_tables_of_the_rooms() -> None:
         (ModelSettings, "positions", POSITIONS),
     ):
         assert set(typing.get_args(typing.get_type_hints(settings)[field])) == set(table)
+
+
+def test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date() -> None:
+    from textmill.commands.settings import chosen, page
+
+    assert not [setting.key for setting in chosen("") if not setting.meaning]
+    assert Path("docs/settings.md").read_text(encoding="utf-8") == page(), "run `make docs`"
 
 
 def test_no_value_of_params_yaml_reaches_a_command(tmp_path: Path) -> None:

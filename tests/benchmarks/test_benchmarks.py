@@ -13,7 +13,7 @@ from typing import Any
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": "src"}
-    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=300)
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, env=environment, timeout=3600)
 
 
 def labelled(label: str, action: str, source: str, target: str, clean: tuple[str, str] | None = None) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def run(out: Path, prepared: Path, guard: Path, *more: str) -> subprocess.Comple
     (guard / "sitecustomize.py").write_text(GUARD)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(guard), "src"])}
     command = [sys.executable, "benchmarks/gpu.py", "--out", str(out), "--data", str(prepared), "--device", "cpu", "--tiny", *more]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=900)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=3600)
 
 
 def test_every_part_runs_and_what_was_measured_is_not_measured_again(prepared: Path, tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ VOCABULARY = 50
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "benchmarks/train_throughput.py", *arguments]
     environment = os.environ | {"PYTHONPATH": "src"}
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=3600)
 
 
 def test_a_tiny_run_ends_with_one_line_of_json(tmp_path: Path) -> None:

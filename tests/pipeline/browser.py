@@ -28,7 +28,7 @@ def mlflow_ui(clone: Path) -> Iterator[str]:
         port = free.getsockname()[1]
     settings = {**os.environ, "PYTHONPATH": f"{clone}:{clone / 'src'}", "DVC_ROOT": str(clone)}
     process = subprocess.Popen(
-        [sys.executable, "-m", "scripts.ui", str(port)],
+        [sys.executable, "-m", "textmill", "ui", "--port", str(port)],
         cwd=clone,
         env=settings,
         stdout=subprocess.DEVNULL,
@@ -41,7 +41,7 @@ def mlflow_ui(clone: Path) -> Iterator[str]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(timeout=30)
+            process.wait(timeout=600)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
 

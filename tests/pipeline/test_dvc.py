@@ -42,7 +42,7 @@ def project(tmp_path: Path) -> Path:
 
 def dvc(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **more, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
-    return subprocess.run([*DVC, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    return subprocess.run([*DVC, *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=3600)
 
 
 def test_of_two_rebuilds_of_one_stage_the_second_is_refused_and_of_two_stages_both_are_locked(project: Path) -> None:

@@ -27,7 +27,7 @@ def test_the_graph_runs_with_other_folds(tmp_path: Path, split: dict[str, Any], 
     clone = make_clone(tmp_path / "clone")
     change(clone, lambda params: params["split"].update(split))
     change(clone, lambda params: [section.update(max_steps=6, validate_every=3) for section in _trainings(params)])
-    assert run(clone, sys.executable, "-m", "scripts.fold_lists").returncode == 0
+    assert run(clone, sys.executable, "-m", "textmill", "folds").returncode == 0
     done = run(clone, *DVC, "repro", "report", TEXTMILL_TRACKING="off")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     metrics, distill = (json.loads((clone / name).read_text()) for name in ("data/split/metrics.json", "models/distill/metrics.json"))

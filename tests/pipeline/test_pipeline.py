@@ -43,7 +43,7 @@ def run(clone: Clone, *command: str, **environment: str) -> subprocess.Completed
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
     path = f"{Path(sys.executable).parent}:{settings['PATH']}"
     settings |= {"PATH": path, "PYTHONPATH": f"{clone}:{clone / 'src'}", "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1", **environment}
-    return subprocess.run(command, cwd=clone, env=settings, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(command, cwd=clone, env=settings, capture_output=True, text=True, check=False, timeout=3600)
 
 
 def change(clone: Clone, edit: Callable[[dict[str, Any]], object]) -> None:
@@ -195,7 +195,7 @@ def test_the_registered_model_predicts_without_torch_and_honours_its_params(clon
 
 
 def test_a_release_is_an_error_unless_the_model_is_registered(clone: Clone) -> None:
-    release = (sys.executable, "-m", "scripts.release")
+    release = (sys.executable, "-m", "textmill", "release")
     failed = run(clone, *release, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert failed.returncode == 2 and "Traceback" not in failed.stderr, failed.stderr
     assert "release: the model textmill-en-zh was not registered" in failed.stderr
@@ -315,7 +315,7 @@ def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clo
         ["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "reproduced"],
     ):
         assert run(clone, *command).returncode == 0, command
-    gate = (sys.executable, "-m", "scripts.gate")
+    gate = (sys.executable, "-m", "textmill", "gate")
     unpushed = run(clone, *gate)
     assert unpushed.returncode == 1 and "in the remote; run `make push`" in unpushed.stdout
     assert run(clone, *DVC, "push", "--run-cache").returncode == 0
@@ -331,7 +331,7 @@ def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clo
     pulled = run(cold, *DVC, "repro", "--pull", "--allow-missing", TEXTMILL_TRACKING="off")
     assert pulled.returncode == 0, pulled.stderr[-2000:]
     assert "Running stage 'train" not in pulled.stdout
-    report = run(cold, sys.executable, "-m", "scripts.ci_report", "HEAD", GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
+    report = run(cold, sys.executable, "-m", "textmill", "changes", "HEAD", GITHUB_STEP_SUMMARY=str(tmp_path / "summary.md"))
     assert report.returncode == 0 and "## Metrics" in (tmp_path / "summary.md").read_text()
 
 
@@ -345,7 +345,7 @@ def test_a_score_that_was_written_by_hand_and_accepted_is_found_by_a_rerun(clone
         assert run(clone, *command).returncode == 0, command
     try:
         assert status(clone) == set(), "DVC notices by itself: then this test shows nothing"
-        proved = run(clone, sys.executable, "-m", "scripts.gate", "--prove", "evaluate-baseline@copy")
+        proved = run(clone, sys.executable, "-m", "textmill", "gate", "--prove", "evaluate-baseline@copy")
     finally:
         assert run(clone, *git, "reset", "-q", "--hard", "HEAD~1").returncode == 0
         assert run(clone, *DVC, "checkout").returncode == 0

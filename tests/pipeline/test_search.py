@@ -33,7 +33,7 @@ def test_a_search_prunes_survives_failures_goes_on_and_leaves_params_that_dvc_ta
     clone = make_clone(tmp_path / "clone")
     change(clone, lambda params: params["train"].update(max_steps=200, validate_every=10))
     (clone / "tune.yaml").write_text(TUNE.format(trials=1), encoding="utf-8")
-    tune = (sys.executable, "-m", "scripts.tune")
+    tune = (sys.executable, "-m", "textmill", "tune")
     first = run(clone, *tune)
     assert first.returncode == 0 and "trial 0 complete" in first.stdout, first.stdout + first.stderr
 

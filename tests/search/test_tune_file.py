@@ -13,10 +13,10 @@ import pytest
 from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
-from scripts.search_inputs import SearchInputs, study_name
-from scripts.trial_workspace import set_params
-from scripts.tune import overrides
 from textmill.base.errors import UserError
+from textmill.commands.search_inputs import SearchInputs, study_name
+from textmill.commands.trial_workspace import set_params
+from textmill.commands.tune import overrides
 from textmill.search.settings import read_tune
 from textmill.search.space import Choices, Range, read_space, with_values
 from textmill.settings.tree import check_settings

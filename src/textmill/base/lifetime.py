@@ -15,7 +15,7 @@ from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
 _START_TIME = 19  # of /proc/PID/stat, counted after the name: ticks since boot
-_DVC = ("dvc", "scripts.dependent_dvc")
+_DVC = ("dvc", "textmill.commands.dependent_dvc")
 
 
 class Stopped(BaseException):
@@ -83,7 +83,7 @@ def is_alive(key: str) -> bool:
 
 
 def is_dvc(command: Sequence[str]) -> bool:
-    """Does a command line run dvc, by itself or as `scripts.dependent_dvc`?"""
+    """Does a command line run dvc, by itself or as `textmill.commands.dependent_dvc`?"""
     return any(Path(part).name in _DVC for part in command[:3])
 
 

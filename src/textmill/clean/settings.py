@@ -49,6 +49,8 @@ class FilterSettings:
     boilerplate: reject navigation, cookie and copyright lines and bare addresses.
     max_length_ratio: longer side over shorter side, in characters, a Han, kana or hangul character counting as
         `wide_character_weight` others; not asked of sides of at most `min_ratio_characters` (length_ratio).
+    min_ratio_characters: sides up to this length say nothing about a ratio.
+    wide_character_weight: Latin letters that say as much as one Chinese character.
     match_placeholders: reject a pair whose target does not hold the placeholders of its source (placeholder_mismatch).
     language_confidence: how sure the language model must be of another language before a long text is rejected
         (wrong_language), from 0.5 to 1; shorter texts need more (clean/language.py).
@@ -96,6 +98,12 @@ class FilterSettings:
 class PrivacySettings:
     """What is done about each kind of private data: `mask` writes <KIND> in its place on both sides, `drop` rejects the pair
     (reason private_KIND), `keep` lets it pass. All are counted but those kept. What counts as which: clean/privacy.py.
+
+    email: addresses of people. phone: numbers as they are written with a country code, in North America and in China.
+    ip_address: IPv4 and IPv6, but those that belong to nobody.
+    credit_card: numbers with a right check digit. national_id: Chinese identity numbers and United States social security numbers.
+    iban: bank accounts with right check digits. url_credentials: a user name and password inside an address. api_key: keys and tokens
+        of well-known services.
     """
 
     email: PrivacyAction

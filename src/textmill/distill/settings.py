@@ -15,6 +15,7 @@ class DistillSettings:
 
     teaching: `out_of_fold`: each example is taught by the model that never saw it (with several repeats, those of all
         repeats together; if none left it out, as in a single hold-out, by all); `ensemble`: by all folds together.
+    beam_size: of the teachers' search.
     num_hypotheses: of the teacher's this many best, the one nearest to the reference (sentence chrF) is taught
         (their sequence-level interpolation); 1 takes the best.
     min_chrf: an output with less sentence chrF than this against the reference is not taught; 0 teaches all.

@@ -11,6 +11,7 @@ from textmill.settings.schema import require
 class ExportSettings:
     """What must hold before an exported model is written.
 
+    parity_sentences: development pairs on which the exported model is compared with torch.
     max_log_probability_difference: float32 export against torch, largest over all tokens of `parity_sentences` development pairs.
     min_identical: share of those whose beam search gives the same tokens in float32.
     max_size_ratio: int8 model file over the float32 weights of the same model.

@@ -16,9 +16,12 @@ class TrainSettings:
     max_steps: optimizer steps. validate_every: steps between validations.
     patience: validations without a better loss before stopping early; 0 never stops early.
     optimizer: adam (Kingma & Ba 2015) or adamw (Loshchilov & Hutter 2019). learning_rate: the highest.
+    weight_decay: of adamw, decoupled from the gradient; adam adds it to the gradient (L2). 0: none.
     schedule: inverse_sqrt (linear warm-up, then 1/sqrt(step); Vaswani et al. 2017, section 5.3), step_lr (every
         `step_size` steps times `gamma`), cosine (warm-up, then a half cosine to 0 at max_steps), constant, warmup_stable_decay
         (warm-up, the highest rate, and over the last `decay_steps` linearly to 0).
+    warmup_steps: over which the learning rate rises linearly from 0. decay_steps: of warmup_stable_decay alone.
+    step_size: steps between two drops of step_lr. gamma: what it multiplies the learning rate by.
     label_smoothing: Szegedy et al. 2016. gradient_clip: largest norm of all gradients; 0 does not clip.
     average_checkpoints: the weights at this many of the last validations are averaged (Vaswani et al. 2017, section 6.1);
         1 takes the best validation alone.
@@ -32,10 +35,11 @@ class TrainSettings:
     token_dropout: share of source and earlier target tokens that the model reads as unknown (word dropout, Bowman et al. 2016).
     subword_sampling: alpha of subword regularization (Kudo 2018, section 3.1): each text is cut anew in every epoch, into one of
         its `subword_candidates` likeliest cuts, with their probability to the power alpha; 0: off. Needs a unigram tokenizer.
+    subword_candidates: cuts that subword_sampling draws from.
     num_workers: processes that cut the texts of the coming epochs for subword_sampling, which a GPU would wait for; the result is the same.
         0: the training does it itself.
     stop_on: what `patience` and `average_checkpoints: 1` look at: `loss`, or `chrf`: of greedy outputs for the first `decoded_pairs`
-        validation pairs.
+        validation pairs. decoded_pairs: how many that are.
     parallel: how several processes train one model of a fold: none; data (each holds all weights, and takes a part of every batch);
         or sharded (each also holds only its part of weights and optimizer, for what does not fit on one device).
     processes: on this machine, with `parallel`: one a GPU, or each with `num_threads` on a CPU.

@@ -1,4 +1,4 @@
-"""Register the exported model in MLflow, and make sure that it is: python -m scripts.release
+"""Register the exported model in MLflow, and make sure that it is.
 
 `track` never fails because of MLflow. A release has no other purpose, so here a registry that does not have the model is an error.
 """
@@ -8,10 +8,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from scripts.dvc_runs import DvcRuns
-from textmill.base import command, paths
+from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.base.lifetime import process_key
+from textmill.commands.dvc_runs import DvcRuns
 from textmill.pipeline.locked import locked_stages
 from textmill.settings.params_file import read_params
 from textmill.track.publication import registered_version
@@ -36,7 +36,3 @@ def _locked_model(lock_file: Path) -> str:
         if stage.name == "export" and model in stage.outputs:
             return stage.outputs[model]
     raise UserError(f"{lock_file}: has no {model}. Run `dvc repro export` first.")
-
-
-if __name__ == "__main__":
-    command.run("release", main)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts import release
 from textmill.base.command import one_line_errors
+from textmill.commands import release
 
 
 @pytest.mark.parametrize(

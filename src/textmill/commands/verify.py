@@ -1,7 +1,5 @@
 """Is the pipeline reproducible, and does it survive being killed? Minutes on toy data, hours with --full.
 
-    python -m scripts.verify [--full] [--seed NUMBER] [--folder FOLDER]
-
 Makes three fresh clones in paths of different length, each with an empty cache. Two run undisturbed, the second with outputs that are hard links
 into the cache, which a stage that writes in place would damage. The third is killed at random, with SIGKILL to its whole process group, and
 started again until it finishes. All three must have the same dvc.lock, byte for byte, and every object in their caches must have the
@@ -14,7 +12,7 @@ TEXTMILL_TRACKING=off saves about half of the time on toy data.
 
 from __future__ import annotations
 
-import argparse
+import importlib
 import os
 import random
 import signal
@@ -25,9 +23,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from scripts.commands import DVC
-from textmill.base import command
 from textmill.base.files import md5_of, sha256_of
+from textmill.commands.asking import DVC
 
 _MIN_SECONDS = 0.5
 _FIRST_SHARE = 0.3  # the first kills come within this share of the undisturbed run,
@@ -44,16 +41,12 @@ class Outcome(NamedTuple):
     bad_objects: int
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--full", action="store_true")
-    parser.add_argument("--seed", type=int, default=random.randrange(1 << 16))
-    parser.add_argument("--folder", type=Path)
-    given = parser.parse_args()
-    if given.folder is not None:
-        return verify(given.full, given.seed, given.folder.resolve())
+def main(full: bool, seed: int | None, folder: Path | None) -> int:
+    seed = random.randrange(1 << 16) if seed is None else seed
+    if folder is not None:
+        return verify(full, seed, folder.resolve())
     with tempfile.TemporaryDirectory(prefix="textmill-verify-") as temporary:
-        return verify(given.full, given.seed, Path(temporary).resolve())
+        return verify(full, seed, Path(temporary).resolve())
 
 
 def verify(full: bool, seed: int, folder: Path) -> int:
@@ -70,9 +63,7 @@ def _clone(path: Path, full: bool) -> Path:
         subprocess.run(["git", "clone", "-q", ".", str(path)], check=True)
         return path
     sys.path[:0] = ["tests", "tests/pipeline"]
-    from test_pipeline import make_clone
-
-    return Path(make_clone(path))
+    return Path(importlib.import_module("test_pipeline").make_clone(path))
 
 
 def _run(clone: Path, longest: float | None, rng: random.Random) -> Outcome:
@@ -85,7 +76,7 @@ def _run(clone: Path, longest: float | None, rng: random.Random) -> Outcome:
         print(f"verify: {clone.name}: kill {kills}", flush=True)
     if code:
         tail = log.read_text(encoding="utf-8", errors="replace")[-3000:]
-        raise SystemExit(f"verify: {clone.name}: `python -m scripts.repro` ended with exit code {code} after {kills} kills:\n{tail}")
+        raise SystemExit(f"verify: {clone.name}: `textmill repro` ended with exit code {code} after {kills} kills:\n{tail}")
     lock = sha256_of(clone / "dvc.lock")
     print(f"verify: {clone.name}: done", flush=True)
     return Outcome(clone.name, time.monotonic() - started, kills, lock, len(_bad_objects(clone)))
@@ -95,7 +86,7 @@ def _repro(clone: Path, log: Path, seconds: float | None) -> int | None:
     """Exit code of one try; None if it was killed after `seconds`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_REBUILD", "DVC_", "MAKE"))}
     environment = kept | {"PYTHONPATH": f"{clone}:{clone / 'src'}", "DVC_NO_ANALYTICS": "1"}
-    command = [sys.executable, "-m", "scripts.repro"]
+    command = [sys.executable, "-m", "textmill", "repro"]
     with log.open("ab") as output:
         process = subprocess.Popen(command, cwd=clone, env=environment, stdout=output, stderr=output, start_new_session=True)
     try:
@@ -123,7 +114,3 @@ def _report(outcomes: list[Outcome], seed: int) -> int:
     same = len({each.lock for each in outcomes}) == 1 and not any(each.bad_objects for each in outcomes)
     print("verify: all clones are identical" if same else f"verify: the clones DIFFER (--seed {seed})")
     return 0 if same else 1
-
-
-if __name__ == "__main__":
-    command.run("verify", main)

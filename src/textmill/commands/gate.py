@@ -1,8 +1,5 @@
 """Is what was committed reproduced and pushed? Works on a cold clone, without pulling data or models.
 
-    python -m scripts.gate                      of the workspace
-    python -m scripts.gate --prove STAGE...     also run stages of the last commit again, and compare bytes (scripts/prove.py)
-
 First pulls what `dvc add` tracks in data/raw: `collect` depends on that folder as a whole.
 `dvc status -q` fails on a clean clone that has pulled nothing, and `dvc repro --dry --allow-missing` passes on a dirty
 one that has. So: `dvc status --json`, from which data that is merely not here is taken out; and every output of
@@ -11,21 +8,19 @@ dvc.lock must be in the default remote.
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from dvc.repo import Repo
 
-from scripts.commands import DVC, output_of
-from scripts.prove import unproved
-from textmill.base import command
 from textmill.base.errors import UserError
+from textmill.commands.asking import DVC, output_of
+from textmill.commands.prove import unproved
 
 
-def main(prove: str = "") -> int:
+def main(prove: Sequence[str] = ()) -> int:
     """Exit code 0: passed, 1: something is wrong with the commit. Raises UserError if that could not be found out."""
     wrong = [*_not_pulled(), *_stale(), *_not_pushed()]
     print("\n".join(wrong) or "gate: dvc.lock is true for this commit, and all of it is in the remote")
@@ -70,9 +65,3 @@ def _not_pushed() -> Iterator[str]:
             return
         status = repo.status(cloud=True, all_commits=False)
     yield from (f"{path}: {state} in the remote; run `make push`" for path, state in status.items() if state in ("new", "missing"))
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Is what was committed reproduced and pushed?")
-    parser.add_argument("--prove", nargs="+", default=[], help="stages to run again; 1: all scores and the report; all: everything")
-    command.run("gate", lambda: main(" ".join(parser.parse_args().prove)))

@@ -1,4 +1,4 @@
-"""dvc as a command that does not outlive the process that started it: python -m scripts.dependent_dvc ARGUMENTS
+"""dvc as a command that does not outlive the process that started it: python -m textmill.commands.dependent_dvc ARGUMENTS
 
 Stages end with their dvc (src/textmill/pipeline/supervisor.py); so nothing is left when a search or a rebuild is killed. SIGTERM and Ctrl-C end
 the stage and then dvc, but never while dvc writes one of its own files: cut short, no later dvc could read it.

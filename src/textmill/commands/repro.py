@@ -1,6 +1,4 @@
-"""`dvc repro`, made safe to start after anything: what `make repro` runs.
-
-    python -m scripts.repro [JOBS]
+"""`dvc repro`, made safe to start after anything.
 
 0. params.yaml must be YAML that DVC can read in reasonable time: with aliases of aliases DVC itself would never answer.
 1. Files of DVC that a killed process left broken are mended, unless a dvc process is alive (DVC itself would refuse to run until
@@ -11,7 +9,7 @@
 4. A rebuild whose results all equal the committed dvc.lock, as the first one of a fresh clone does, gives DVC no reason to run `track`:
    it is run then, so that the rebuild is in MLflow with its numbers and its model.
 5. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
-6. Ctrl-C, SIGTERM and the death of make end dvc and its stages too, in order (scripts/dvc_runs.py).
+6. Ctrl-C, SIGTERM and the death of make end dvc and its stages too, in order (src/textmill/commands/dvc_runs.py).
 """
 
 from __future__ import annotations
@@ -30,13 +28,12 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
-from scripts.commands import DVC, output_of
-from scripts.dvc_runs import DvcRuns
-from scripts.outputs import lost_when_replaced
-from textmill.base import command
 from textmill.base.errors import UserError
 from textmill.base.files import write_bytes
 from textmill.base.lifetime import is_dvc, process_key
+from textmill.commands.asking import DVC, output_of
+from textmill.commands.dvc_runs import DvcRuns
+from textmill.commands.outputs import lost_when_replaced
 from textmill.pipeline.site_cache import set_site_cache
 from textmill.settings.params_file import params_text
 from textmill.track.publication import is_published
@@ -159,7 +156,3 @@ def process_at_work() -> int | None:
         if process.pid not in own and process.info["cwd"] == str(Path.cwd()) and is_worker:
             return int(process.pid)
     return None
-
-
-if __name__ == "__main__":
-    command.run("repro", lambda: main(int(sys.argv[1]) if len(sys.argv) > 1 else 1))

@@ -1,8 +1,5 @@
 """Is everything here what DVC has on record, to the byte?
 
-    python -m scripts.doctor          one line per finding, with what to do; exit code 0: healthy, 1: findings
-    python -m scripts.doctor --fix    also repair what is safe
-
 DVC trusts an object of its cache whose mode is 0444, and a file whose size and time it knows; `dvc status`, `dvc checkout` and
 `dvc repro` notice no flipped bit there. So every object of the cache is hashed and held against its name, and every output in
 the workspace against dvc.lock. Further: files of DVC that a killed process left broken, temporary files and MLflow runs of
@@ -14,22 +11,31 @@ own files, closes runs that MLflow shows as running for ever, and makes DVC look
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from dvc.repo import Repo
 
-from scripts.outputs import Output, recorded_outputs
-from scripts.repro import GOOD_STAGE_LOCK, LOCK, STAGE_LOCK, heal_lock, heal_stage_lock, is_sound_lock, is_sound_stage_lock, process_at_work
-from textmill.base import command, paths
+from textmill.base import paths
 from textmill.base.files import is_unfinished, md5_of
 from textmill.base.progress import Progress
+from textmill.commands.outputs import Output, recorded_outputs
+from textmill.commands.repro import (
+    GOOD_STAGE_LOCK,
+    LOCK,
+    STAGE_LOCK,
+    heal_lock,
+    heal_stage_lock,
+    is_sound_lock,
+    is_sound_stage_lock,
+    process_at_work,
+)
 from textmill.pipeline.inputs import content_md5
 from textmill.tracking import runs as tracking
 
@@ -102,7 +108,7 @@ def _leftovers() -> Iterator[Finding]:
     for path in sorted({*_our_leftovers(), *_dvc_leftovers()}):
         yield Finding(
             f"{path}: left by a killed process; nothing reads it. `make doctor FIX=1` removes it.",
-            lambda path=path: _remove(path),
+            partial(_remove, path),
             "removed",
         )
 
@@ -136,7 +142,7 @@ def _open_runs() -> Iterator[Finding]:
 
 def _damaged_objects(objects: list[Path], outputs: list[Output], progress: Progress) -> Iterator[Finding]:
     for path in objects:
-        is_right = _readable(lambda path=path: md5_of(path)) == path.parent.name + path.name.removesuffix(".dir")
+        is_right = _readable(partial(md5_of, path)) == path.parent.name + path.name.removesuffix(".dir")
         progress.advance(_megabytes(path))
         if not is_right:
             users = [str(output.path) for output in outputs if output.md5 == path.parent.name + path.name]
@@ -150,14 +156,14 @@ def _damaged_objects(objects: list[Path], outputs: list[Output], progress: Progr
 
 def _differing(repo: Repo, outputs: list[Output], progress: Progress) -> Iterator[Finding]:
     for output in outputs:
-        md5 = _readable(lambda output=output: content_md5(repo, output.path))
+        md5 = _readable(partial(content_md5, repo, output.path))
         progress.advance(sum(map(_megabytes, _files(output.path))))
         if md5 != output.md5:
             yield Finding(
                 f"{output.path}: is not what DVC has on record of {output.stage} (MD5 {md5}, not {output.md5}): damaged, edited, or left by a"
                 f" killed run. To drop it, remove it and run `dvc checkout {output.path}` or `dvc repro`; to keep an edit, run"
                 f" `dvc commit -f {output.stage}`.",
-                lambda output=output: _look_again(output.path),
+                partial(_look_again, output.path),
                 "DVC will look at it again: the next `dvc repro` replaces it",
             )
         elif output.is_cached and not repo.cache.local.exists(output.md5):
@@ -203,9 +209,3 @@ def _files(path: Path) -> list[Path]:
 
 def _shown(path: Path) -> Path:
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Is everything here what DVC has on record, to the byte?")
-    parser.add_argument("--fix", action="store_true", help="repair what is safe")
-    command.run("doctor", lambda: main(parser.parse_args().fix))

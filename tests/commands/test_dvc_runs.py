@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from scripts.dependent_dvc import INTERRUPTED, PARENT
+from textmill.commands.dependent_dvc import INTERRUPTED, PARENT
 
 STAGE = """
 import os, time
@@ -28,7 +28,7 @@ with one_line_errors("train"):
         print("closed", flush=True)
 """
 SCRIPT = """
-from scripts.dvc_runs import DvcRuns
+from textmill.commands.dvc_runs import DvcRuns
 from textmill.base import command
 def main():
     dvc = DvcRuns()
@@ -84,7 +84,7 @@ def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
         assert line, make.communicate()
         before += line
     act(psutil.Process(make.pid))
-    out, err = make.communicate(timeout=60)  # returns when no process has the pipes any more
+    out, err = make.communicate(timeout=600)  # returns when no process has the pipes any more
     assert make.returncode != 0
     assert out.startswith("closed\n") and "later" not in out
     assert "Traceback" not in err and "train: stopped." in err, err
@@ -96,7 +96,7 @@ def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
 WRITES_UNDER_SIGNALS = """
 import json, os, signal, sys, types
 from dvc import rwlock
-from scripts import dependent_dvc
+from textmill.commands import dependent_dvc
 def dump(value, file):
     if not was_asked:
         for number in (signal.SIGTERM, signal.SIGINT):

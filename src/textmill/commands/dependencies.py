@@ -1,8 +1,5 @@
 """Code and package dependencies of every stage, computed from its imports, against what dvc.yaml declares.
 
-    python -m scripts.stage_deps            say what is missing or superfluous; exit code 1 if anything is
-    python -m scripts.stage_deps --write    write it into dvc.yaml
-
 A stage depends on each first-party module that its script can import, file by file, and on the pinned version
 (packages.yaml) of each package among their imports that can change a result. textmill/tracking/runs.py, environment.py and
 redaction.py are left out, with what only they import: they cannot change an output.
@@ -20,7 +17,6 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from textmill.base import command
 from textmill.base.files import write_text
 
 PACKAGE = Path("src/textmill")
@@ -107,7 +103,7 @@ def _is_code(dependency: str) -> bool:
 
 def main(write: bool) -> int:
     yaml = YAML()
-    yaml.width, yaml.indent_sequence = 4096, False
+    yaml.width = 4096
     path = Path("dvc.yaml")
     pipeline: Any = yaml.load(path.read_text(encoding="utf-8"))
     wrong = 0
@@ -134,7 +130,3 @@ def main(write: bool) -> int:
         write_text(path, written.getvalue())
         return 0
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    command.run("stage_deps", lambda: main(write="--write" in sys.argv[1:]))

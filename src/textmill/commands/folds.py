@@ -1,6 +1,4 @@
-"""The lists of folds in dvc.yaml, rewritten from split.folds in params.yaml: what `make folds` runs.
-
-    python -m scripts.fold_lists
+"""The lists of folds in dvc.yaml, rewritten from split.folds in params.yaml.
 
 dvc.yaml has the numbers themselves: a value of params.yaml that DVC pasted into a command would be run by the shell, whatever it is.
 A line that names a file of fold 0 (`models/train/0/`, `data/evaluate/fold-0/`) stands for those of all folds: the lines of other folds
@@ -11,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textmill.base import command
 from textmill.base.errors import UserError
 from textmill.base.files import write_text
 from textmill.pipeline.fold_lists import ENSEMBLE, FOLD, MATRIX
@@ -42,7 +39,3 @@ def main() -> int:
         raise UserError("split.folds in params.yaml must be 0, 1, 2, ... in order.")
     write_text(path, with_folds(path.read_text(encoding="utf-8"), folds))
     return 0
-
-
-if __name__ == "__main__":
-    command.run("folds", main)

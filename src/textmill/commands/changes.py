@@ -1,4 +1,4 @@
-"""What changed against another commit, as Markdown: python -m scripts.ci_report BASE
+"""What changed against another commit, as Markdown.
 
 Appends to $GITHUB_STEP_SUMMARY where there is one. DVC's own tables have their rows in another order every time.
 """
@@ -6,11 +6,9 @@ Appends to $GITHUB_STEP_SUMMARY where there is one. DVC's own tables have their 
 from __future__ import annotations
 
 import os
-import sys
 from pathlib import Path
 
-from scripts.commands import DVC, output_of
-from textmill.base import command
+from textmill.commands.asking import DVC, output_of
 
 
 def main(base: str) -> int:
@@ -27,7 +25,3 @@ def main(base: str) -> int:
 def _table(*arguments: str) -> str:
     lines = output_of(*DVC, *arguments).split("\n")
     return "\n".join([*lines[:2], *sorted(lines[2:])]) if len(lines) > 2 else "Nothing changed."
-
-
-if __name__ == "__main__":
-    command.run("ci_report", lambda: main(sys.argv[1] if len(sys.argv) > 1 else "HEAD~1"))

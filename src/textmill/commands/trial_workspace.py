@@ -20,11 +20,11 @@ from typing import Any
 from dvc.repo import Repo
 from ruamel.yaml import YAML
 
-from scripts import dependent_dvc
-from scripts.commands import DVC, output_of
 from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.base.files import write_text
+from textmill.commands import dependent_dvc
+from textmill.commands.asking import DVC, output_of
 from textmill.settings.params_file import params_text
 from textmill.tracking.runs import tracking_uri
 

@@ -1,4 +1,4 @@
-"""dvc as processes of a script, which end, with their stages, when it is asked to (scripts/dependent_dvc.py)."""
+"""dvc as processes of a script, which end, with their stages, when it is asked to (src/textmill/commands/dependent_dvc.py)."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from types import FrameType
 
 import psutil
 
-from scripts import dependent_dvc
 from textmill.base.lifetime import Stopped, end_with_parent, stop_signals
+from textmill.commands import dependent_dvc
 
 _SECONDS_TO_END = 6.0  # a stage has four
 _SECONDS_BETWEEN_LOOKS = 0.5

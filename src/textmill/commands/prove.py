@@ -14,20 +14,20 @@ from pathlib import Path
 
 from dvc.repo import Repo
 
-from scripts.commands import DVC, output_of
-from scripts.outputs import Output, name_of, recorded_outputs
-from scripts.trial_workspace import bring_initial_weights, environment, read_params
 from textmill.base import paths
 from textmill.base.errors import UserError
+from textmill.commands.asking import DVC, output_of
+from textmill.commands.outputs import Output, name_of, recorded_outputs
+from textmill.commands.trial_workspace import bring_initial_weights, environment, read_params
 from textmill.pipeline.inputs import content_md5
 
 _SCORES = ("evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-baseline", "report")
 
 
-def unproved(wanted: str) -> Iterator[str]:
+def unproved(wanted: Sequence[str]) -> Iterator[str]:
     """What a rerun gives with other bytes than dvc.lock has, a line per output.
 
-    wanted: "1" for all scores and the report, "all", or names of stages with spaces between them. Nothing is written here but to
+    wanted: names of stages, `scores` for all scores and the report, or `all`. Nothing is written here but to
     DVC's cache, and only if data has to be fetched. Raises UserError if a stage is not known or fails.
     """
     with tempfile.TemporaryDirectory(prefix="textmill-prove-") as temporary:
@@ -45,13 +45,13 @@ def unproved(wanted: str) -> Iterator[str]:
             yield from _other_bytes(repo, committed, place)
 
 
-def _stages(place: Path, wanted: str) -> list[str]:
+def _stages(place: Path, wanted: Sequence[str]) -> list[str]:
     """The stages meant, in the order of dvc.yaml, which is the order of the data; not those without an output."""
     with Repo(str(place)) as repo:
         known = [name_of(stage) for stage in repo.index.stages if stage.cmd and stage.outs]
-    names = known if wanted == "all" else _SCORES if wanted == "1" else wanted.split()
+    names = [name for word in wanted for name in (known if word == "all" else _SCORES if word == "scores" else [word])]
     if unknown := [name for name in names if not any(_is_meant(stage, name) for stage in known)]:
-        raise UserError(f"PROVE: no stage with outputs is called {unknown[0]}. There are: {' '.join(known)}")
+        raise UserError(f"--prove: no stage with outputs is called {unknown[0]}. There are: {' '.join(known)}")
     return [stage for stage in known if any(_is_meant(stage, name) for name in names)]
 
 
@@ -93,7 +93,7 @@ def _bring_data(place: Path, needed: Sequence[str]) -> None:
 
 
 def _run(place: Path, stages: Sequence[str]) -> None:
-    command = [sys.executable, "-m", "scripts.dependent_dvc", "repro", "-f", "-s", "--no-run-cache", "--no-commit", *stages]
+    command = [sys.executable, "-m", "textmill.commands.dependent_dvc", "repro", "-f", "-s", "--no-run-cache", "--no-commit", *stages]
     if code := subprocess.run(command, cwd=place, env=environment(place), check=False).returncode:
         raise UserError(f"PROVE: the rerun ended with exit code {code}; its own words are above.")
 

@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from scripts import ui
+from textmill.commands import ui
 
 
 def test_the_ui_listens_on_this_machine_only_with_the_checks_of_mlflow_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,16 +1,13 @@
-"""Search over params.yaml as tune.yaml says: what `make tune` runs.
-
-    python -m scripts.tune
+"""Search over params.yaml as tune.yaml says.
 
 A trial is `dvc repro STAGE` in a copy of the project with other params. While it trains, its validation losses are read from its
 checkpoints, and a poor one is stopped. Any number of these processes, on any number of machines, search together if they have the
-same storage (TUNE_STORAGE, a database URL; default: an SQLite file under .tune/) and the same commit. Killed and started again, a search
+same storage (a database URL; default: an SQLite file under .tune/) and the same commit. Killed and started again, a search
 goes on. See docs/search.md.
 """
 
 from __future__ import annotations
 
-import os
 import shlex
 import signal
 import sys
@@ -25,11 +22,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 from tqdm import tqdm
 
-from scripts.search_inputs import require_reach, search_inputs, study_name
-from scripts.trial_workspace import environment, read_params, set_params, workspace, write_params
-from textmill.base import command, paths
+from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.base.files import read_json
+from textmill.commands.search_inputs import require_reach, search_inputs, study_name
+from textmill.commands.trial_workspace import environment, read_params, set_params, workspace, write_params
 from textmill.search.curve import Curve
 from textmill.search.process import last_words, run_watched
 from textmill.search.settings import Tune, read_tune
@@ -133,7 +130,7 @@ class Search:
         name, _, fold = search.stage.partition("@")
         curve = Curve(self.place / paths.CHECKPOINTS / name / fold, (self.place / search.metric_file).with_name("history.csv"))
         log = self.place.parent / "logs" / f"trial-{trial.number}.log"
-        command = [sys.executable, "-m", "scripts.dependent_dvc", "repro", search.stage]
+        command = [sys.executable, "-m", "textmill.commands.dependent_dvc", "repro", search.stage]
         code = run_watched(command, self.place, environment(self.place), log, lambda: self._goes_on(trial, curve.so_far(), run))
         if code is None:
             raise optuna.TrialPruned(f"worse than the median at step {trial.study.trials[trial.number].last_step}")
@@ -204,7 +201,7 @@ def progress_line(last: FrozenTrial, best: FrozenTrial | None, trials: list[Froz
     return f"trial {last.number} {state}{value}{why}; {best_shown}; {len(ended)} of {wanted} ended, about {left} left"
 
 
-def main() -> int:
+def main(storage: str) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         params = read_params(Path("params.yaml"))
@@ -217,7 +214,7 @@ def main() -> int:
             raise UserError(f"tune.yaml: search.metric names {search.metric_file}, which is no output of {search.stage}.")
         name = study_name(search, tune.space, inputs, params)
         HOME.mkdir(exist_ok=True)
-        study = open_study(name, search, os.environ.get("TUNE_STORAGE") or f"sqlite:///{HOME.resolve() / 'studies.db'}")
+        study = open_study(name, search, storage or f"sqlite:///{HOME.resolve() / 'studies.db'}")
         _tell_where_it_starts(study, tune, params, name)
         connection = tracking.connect_search(name)
         parent = tracking.search_run(connection)
@@ -294,7 +291,3 @@ def _number(content: Any, key: str, metric: str) -> float:
 
 def _shown(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
-
-
-if __name__ == "__main__":
-    command.run("tune", main)
