@@ -20,7 +20,8 @@ from textmill.model.settings import ModelSettings
 from textmill.model.weights import save_model
 from textmill.pipeline.runner import run_stage
 from textmill.tokenizer.tokenizer import Tokenizer
-from textmill.tracking.runs import RunLog, fetched
+from textmill.tracking.runs import RunLog
+from textmill.tracking.store import fetched
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.folds import train_fold
 from textmill.train.history import training_metrics, write_history

@@ -157,8 +157,8 @@ def test_runs_of_killed_processes_are_named_and_closed_on_demand_only(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     left = ["clean", "rebuild"]
-    monkeypatch.setattr("textmill.tracking.runs.runs_left_open", left.copy)
-    monkeypatch.setattr("textmill.tracking.runs.close_left_open", left.clear)
+    monkeypatch.setattr("textmill.commands.doctor.runs_left_open", left.copy)
+    monkeypatch.setattr("textmill.commands.doctor.close_left_open", left.clear)
     assert doctor.main(fix=False) == 1 and left
     assert doctor.main(fix=True) == 1 and not left
     assert doctor.main(fix=False) == 0

@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from textmill.base import command
+from textmill.base.errors import UserError
 from textmill.track import publication
-from textmill.tracking import runs as tracking
+from textmill.tracking.connection import Connection, connect
 from textmill.tracking.redaction import redacted
+from textmill.tracking.runs import RunLog
+from textmill.tracking.store import fetched
+from textmill.tracking.values import environment_tags, flat_params
 
 ADDRESS = "https://ann:c4n%40ry/x@mlflow.example:5000/store?password=h1dden&tls=1"
 
@@ -70,15 +74,15 @@ class Broken:
 def test_no_message_about_tracking_holds_a_password(
     secrets: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    broken = tracking.Connection(Broken(), "1", "parent", "rebuild")
-    tracking.RunLog(broken, "run").tag("a", "b")
+    broken = Connection(Broken(), "1", "parent", "rebuild")
+    RunLog(broken, "run").tag("a", "b")
     monkeypatch.setattr(publication, "connect", lambda to_publish: broken)
     assert publication.publish_rebuild([], Path("dvc.lock"), "model") is None
-    monkeypatch.setattr(tracking, "_client", Broken().client)
-    assert tracking.connect() is None
-    monkeypatch.setattr(tracking, "mlflow_module", Broken().module)
-    with pytest.raises(tracking.UserError) as error:
-        tracking.fetched("runs:/1/model")
+    monkeypatch.setattr("textmill.tracking.connection.open_client", Broken().client)
+    assert connect() is None
+    monkeypatch.setattr("textmill.tracking.store.mlflow_module", Broken().module)
+    with pytest.raises(UserError) as error:
+        fetched("runs:/1/model")
     shown = "".join(capsys.readouterr())
     assert shown.count("tracking: ") == 3
     assert is_clean(shown + str(error.value)), shown
@@ -87,9 +91,9 @@ def test_no_message_about_tracking_holds_a_password(
 def test_no_tag_and_no_param_holds_a_password(secrets: None) -> None:
     sent: list[str] = []
     client = SimpleNamespace(set_tag=lambda *values: sent.extend(values))
-    tracking.RunLog(tracking.Connection(client, "1", "parent", "rebuild"), "run").tag("remote", f"fetched from {ADDRESS}")
-    sent += tracking.flat_params({"clean": {"scheduler": "tls://u:c4n@h:1", "list": [ADDRESS]}}).values()
-    sent += tracking.environment_tags({"MKL_CBWR": ADDRESS}).values()
+    RunLog(Connection(client, "1", "parent", "rebuild"), "run").tag("remote", f"fetched from {ADDRESS}")
+    sent += flat_params({"clean": {"scheduler": "tls://u:c4n@h:1", "list": [ADDRESS]}}).values()
+    sent += environment_tags({"MKL_CBWR": ADDRESS}).values()
     assert len(sent) == 6 and is_clean("".join(sent)), sent
 
 

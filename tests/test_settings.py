@@ -173,11 +173,6 @@ def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
     assert "neither pruned nor exported" in limits(params) and limits(params).count("\n") == 1
 
 
-@pytest.mark.parametrize("recipe", sorted(Path("recipes").glob("*.yaml")), ids=lambda path: path.stem)
-def test_every_recipe_can_be_copied_to_params_yaml(recipe: Path) -> None:
-    check_settings(YAML(typ="safe").load(recipe.read_text(encoding="utf-8")))
-
-
 def bomb(level: str) -> str:
     """Nine levels of ten aliases each: a billion values in a kilobyte. level: how one level holds the one below."""
     lines = ["a0: &a0 {x: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]}"]

@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from textmill.tracking import runs as tracking
-from textmill.tracking.runs import git_state
+from textmill.tracking.connection import git_state, was_opened
 
 RUN = """
 import sys, time
-from textmill.tracking import runs as tracking
-with tracking.stage_run(sys.argv[1], {"train": {"steps": 3, "long": "x" * 9000, "list": [1, 2]}}, {"a.py": "0" * 32}, "key-" + sys.argv[1]) as log:
+from textmill.tracking.connection import connect
+from textmill.tracking.runs import stage_run
+from textmill.tracking.store import close_left_open
+with stage_run(sys.argv[1], {"train": {"steps": 3, "long": "x" * 9000, "list": [1, 2]}}, {"a.py": "0" * 32}, "key-" + sys.argv[1]) as log:
     for step in range(5):
         log.metrics({"loss": 1.0 / (step + 1), "nested": {"mean@1": 2}, "text": "no", "bad": float("nan")}, step)
     exec(sys.argv[2] if len(sys.argv) > 2 else "")
@@ -79,16 +80,17 @@ def test_params_metrics_and_curves_arrive(store: Path) -> None:
 
 SEARCH = """
 import os, signal, sys
-from textmill.tracking import runs as tracking
-connection = tracking.connect_search("study")
+from textmill.tracking.connection import connect_search
+from textmill.tracking.runs import search_run, trial_run
+connection = connect_search("study")
 if sys.argv[1] == "trial":
-    tracking.trial_run(connection, "trial 0", {"train.steps": 3})
+    trial_run(connection, "trial 0", {"train.steps": 3})
     os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[1] == "elsewhere":
-    run = tracking.trial_run(connection, "trial 1", {})
+    run = trial_run(connection, "trial 1", {})
     run.tag("textmill.process", "elsewhere 1 1.0")
     os.kill(os.getpid(), signal.SIGKILL)
-parent = tracking.search_run(connection)
+parent = search_run(connection)
 parent.end_children("KILLED", {"state": "failed"})
 parent.end("FINISHED")
 """
@@ -152,7 +154,7 @@ def test_a_rebuild_that_track_did_not_complete_has_not_finished_however_well_its
 
 def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_published_later(store: Path) -> None:
     killing = (
-        "import os, signal; from pathlib import Path; from textmill import publication\n"
+        "import os, signal; from pathlib import Path; from textmill.track import publication\n"
         "publication._replayed = lambda stage: os.kill(os.getpid(), signal.SIGKILL)\n"
         "stage = publication.LockedStage('clean', 'no run has it', 'hash', {}, {})\n"
         "publication.publish_rebuild([stage], Path('dvc.lock'), 'name')"
@@ -160,7 +162,7 @@ def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_publ
     start(store, "track", killing, TEXTMILL_REBUILD="published by halves").communicate(timeout=600)
     half = next(run for run in runs(store) if run.info.run_name == "clean (restored)")
     assert half.info.status == "RUNNING"
-    closing = "print(tracking.close_left_open())"
+    closing = "print(close_left_open())"
     out = start(store, "clean", closing, TEXTMILL_REBUILD="after halves").communicate(timeout=600)[0]
     left = {run.info.status for run in runs(store) if half.data.tags["mlflow.parentRunId"] in (run.info.run_id, *run.data.tags.values())}
     assert left == {"KILLED"}
@@ -170,9 +172,7 @@ def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_publ
 def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_store(store: Path, tmp_path: Path) -> None:
     killed = start(store, "killed alone", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", TEXTMILL_REBUILD="next")
     killed.communicate(timeout=600)
-    program = (
-        "from textmill import tracking; left = tracking.runs_left_open; print('killed alone' in left(), tracking.close_left_open(), left())"
-    )
+    program = "from textmill.tracking.store import close_left_open, runs_left_open as left; print('killed alone' in left(), close_left_open(), left())"
     environment = {**os.environ, "DVC_ROOT": str(store)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
     was_named, closed, *others = done.stdout.split()
@@ -185,7 +185,7 @@ def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_
 
 def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:
     asked = "from textmill.track.publication import is_published; print(is_published())"
-    closing = "from textmill.tracking.runs import RunLog, connect; parent = connect(); RunLog(parent, parent.parent_id).end('FINISHED')"
+    closing = "from textmill.tracking.connection import connect; from textmill.tracking.runs import RunLog; parent = connect(); RunLog(parent, parent.parent_id).end('FINISHED')"
     answers = []
     for program in (asked, f"{closing}; {asked}"):
         process = start(store, "clean", program, TEXTMILL_REBUILD="published")
@@ -198,12 +198,12 @@ def test_a_rebuild_knows_whether_one_of_its_processes_opened_the_store(store: Pa
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     for rebuild, is_opened in (("one", True), ("never heard of", False)):
         monkeypatch.setenv("TEXTMILL_REBUILD", rebuild)
-        assert tracking.was_opened() == is_opened
+        assert was_opened() == is_opened
 
 
 def test_a_clock_that_is_set_does_not_split_a_rebuild(tmp_path: Path) -> None:
     """Two children of one dvc, for the second of which the machine was started a second earlier: so it looks when the clock is set."""
-    asked = "import psutil; from textmill.tracking.runs import rebuild_key\n"
+    asked = "import psutil; from textmill.tracking.connection import rebuild_key\n"
     later = "from psutil import _pslinux as linux; was = linux.boot_time(); linux.boot_time = lambda: was + 1; linux.BOOT_TIME = was + 1\n"
     dvc = tmp_path / "dvc"
     children = [asked + "print(rebuild_key())", asked + later + "print(rebuild_key())"]
@@ -267,7 +267,7 @@ def test_a_server_that_never_answers_is_given_up_once_for_the_whole_rebuild(tmp_
         assert (process.returncode, out) == (0, "done\n"), err
         lines.append(err.count("tracking:"))
     assert lines == [1, 0], "the second stage does not ask"
-    out, err = start(tmp_path, "track", "print(tracking.connect(to_publish=True))", **environment).communicate(timeout=3600)
+    out, err = start(tmp_path, "track", "print(connect(to_publish=True))", **environment).communicate(timeout=3600)
     assert "None" in out and err.count("tracking:") == 1, "but who publishes does"
     assert not list((tmp_path / ".mlflow").rglob("lock")), "the lock is for stores that are files"
 

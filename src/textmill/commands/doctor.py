@@ -37,7 +37,7 @@ from textmill.commands.repro import (
     process_at_work,
 )
 from textmill.pipeline.inputs import content_md5
-from textmill.tracking import runs as tracking
+from textmill.tracking.store import close_left_open, runs_left_open
 
 _OBJECT = re.compile(r"[0-9a-f]{30}(\.dir)?")
 _DVC_LEFTOVERS = "*.tmp"  # dvc_objects.fs.utils.tmp_fname
@@ -132,10 +132,10 @@ def _dvc_leftovers() -> Iterator[Path]:
 
 
 def _open_runs() -> Iterator[Finding]:
-    if names := tracking.runs_left_open():
+    if names := runs_left_open():
         yield Finding(
             f"MLflow shows runs of killed processes as running: {', '.join(names)}. `make doctor FIX=1` closes them.",
-            tracking.close_left_open,
+            close_left_open,
             "closed as KILLED",
         )
 

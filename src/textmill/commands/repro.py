@@ -37,7 +37,7 @@ from textmill.commands.outputs import lost_when_replaced
 from textmill.pipeline.site_cache import set_site_cache
 from textmill.settings.params_file import params_text
 from textmill.track.publication import is_published
-from textmill.tracking import runs as tracking
+from textmill.tracking.connection import was_opened
 
 LOCK, STAGE_LOCK, GOOD_STAGE_LOCK = Path(".dvc/tmp/rwlock"), Path("dvc.lock"), Path(".dvc/tmp/dvc.lock.good")
 COPIES = Path(".dvc/tmp/copies")
@@ -56,7 +56,7 @@ def main(jobs: int) -> int:
         return code
     if code := dvc("repro"):
         return code
-    if tracking.was_opened() and not is_published() and (code := dvc("repro", "-f", "-s", "track")):
+    if was_opened() and not is_published() and (code := dvc("repro", "-f", "-s", "track")):
         return code
     stale = json.loads(output_of(*DVC, "status", "--json") or "{}")
     if stale:

@@ -26,7 +26,7 @@ from textmill.base.files import write_text
 from textmill.commands import dependent_dvc
 from textmill.commands.asking import DVC, output_of
 from textmill.settings.params_file import params_text
-from textmill.tracking.runs import tracking_uri
+from textmill.tracking.store import tracking_uri
 
 _STAGE_LOCK = Path("dvc.lock")
 

@@ -44,8 +44,9 @@ from textmill.search.study import (
     try_again,
 )
 from textmill.settings.tree import check_settings
-from textmill.tracking import runs as tracking
+from textmill.tracking.connection import Connection, connect_search
 from textmill.tracking.redaction import redacted
+from textmill.tracking.runs import RunLog, search_run, trial_run
 
 HOME = Path(".tune")
 BEST = HOME / "best.yaml"
@@ -68,7 +69,7 @@ class Search:
     study: Study
     params: Any
     place: Path
-    connection: tracking.Connection | None
+    connection: Connection | None
     last: int = 0
 
     def run(self) -> None:
@@ -89,13 +90,13 @@ class Search:
 
     def _trial(self, trial: Trial) -> float:
         self.last = trial.number
-        run = tracking.RunLog(None)
+        run = RunLog(None)
         state, status, reason = "failed", "KILLED", "interrupted"
         try:
             claim(trial)
             values = {key: dimension.suggest(trial, key) for key, dimension in self.tune.space.items()}
             print(f"tune: trial {trial.number} starts with {_shown(values)}", flush=True)
-            run = tracking.trial_run(self.connection, f"trial {trial.number}", values)
+            run = trial_run(self.connection, f"trial {trial.number}", values)
             run.tag("textmill.search", self.name)
             value = self._value(trial, values, run)
             run.metrics({"value": value})
@@ -118,7 +119,7 @@ class Search:
             if reason:
                 trial.set_user_attr("reason", reason)
 
-    def _value(self, trial: Trial, values: Mapping[str, Any], run: tracking.RunLog) -> float:
+    def _value(self, trial: Trial, values: Mapping[str, Any], run: RunLog) -> float:
         params = with_values(self.params, values)
         try:
             check_settings(params)
@@ -139,7 +140,7 @@ class Search:
         self._goes_on(trial, curve.whole(), run)
         return self._factor() * _number(read_json(self.place / search.metric_file), search.metric_key, search.metric)
 
-    def _goes_on(self, trial: Trial, losses: Mapping[int, float], run: tracking.RunLog) -> bool:
+    def _goes_on(self, trial: Trial, losses: Mapping[int, float], run: RunLog) -> bool:
         """Report what is new; False if the trial is to be pruned."""
         known = trial.study._storage.get_trial(trial._trial_id).intermediate_values
         for step, loss in sorted(losses.items()):
@@ -216,8 +217,8 @@ def main(storage: str) -> int:
         HOME.mkdir(exist_ok=True)
         study = open_study(name, search, storage or f"sqlite:///{HOME.resolve() / 'studies.db'}")
         _tell_where_it_starts(study, tune, params, name)
-        connection = tracking.connect_search(name)
-        parent = tracking.search_run(connection)
+        connection = connect_search(name)
+        parent = search_run(connection)
         with workspace(HOME / name, search.stage) as place:
             Search(tune, name, study, params, place, connection).run()
         _end(study, tune, params, parent)
@@ -243,7 +244,7 @@ def _tell_where_it_starts(study: Study, tune: Tune, params: Any, name: str) -> N
     print(f"tune: study {name}: {done} of {tune.search.trials} trials have ended; {len(tune.space)} keys", flush=True)
 
 
-def _end(study: Study, tune: Tune, params: Any, parent: tracking.RunLog) -> None:
+def _end(study: Study, tune: Tune, params: Any, parent: RunLog) -> None:
     running = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
     if running:
         print(f"tune: nothing is left to start; trials of other processes still run ({running}). The last of them says which is best.")

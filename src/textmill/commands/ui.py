@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from textmill.tracking.runs import prepare_store, store_folder, tracking_uri
+from textmill.tracking.store import prepare_store, store_folder, tracking_uri
 
 
 def main(port: int) -> None:

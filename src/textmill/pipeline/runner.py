@@ -23,8 +23,8 @@ from textmill.base.lifetime import raise_when_stopped
 from textmill.pipeline.inputs import stage_inputs
 from textmill.pipeline.site_cache import require_private_site_cache
 from textmill.settings.schema import build
-from textmill.tracking import runs as tracking
 from textmill.tracking.environment import environment, record_environment, say_if_new
+from textmill.tracking.runs import stage_run
 
 
 def run_stage(main: Callable[..., None]) -> None:
@@ -41,7 +41,7 @@ def run_stage(main: Callable[..., None]) -> None:
         _check_packages(declared.pop("packages", {}))
         arguments = _settings_arguments(main, declared)
         say_if_new(stage, here)
-        with tracking.stage_run(stage, declared, inputs.files, inputs.key, here) as log:
+        with stage_run(stage, declared, inputs.files, inputs.key, here) as log:
             offered = {**arguments, "fingerprint": inputs.key, "log": log}
             main(*sys.argv[1:], **{name: offered[name] for name in inspect.signature(main).parameters if name in offered})
         if inputs.has_outputs:

@@ -8,7 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from textmill.serving import translator as _serving  # the module that the pyfunc model loads: must import here too
-from textmill.tracking.runs import mlflow_module
+from textmill.tracking.store import mlflow_module
 
 _PACKAGES = ("ctranslate2", "numpy", "pandas", "sentencepiece")
 

@@ -17,19 +17,11 @@ from typing import Any
 
 from textmill.base import paths
 from textmill.base.files import md5_of, read_json
+from textmill.tracking.connection import Connection, connect, git_state, this_process
 from textmill.tracking.environment import recorded_environment
 from textmill.tracking.redaction import redacted
-from textmill.tracking.runs import (
-    Connection,
-    connect,
-    environment_tags,
-    flat_numbers,
-    flat_params,
-    git_state,
-    log_metrics_batch,
-    metric_name,
-    this_process,
-)
+from textmill.tracking.runs import log_metrics_batch
+from textmill.tracking.values import environment_tags, flat_numbers, flat_params, metric_name
 
 
 @dataclass(frozen=True)
