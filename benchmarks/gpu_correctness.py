@@ -29,7 +29,8 @@ from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.train.checkpoints import CheckpointFile
-from textmill.train.loop import Trainer, TrainingResult
+from textmill.train.loop import fit
+from textmill.train.run import Run, TrainingData, TrainingResult
 
 MODES: dict[str, dict[str, Any]] = {
     "eager": {"cuda_graphs": "never"},
@@ -52,7 +53,6 @@ def trained(
     has_checkpoint = checkpoint is not None and any(checkpoint.glob("*.safetensors"))
     prepared = prepare_device(device.type, _THREADS, 99 if has_checkpoint else 1)
     model = build_model(Shape.of(replace(toy_model(), dropout=dropout), corpus.vocabulary_size))
-    is_held_out = corpus.left_out(0).numpy()
     seen = 0
 
     def on_rows(rows: np.ndarray) -> None:
@@ -61,10 +61,8 @@ def trained(
         if seen == kill_at:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    rows = np.flatnonzero(~is_held_out), np.flatnonzero(is_held_out)
     file = None if checkpoint is None else CheckpointFile(checkpoint, "toy")
-    trainer = Trainer(model, corpus, *rows, settings, 1, prepared, file, on_rows=on_rows)
-    return model, trainer.run()
+    return model, fit(model, TrainingData.without(0, corpus), settings, Run("train", 1, file, on_rows=on_rows, device=prepared))
 
 
 def digest_of(model: Seq2SeqModel) -> str:

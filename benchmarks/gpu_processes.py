@@ -13,6 +13,7 @@ from training_shapes import toy_corpus, toy_model, toy_training
 
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.folds import train_fold
+from textmill.train.run import Run
 
 TOLERANCE = 1e-5  # largest relative difference of a validation loss
 SYSTEMS = {"DDP": "data", "FSDP2": "sharded"}
@@ -24,7 +25,7 @@ def curve(parallel: str, device: torch.device, steps: int) -> list[float]:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = CheckpointFile(Path(folder, "checkpoint"), "f")
         model = replace(toy_model(), dropout=0.0)
-        _, result = train_fold(toy_corpus(), 0, model, settings, 1, checkpoint, lambda numbers, step: None)
+        _, result = train_fold(toy_corpus(), 0, model, settings, Run("train", 1, checkpoint))
     return [row.validation_loss for row in result.history if row.validation_loss is not None]
 
 

@@ -36,6 +36,7 @@ from textmill.model.weights import load_model, save_model
 from textmill.settings.schema import build
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.folds import train_fold
+from textmill.train.run import Run
 from textmill.train.settings import TrainSettings
 
 SEEDS = (1, 2, 3)
@@ -83,7 +84,7 @@ def train_one(kind: str, number: int, folder: Path, plan: Plan) -> dict[str, Any
     fold, seed = (number, 1) if kind == "fold" else (0, number)
     started = time.monotonic()
     checkpoint = CheckpointFile(folder / f"checkpoint-{kind}-{number}", "f")
-    network, result = train_fold(corpus, fold, model, train, seed, checkpoint, lambda numbers, step: None, prepared.tokenizer)
+    network, result = train_fold(corpus, fold, model, train, Run("train", seed, checkpoint), prepared.tokenizer)
     seconds = time.monotonic() - started
     save_model(folder / f"{kind}-{number}.safetensors", network)
     numbers = {"steps": result.steps, "epochs": round(result.epochs, 1), "seconds": round(seconds, 1)}
@@ -129,7 +130,7 @@ def measure(recorder: Recorder, plan: Plan) -> None:
         started = time.monotonic()
         checkpoint, tokenizer = CheckpointFile(folder / "student", "f"), prepared.tokenizer
         student, _, counts, trained = distill_student(
-            prepared.corpus, teachers, tokenizer, model, distill, decode_of(prepared), 1, checkpoint, lambda numbers, step: None
+            prepared.corpus, teachers, tokenizer, model, distill, decode_of(prepared), Run("student", 1, checkpoint)
         )
         seconds = round(time.monotonic() - started, 1)
         recorder.add("student", **bleu([student], prepared, plan), seconds=seconds, steps=trained.steps, taught=counts["taught"])

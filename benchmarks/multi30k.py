@@ -46,6 +46,7 @@ from textmill.train.averaging import averaged
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.loop import Trainer
 from textmill.train.optimization import computes_in_bfloat16
+from textmill.train.run import Run, TrainingData
 from textmill.train.settings import TrainSettings
 
 RECIPE = "multi30k"
@@ -104,7 +105,6 @@ def main() -> None:
     corpus = encoded_corpus(sources, targets, folds, len(tokenizer.pieces))
     device = prepare_device(train.device, train.num_threads, params["seed"])
     model = build_model(Shape.of(build(ModelSettings, params["model"], "model"), corpus.vocabulary_size))
-    left_out = corpus.left_out(0).numpy()
 
     points_file = arguments.checkpoints / f"{fingerprint}.json"
     points = json.loads(points_file.read_text()) if points_file.exists() else []
@@ -112,7 +112,7 @@ def main() -> None:
 
     def on_metrics(numbers: dict[str, float], step: int) -> None:
         core_seconds = clock["before"] + time.process_time() - clock["since"]
-        weights = averaged(trainer.snapshots)
+        weights = averaged(trainer.state.snapshots)
         point = {"step": step, "core_seconds": round(core_seconds, 1), **numbers, **scores(weights, model, tokenizer, decode, test, valid)}
         points.append(point)
         write_json(points_file, points)
@@ -120,8 +120,8 @@ def main() -> None:
         clock.update(before=core_seconds, since=time.process_time())
 
     checkpoint = CheckpointFile(arguments.checkpoints, fingerprint)
-    rows = np.flatnonzero(~left_out), np.flatnonzero(left_out)
-    trainer = Trainer(model, corpus, *rows, train, params["seed"], device, checkpoint, on_metrics, "multi30k", tokenizer)
+    run = Run("multi30k", params["seed"], checkpoint, on_metrics, device=device)
+    trainer = Trainer(model, TrainingData.without(0, corpus, tokenizer), train, run)
     result = trainer.run()
     final = scores(model.state_dict(), model, tokenizer, decode, test, valid)
     summary = {

@@ -37,7 +37,8 @@ from textmill.model.positions import Sinusoidal
 from textmill.model.shape import Shape
 from textmill.tokenizer.special import BEGIN, END, PAD
 from textmill.train.compiling import compile_layers
-from textmill.train.loop import Trainer
+from textmill.train.loop import fit
+from textmill.train.run import Run, TrainingData
 from textmill.train.settings import TrainSettings
 
 _SMOOTHING, _CLIP, _LEARNING_RATE = 0.1, 1.0, 1e-3
@@ -124,18 +125,8 @@ def train_ours(
         seen.append(rows)
 
     model = build_model(Shape.of(shape.model, shape.vocabulary_size))
-    trainer = Trainer(
-        model,
-        corpus,
-        np.arange(len(corpus)),
-        None,
-        settings,
-        SEED,
-        device,
-        on_metrics=lambda numbers, _: shares.append(numbers["loading_share"]),
-        on_rows=on_rows,
-    )
-    return trainer.model, trainer.run().history[-1].train_loss, shares[0]
+    run = Run("train", SEED, on_metrics=lambda numbers, _: shares.append(numbers["loading_share"]), on_rows=on_rows, device=device)
+    return model, fit(model, TrainingData.all_of(corpus), settings, run).history[-1].train_loss, shares[0]
 
 
 def train_peer(model: nn.Module, step: Step, batches: list[Batch], mode: str, stopwatch: Stopwatch) -> tuple[nn.Module, float]:

@@ -30,6 +30,7 @@ from textmill.split.settings import OverlapSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 from textmill.train.checkpoints import CheckpointFile
+from textmill.train.run import Run
 
 
 def main(
@@ -52,7 +53,9 @@ def main(
     shape = ReverseShape(encode, model, decode)
     rows = RowPlan(clean.repairs, clean.filters, LanguageSettings(collect.source_language, collect.target_language))
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "back_translate", fingerprint)
-    pairs, metrics = back_translated(lines, known, tokenizer, back_translate, shape, rows, seed, checkpoint, log.metrics)
+    pairs, metrics = back_translated(
+        lines, known, tokenizer, back_translate, shape, rows, Run("train reverse model", seed, checkpoint, log.metrics)
+    )
     write_table(paths.BACK_TRANSLATED, pairs, DEVELOPMENT_SCHEMA)
     write_json(paths.BACK_TRANSLATE_METRICS, metrics)
     log.metrics(metrics)

@@ -25,6 +25,7 @@ from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.history import training_metrics, write_history
+from textmill.train.run import Run
 
 
 def main(
@@ -41,7 +42,9 @@ def main(
     teachers = [load_model(paths.fold_model(fold)) for fold in split.folds]
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "distill", fingerprint)
     tokenizer = Tokenizer.load(paths.TOKENIZER)
-    student, pairs, counts, result = distill_student(corpus, teachers, tokenizer, model, distill, decode, seed, checkpoint, log.metrics)
+    student, pairs, counts, result = distill_student(
+        corpus, teachers, tokenizer, model, distill, decode, Run("train student", seed, checkpoint, log.metrics)
+    )
     save_model(paths.STUDENT, student)
     pairs.save(paths.DISTILLED_CORPUS)
     write_history(paths.STUDENT_HISTORY, result.history)

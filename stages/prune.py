@@ -19,6 +19,7 @@ from textmill.prune.settings import PruneSettings
 from textmill.tracking.runs import RunLog
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.history import training_metrics, write_history
+from textmill.train.run import Run
 
 
 def main(prune: PruneSettings, seed: int, fingerprint: str, log: RunLog) -> None:
@@ -26,7 +27,7 @@ def main(prune: PruneSettings, seed: int, fingerprint: str, log: RunLog) -> None
     pairs = EncodedCorpus.load(paths.DISTILLED_CORPUS)
     log.dataset(paths.DISTILLED_CORPUS, "distilled", len(pairs))
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "prune", fingerprint)
-    pruned, shape, result = prune_and_heal(student, pairs, prune, seed, checkpoint, log.metrics)
+    pruned, shape, result = prune_and_heal(student, pairs, prune, Run("heal", seed, checkpoint, log.metrics))
     save_model(paths.PRUNED, pruned)
     write_history(paths.PRUNE_HISTORY, result.history)
     metrics = training_metrics(pruned, result, paths.PRUNED) | shape

@@ -25,6 +25,7 @@ from textmill.tracking.store import fetched
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.folds import train_fold
 from textmill.train.history import training_metrics, write_history
+from textmill.train.run import Run
 from textmill.train.settings import TrainSettings
 from textmill.train.validation import greedy_chrf
 
@@ -36,18 +37,8 @@ def main(fold: str, model: ModelSettings, train: TrainSettings, seed: int, finge
     train = replace(train, init_from=fetched(train.init_from))
     tokenizer = Tokenizer.load(paths.TOKENIZER)
     with tempfile.TemporaryDirectory(prefix="textmill-profile-") as folder:
-        network, result = train_fold(
-            corpus,
-            int(fold),
-            model,
-            train,
-            seed,
-            checkpoint,
-            log.metrics,
-            tokenizer,
-            greedy_chrf(corpus, tokenizer),
-            Path(folder),
-        )
+        run = Run("train", seed, checkpoint, log.metrics, output_score=greedy_chrf(corpus, tokenizer), profile_folder=Path(folder))
+        network, result = train_fold(corpus, int(fold), model, train, run, tokenizer)
         log.artifacts(Path(folder), "profile")
     save_model(paths.fold_model(int(fold)), network)
     write_history(paths.fold_history(int(fold)), result.history)

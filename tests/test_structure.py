@@ -291,7 +291,7 @@ def test_no_corpus_text_is_written_as_csv() -> None:
         assert not re.search(r"csv\.(DictW|w)riter|to_csv\(|write_csv", text), path
     from dataclasses import fields
 
-    from textmill.train.loop import HistoryRow
+    from textmill.train.run import HistoryRow
 
     assert {field.type for field in fields(HistoryRow)} <= {"int", "float", "float | None"}
 

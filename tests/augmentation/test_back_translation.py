@@ -37,6 +37,7 @@ from textmill.split.digests import digest_of
 from textmill.split.settings import OverlapSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.checkpoints import CheckpointFile
+from textmill.train.run import Run
 
 _PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
 COLLECT = build(CollectSettings, _PARAMS["collect"], "collect")
@@ -72,7 +73,7 @@ def lines_of(known: Known, settings: BackTranslateSettings = ON, clean: CleanSet
 def run(known: Known, tokenizer: Tokenizer, settings: BackTranslateSettings = ON, checkpoint: str = "a") -> BackTranslated:
     rows = RowPlan(CLEAN.repairs, CLEAN.filters, LANGUAGES)
     file = CheckpointFile(Path("checkpoints"), checkpoint)
-    return back_translated(lines_of(known, settings), known, tokenizer, settings, SHAPE, rows, 1, file, lambda *_: None)
+    return back_translated(lines_of(known, settings), known, tokenizer, settings, SHAPE, rows, Run("reverse", 1, file))
 
 
 def test_without_sources_nothing_is_trained_and_the_encoded_corpus_has_the_same_bytes(known: Known, tokenizer: Tokenizer) -> None:

@@ -29,6 +29,7 @@ from textmill.tokenizer.protection import SLOTS
 from textmill.tokenizer.special import BEGIN, END
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.checkpoints import CheckpointFile
+from textmill.train.run import Run
 
 PLAIN = (0, 1, 4, 5, 6)  # rows of the toy corpus without a placeholder
 WORD = 300  # the first of some ordinary pieces: neither special, nor a slot, nor a byte
@@ -109,7 +110,9 @@ def test_pruning_and_healing_ends_smaller_and_better(model: Seq2SeqModel, corpus
 
     losses: list[float] = []
     checkpoint = CheckpointFile(Path(str(tmp_path)), "f")
-    pruned, shape, result = prune_and_heal(model, corpus, PRUNE, 1, checkpoint, lambda numbers, step: losses.append(numbers["train_loss"]))
+    pruned, shape, result = prune_and_heal(
+        model, corpus, PRUNE, Run("heal", 1, checkpoint, lambda numbers, step: losses.append(numbers["train_loss"]))
+    )
     assert num_parameters(pruned) < shape["student_parameters"]
     assert result.steps == TRAIN.max_steps and losses[-1] < losses[0]
 
@@ -202,7 +205,7 @@ def test_a_student_from_scratch_starts_from_word_vectors_if_the_models_do(
     for number, embeddings in enumerate(("word2vec", "word2vec", "random")):
         kind = replace(MODEL, embeddings=embeddings)
         checkpoint = CheckpointFile(tmp_path / str(number), "a")
-        *_, result = distill_student(corpus, [model] * 3, tokenizer, kind, settings, DECODE, 1, checkpoint, lambda *_: None)
+        *_, result = distill_student(corpus, [model] * 3, tokenizer, kind, settings, DECODE, Run("student", 1, checkpoint))
         losses.append(result.history[0].train_loss)
     assert losses[0] == losses[1] != losses[2]
 

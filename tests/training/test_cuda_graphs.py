@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from toy import MODEL, TRAIN
@@ -17,8 +16,9 @@ from textmill.model.factory import build_model
 from textmill.model.shape import Shape
 from textmill.tokenizer.special import PAD
 from textmill.train import cuda_graphs, loop, objective
-from textmill.train.loop import Trainer, TrainingResult
+from textmill.train.loop import Trainer
 from textmill.train.objective import Objective
+from textmill.train.run import Run, TrainingData, TrainingResult
 from textmill.train.settings import TrainSettings
 
 STILL = replace(MODEL, dropout=0.0, attention_dropout=0.0)
@@ -42,8 +42,7 @@ def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 def trained(corpus: EncodedCorpus, settings: TrainSettings, architecture: str = "encoder_decoder") -> tuple[Trainer, TrainingResult]:
     device = prepare_device("cpu", 1, 1)
     model = build_model(Shape.of(replace(STILL, architecture=architecture), corpus.vocabulary_size))
-    left_out = corpus.left_out(0).numpy()
-    trainer = Trainer(model, corpus, np.flatnonzero(~left_out), np.flatnonzero(left_out), settings, 1, device)
+    trainer = Trainer(model, TrainingData.without(0, corpus), settings, Run("train", 1, device=device))
     return trainer, trainer.run()
 
 

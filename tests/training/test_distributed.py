@@ -17,7 +17,7 @@ from textmill.encode.shards import EncodedCorpus
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.distributed import Processes
 from textmill.train.folds import train_fold
-from textmill.train.loop import HistoryRow, OnMetrics
+from textmill.train.run import HistoryRow, OnMetrics, Run
 from textmill.train.settings import TrainSettings
 
 MODEL = replace(MODEL, dropout=0.0, attention_dropout=0.0)
@@ -26,7 +26,7 @@ MODEL = replace(MODEL, dropout=0.0, attention_dropout=0.0)
 def trained(
     corpus: EncodedCorpus, settings: TrainSettings, folder: Path, on_metrics: OnMetrics = lambda numbers, step: None
 ) -> tuple[list[HistoryRow], dict[str, torch.Tensor]]:
-    network, result = train_fold(corpus, 0, MODEL, settings, 1, CheckpointFile(folder, "f"), on_metrics)
+    network, result = train_fold(corpus, 0, MODEL, settings, Run("train", 1, CheckpointFile(folder, "f"), on_metrics))
     return result.history, network.state_dict()
 
 

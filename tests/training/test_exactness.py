@@ -225,7 +225,8 @@ def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(folder: Pat
     run.schedule = lambda step, settings: schedule(step, settings) if step < 3 else float("inf")
     with pytest.raises(UserError, match="not a finite number any more at step 3"):
         run.run()
-    found = run.checkpoint.load() if run.checkpoint else None
+    assert run.this_run.checkpoint is not None
+    found = run.this_run.checkpoint.load()
     assert found is not None and found[1]["position"]["step"] == 2
     assert all(bool(torch.isfinite(tensor).all()) for tensor in found[0].values())
 

@@ -31,6 +31,7 @@ from textmill.train.folds import train_fold
 from textmill.train.loop import Trainer
 from textmill.train.objective import label_smoothed_nll
 from textmill.train.profiling import TABLE, TRACE
+from textmill.train.run import Run, TrainingData
 from textmill.train.schedules import SCHEDULES
 from textmill.train.settings import TrainSettings
 from textmill.train.validation import greedy_chrf
@@ -46,8 +47,8 @@ def trainer(
 ) -> Trainer:
     device = prepare_device("cpu", 1, seed)
     model = build_model(Shape.of(model_settings, corpus.vocabulary_size))
-    left_out = corpus.left_out(0).numpy()
-    return Trainer(model, corpus, np.flatnonzero(~left_out), np.flatnonzero(left_out), settings, 1, device, checkpoint, **more)
+    data = TrainingData.without(0, corpus, more.pop("tokenizer", None))
+    return Trainer(model, data, settings, Run("train", 1, checkpoint, device=device, **more))
 
 
 def test_training_learns(corpus: EncodedCorpus) -> None:
@@ -70,7 +71,7 @@ def test_epochs_are_counted_in_the_batches_of_the_texts_as_they_were_cut(corpus:
     seen: list[np.ndarray] = []
     run = trainer(corpus, sampled, tokenizer=tokenizer, on_rows=seen.append)
     run.run()
-    of_an_epoch = int(np.searchsorted(np.cumsum([len(rows) for rows in seen]), len(run.training_rows))) + 1
+    of_an_epoch = int(np.searchsorted(np.cumsum([len(rows) for rows in seen]), len(run.data.training_rows))) + 1
     assert trainer(corpus, replace(sampled, max_steps=of_an_epoch), tokenizer=tokenizer).run().epochs == 1
 
 
@@ -93,7 +94,7 @@ def test_another_seed_gives_other_weights_and_the_same_one_the_same(corpus: Enco
     settings = replace(TRAIN, max_steps=2, validate_every=2, warmup_steps=0)
     written = []
     for number, seed in enumerate((1, 1, 2)):
-        model, _ = train_fold(corpus, 0, MODEL, settings, seed, CheckpointFile(tmp_path / str(number), "a"), lambda *_: None)
+        model, _ = train_fold(corpus, 0, MODEL, settings, Run("train", seed, CheckpointFile(tmp_path / str(number), "a")))
         save_model(tmp_path / f"{number}.safetensors", model)
         written.append((tmp_path / f"{number}.safetensors").read_bytes())
     assert written[0] == written[1] != written[2]
@@ -116,18 +117,18 @@ def test_a_loss_that_is_not_finite_ends_the_training_within_ten_steps(corpus: En
 
     def poisoned(batches: list[Batch]) -> tuple[torch.Tensor, int]:
         loss, count = step(batches)
-        return loss * (float("nan") if run.position.step > 21 else 1.0), count
+        return loss * (float("nan") if run.state.position.step > 21 else 1.0), count
 
     run._step = poisoned  # type: ignore[method-assign]
     with pytest.raises(UserError, match="not a finite number any more at step"):
         run.run()
-    assert run.position.step <= 31
+    assert run.state.position.step <= 31
     assert checkpoint.load() is not None
 
 
 def test_a_fold_that_no_pair_is_in_is_named(corpus: EncodedCorpus, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no development pair is in fold 7"):
-        train_fold(corpus, 7, MODEL, TRAIN, 1, CheckpointFile(tmp_path, "f"), lambda numbers, step: None)
+        train_fold(corpus, 7, MODEL, TRAIN, Run("train", 1, CheckpointFile(tmp_path, "f")))
 
 
 def test_step_lr_is_that_of_torch() -> None:
@@ -202,8 +203,10 @@ def test_layers_are_compiled_once_a_stack_for_batches_of_all_shapes_and_learn_th
     shapes, losses = set(), []
     model = replace(MODEL, architecture=architecture, encoder_layers=4, decoder_layers=4, dropout=0.0, attention_dropout=0.0)
     for is_compiled in (False, True):
-        run = trainer(corpus, replace(TRAIN, max_steps=12, validate_every=12, compile=is_compiled), model_settings=model)
-        run.on_rows = lambda rows: shapes.add((len(rows), int(corpus.lengths()[0][rows].max())))
+        settings = replace(TRAIN, max_steps=12, validate_every=12, compile=is_compiled)
+        run = trainer(
+            corpus, settings, model_settings=model, on_rows=lambda rows: shapes.add((len(rows), int(corpus.lengths()[0][rows].max())))
+        )
         [row] = run.run().history
         losses.append((row.train_loss, row.validation_loss))
     assert losses[1] == pytest.approx(losses[0], rel=1e-5)
@@ -270,9 +273,7 @@ def test_a_profile_is_written_and_changes_nothing(corpus: EncodedCorpus, tmp_pat
 def test_a_fold_starts_from_an_earlier_model_that_is_the_one_it_was_told(corpus: EncodedCorpus, tmp_path: Path) -> None:
     def fold(name: str, **change: Any) -> float:
         settings = replace(TRAIN, max_steps=30, validate_every=30, **change)
-        network, result = train_fold(
-            corpus, 0, MODEL, settings, 1, CheckpointFile(tmp_path / "checkpoints", name), lambda numbers, step: None
-        )
+        network, result = train_fold(corpus, 0, MODEL, settings, Run("train", 1, CheckpointFile(tmp_path / "checkpoints", name)))
         save_model(tmp_path / f"{name}.safetensors", network)
         assert result.best_validation_loss is not None
         return result.best_validation_loss
@@ -288,7 +289,7 @@ def test_a_fold_starts_from_word_vectors(corpus: EncodedCorpus, tmp_path: Path) 
     model = replace(MODEL, embeddings="word2vec")
     settings = replace(TRAIN, max_steps=6)
     results = [
-        train_fold(corpus, 0, kind, settings, 1, CheckpointFile(tmp_path, kind.embeddings), lambda numbers, step: None)[1]
+        train_fold(corpus, 0, kind, settings, Run("train", 1, CheckpointFile(tmp_path, kind.embeddings)))[1]
         for kind in (model, model, MODEL)
     ]
     losses = [result.history[0].validation_loss for result in results]

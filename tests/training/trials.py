@@ -30,6 +30,8 @@ from textmill.prune.settings import PruneSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.loop import Trainer
+from textmill.train.run import Run as OneRun
+from textmill.train.run import TrainingData, TrainingResult
 from textmill.train.settings import TrainSettings
 
 PLAIN = replace(TRAIN, batch_tokens=300, max_steps=14, validate_every=4)  # more than an epoch; saves are mid-epoch
@@ -115,8 +117,9 @@ def trainer(run: Run, seed: int, **more: Any) -> Trainer:
     corpus, tokenizer = EncodedCorpus.load(run.folder / "corpus.safetensors"), Tokenizer.load(run.folder / "tokenizer.model")
     device = prepare_device("cpu", 1, seed)
     model = build_model(Shape.of(MODEL, corpus.vocabulary_size))
-    rows = (np.flatnonzero(~corpus.left_out(0).numpy()), np.flatnonzero(corpus.left_out(0).numpy()))
-    return Trainer(model, corpus, *rows, run.settings, 1, device, run.checkpoint, tokenizer=tokenizer, **more)
+    return Trainer(
+        model, TrainingData.without(0, corpus, tokenizer), run.settings, OneRun("train", 1, run.checkpoint, device=device, **more)
+    )
 
 
 def _exit_code(target: Callable[..., None], *arguments: Any) -> int:
@@ -140,7 +143,7 @@ def _train(run: Run, end: End | None, seed: int) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
     def note(rows: np.ndarray) -> None:
-        os.write(log, f"{json.dumps([training.position.step, rows.tolist()])}\n".encode())
+        os.write(log, f"{json.dumps([training.state.position.step, rows.tolist()])}\n".encode())
 
     training = trainer(run, seed if run.checkpoint.load() is not None else 1, on_rows=note)
     if end is not None:
@@ -159,19 +162,19 @@ def _train(run: Run, end: End | None, seed: int) -> None:
 
 
 def _heal(run: Run, end: End | None) -> None:
-    def ending(*positional: Any, **named: Any) -> Trainer:
-        training = Trainer(*positional, **named)
+    def ending(*arguments: Any) -> TrainingResult:
+        training = Trainer(*arguments)
         if end is not None:
             _ENDS[end.kind](training, end)
-        return training
+        return training.run()
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    healing.Trainer = ending  # type: ignore[assignment, misc]
+    healing.fit = ending
     corpus = EncodedCorpus.load(run.folder / "corpus.safetensors")
     prepare_device("cpu", 1, 1)
     student = build_model(Shape.of(MODEL, corpus.vocabulary_size))
     prune = PruneSettings(1, 1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, heal=run.settings)
-    healed, shape, result = healing.prune_and_heal(student, corpus, prune, 1, run.checkpoint, lambda *_: None)
+    healed, shape, result = healing.prune_and_heal(student, corpus, prune, OneRun("heal", 1, run.checkpoint))
     (run.folder / f"{run.name}.history.json").write_text(json.dumps([shape, *(asdict(row) for row in result.history)]))
     save_model(run.model, healed)
 
@@ -198,7 +201,7 @@ def _behind_step(act: Callable[[], None]) -> Callable[[Trainer, End], None]:
 
         def ending(batches: Any) -> Any:
             result = step(batches)
-            if training.position.step == end.place:
+            if training.state.position.step == end.place:
                 act()
             return result
 

@@ -16,11 +16,9 @@ from textmill.base.tables import DEVELOPMENT_SCHEMA
 from textmill.clean.rows import RowPlan, clean_rows
 from textmill.decode.torch_engine import TorchEngine
 from textmill.encode.shards import NO_FOLD
-from textmill.model.device import prepare_device
 from textmill.split.digests import recognized
 from textmill.tokenizer.tokenizer import Tokenizer
-from textmill.train.checkpoints import CheckpointFile
-from textmill.train.loop import OnMetrics
+from textmill.train.run import Run
 
 
 class BackTranslated(NamedTuple):
@@ -37,9 +35,7 @@ def back_translated(
     back_translate: BackTranslateSettings,
     shape: ReverseShape,
     rows: RowPlan,
-    seed: int,
-    checkpoint: CheckpointFile,
-    on_metrics: OnMetrics,
+    run: Run,
 ) -> BackTranslated:
     """Train the reverse model, let it write a source for every line, and keep the pairs that could have been collected.
 
@@ -50,11 +46,11 @@ def back_translated(
     if lines.table.empty:
         table = pd.DataFrame(columns=pd.Index(DEVELOPMENT_SCHEMA.names))
         return BackTranslated(table, counts | {"translated": 0, "translations_rejected": {}, "pairs": 0})
-    device = prepare_device(back_translate.train.device, back_translate.train.num_threads, seed)
-    network, result = train_reverse(known.development, tokenizer, back_translate, shape, seed, device, checkpoint, on_metrics)
+    run = run.on(back_translate.train)
+    network, result = train_reverse(known.development, tokenizer, back_translate, shape, run)
     decode = replace(shape.decode, beam_size=back_translate.beam_size)
     targets, tasks = lines.table["target"].tolist(), lines.table["task"].tolist()
-    written = write_sources(targets, tasks, tokenizer, TorchEngine([network], device), shape.encode, decode)
+    written = write_sources(targets, tasks, tokenizer, TorchEngine([network], run.device), shape.encode, decode)
     cleaned = clean_rows([each.source for each in written], targets, rows)
     sources = [pair.source for pair in cleaned.pairs]
     test = recognized(sources, known.digest, "source", known.overlap)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
-import torch
 
 from textmill.back_translate.settings import BackTranslateSettings
 from textmill.decode.search import Hypothesis
@@ -15,16 +13,14 @@ from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
 from textmill.encode.encode import encode_corpus
 from textmill.encode.settings import EncodeSettings
-from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
-from textmill.model.shape import Shape
 from textmill.tokenizer.protection import Protected, keeps_slots, restore
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
-from textmill.train.checkpoints import CheckpointFile
-from textmill.train.loop import OnMetrics, Trainer, TrainingResult
-from textmill.train.starting import start
+from textmill.train.loop import fit
+from textmill.train.run import Run, TrainingData, TrainingResult
+from textmill.train.starting import new_model
 
 
 class ReverseShape(NamedTuple):
@@ -43,14 +39,7 @@ class Written(NamedTuple):
 
 
 def train_reverse(
-    development: pd.DataFrame,
-    tokenizer: Tokenizer,
-    back_translate: BackTranslateSettings,
-    shape: ReverseShape,
-    seed: int,
-    device: torch.device,
-    checkpoint: CheckpointFile,
-    on_metrics: OnMetrics,
+    development: pd.DataFrame, tokenizer: Tokenizer, back_translate: BackTranslateSettings, shape: ReverseShape, run: Run
 ) -> tuple[Seq2SeqModel, TrainingResult]:
     """Train on the development pairs of the tasks that text was given for, swapped: the task stands in front of the target.
 
@@ -58,22 +47,9 @@ def train_reverse(
     """
     pairs = development[development["task"].isin({source.task for source in back_translate.sources})]
     swapped = pairs.assign(source=pairs["target"], target=pairs["source"])
-    corpus, _ = encode_corpus(swapped, tokenizer, shape.encode)
-    network = build_model(Shape.of(shape.model, corpus.vocabulary_size))
-    start(network, corpus, np.arange(len(corpus)), shape.model, back_translate.train, seed)
-    trainer = Trainer(
-        network,
-        corpus,
-        training_rows=np.arange(len(corpus)),
-        validation_rows=None,
-        settings=back_translate.train,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        on_metrics=on_metrics,
-        description="train reverse model",
-    )
-    return network, trainer.run()
+    data = TrainingData.all_of(encode_corpus(swapped, tokenizer, shape.encode)[0])
+    network = new_model(shape.model, data, back_translate.train, run.seed)
+    return network, fit(network, data, back_translate.train, run)
 
 
 def write_sources(

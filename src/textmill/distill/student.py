@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from textmill.base.errors import UserError
 from textmill.decode.settings import DecodeSettings
 from textmill.distill.distillation import distilled_corpus, student_settings
 from textmill.distill.settings import DistillSettings
 from textmill.encode.shards import EncodedCorpus
-from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
 from textmill.model.shape import Shape
 from textmill.tokenizer.tokenizer import Tokenizer
-from textmill.train.checkpoints import CheckpointFile
-from textmill.train.loop import OnMetrics, Trainer, TrainingResult
-from textmill.train.starting import start
+from textmill.train.loop import fit
+from textmill.train.run import Run, TrainingData, TrainingResult
+from textmill.train.starting import new_model
 
 
 def copy_teacher(student: Seq2SeqModel, teacher: Seq2SeqModel) -> None:
@@ -64,28 +61,15 @@ def distill_student(
     model: ModelSettings,
     distill: DistillSettings,
     decode: DecodeSettings,
-    seed: int,
-    checkpoint: CheckpointFile,
-    on_metrics: OnMetrics,
+    run: Run,
 ) -> tuple[Seq2SeqModel, EncodedCorpus, dict[str, float | int], TrainingResult]:
     """Returns the student, the pairs it learned (with counts), and how its training ended. See `distilled_corpus`."""
-    device = prepare_device(distill.train.device, distill.train.num_threads, seed)
-    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, distill, decode, seed, device)
-    student = build_model(Shape.of(student_settings(model, distill), corpus.vocabulary_size))
+    run = run.on(distill.train)
+    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, distill, decode, run.seed, run.device)
+    data, of_student = TrainingData.all_of(pairs), student_settings(model, distill)
     if distill.start_from == "teacher":
+        student = build_model(Shape.of(of_student, corpus.vocabulary_size))
         copy_teacher(student, teachers[0])
     else:
-        start(student, pairs, np.arange(len(pairs)), model, distill.train, seed)
-    trainer = Trainer(
-        student,
-        pairs,
-        training_rows=np.arange(len(pairs)),
-        validation_rows=None,
-        settings=distill.train,
-        seed=seed,
-        device=device,
-        checkpoint=checkpoint,
-        on_metrics=on_metrics,
-        description="train student",
-    )
-    return student, pairs, counts, trainer.run()
+        student = new_model(of_student, data, distill.train, run.seed)
+    return student, pairs, counts, fit(student, data, distill.train, run)

@@ -2,65 +2,38 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 from torch import distributed
 
 from textmill.base.errors import UserError
 from textmill.encode.shards import EncodedCorpus
-from textmill.model.device import prepare_device
-from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
-from textmill.model.shape import Shape
 from textmill.tokenizer.tokenizer import Tokenizer
-from textmill.train.checkpoints import CheckpointFile
 from textmill.train.launching import Job, train_in_processes
-from textmill.train.loop import OnMetrics, OutputScore, Trainer, TrainingResult
+from textmill.train.loop import fit
+from textmill.train.run import Run, TrainingData, TrainingResult
 from textmill.train.settings import TrainSettings
-from textmill.train.starting import start
+from textmill.train.starting import new_model
 
 
 def train_fold(
-    corpus: EncodedCorpus,
-    fold: int,
-    model: ModelSettings,
-    train: TrainSettings,
-    seed: int,
-    checkpoint: CheckpointFile,
-    on_metrics: OnMetrics,
-    tokenizer: Tokenizer | None = None,
-    output_score: OutputScore | None = None,
-    profile_folder: Path | None = None,
+    corpus: EncodedCorpus, fold: int, model: ModelSettings, train: TrainSettings, run: Run, tokenizer: Tokenizer | None = None
 ) -> tuple[Seq2SeqModel, TrainingResult]:
-    """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: seed + fold.
+    """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: run.seed + fold.
 
-    See `Trainer` for what is handed on to it. With `parallel`, processes are started for it, unless this is one of them.
+    With `parallel`, processes are started for it, unless this is one of them; the run must have a checkpoint then.
     """
-    left_out = corpus.left_out(fold).numpy()
-    if not left_out.any():
+    data = TrainingData.without(fold, corpus, tokenizer)
+    if len(data.training_rows) == len(corpus):
         raise UserError(f"train: no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(corpus.folds)))}).")
-    description = f"train fold {fold}"
+    run = replace(run, description=f"{run.description} fold {fold}")
     if train.parallel != "none" and not distributed.is_initialized():
-        job = Job(checkpoint.path.parent / "job", fold, model, train, seed, checkpoint.path.stem)
-        return train_in_processes(job, corpus, tokenizer, description, on_metrics, profile_folder)
-    device = prepare_device(train.device, train.num_threads, seed + fold)
-    network = build_model(Shape.of(model, corpus.vocabulary_size))
-    start(network, corpus, np.flatnonzero(~left_out), model, train, seed + fold)
-    trainer = Trainer(
-        network,
-        corpus,
-        training_rows=np.flatnonzero(~left_out),
-        validation_rows=np.flatnonzero(left_out),
-        settings=train,
-        seed=seed + fold,
-        device=device,
-        checkpoint=checkpoint,
-        on_metrics=on_metrics,
-        description=description,
-        tokenizer=tokenizer,
-        output_score=output_score,
-        profile_folder=profile_folder,
-    )
-    return network, trainer.run()
+        assert run.checkpoint is not None
+        job = Job(run.checkpoint.path.parent / "job", fold, model, train, run.seed, run.checkpoint.path.stem)
+        return train_in_processes(job, corpus, tokenizer, run)
+    run = replace(run, seed=run.seed + fold).on(train)
+    network = new_model(model, data, train, run.seed)
+    return network, fit(network, data, train, run)

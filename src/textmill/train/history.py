@@ -9,7 +9,7 @@ from typing import Any
 
 from textmill.base.files import write_text
 from textmill.model.interface import Seq2SeqModel, num_parameters
-from textmill.train.loop import HistoryRow, TrainingResult
+from textmill.train.run import HistoryRow, TrainingResult
 
 
 def write_history(path: Path, history: Sequence[HistoryRow]) -> None:

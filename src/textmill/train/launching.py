@@ -25,9 +25,10 @@ from textmill.model.weights import load_model
 from textmill.settings.schema import build
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.checkpoints import CheckpointFile
-from textmill.train.loop import HistoryRow, OnMetrics, TrainingResult
+from textmill.train.run import HistoryRow, Run, TrainingResult
 from textmill.train.settings import TrainSettings
 
+_ENGINE, _WORKER = "textmill.train.torchrun", "textmill.train.worker"  # modules that are run; the worker imports this one
 _MAX_RESTARTS = 3
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_END = 10.0
@@ -106,18 +107,16 @@ class Job:
         return cls(folder=path.parent, model=model, train=train, **values)
 
 
-def train_in_processes(
-    job: Job, corpus: EncodedCorpus, tokenizer: Tokenizer | None, description: str, on_metrics: OnMetrics, profile_folder: Path | None
-) -> tuple[Seq2SeqModel, TrainingResult]:
+def train_in_processes(job: Job, corpus: EncodedCorpus, tokenizer: Tokenizer | None, run: Run) -> tuple[Seq2SeqModel, TrainingResult]:
     """Start `train.processes` processes and wait; a process that dies is started again with all others, from the last checkpoint.
 
-    description: how the first process's lines about progress begin. Raises UserError if a process did or there are fewer GPUs than
-    processes, RuntimeError with the end of their log if they died more often than torchrun starts them anew.
+    Raises UserError if a process did or there are fewer GPUs than processes, RuntimeError with the end of their log if they died more
+    often than torchrun starts them anew.
     """
     gpus = torch.cuda.device_count() if job.train.device != "cpu" else 0
     if 0 < gpus < job.train.processes:
         raise UserError(
-            f"params.yaml: {description}: processes is {job.train.processes}, but this machine has {gpus} GPU(s) and each process takes one."
+            f"params.yaml: {run.description}: processes is {job.train.processes}, but this machine has {gpus} GPU(s) and each process takes one."
             " Lower it, or set device to cpu."
         )
     shutil.rmtree(job.folder, ignore_errors=True)
@@ -125,27 +124,25 @@ def train_in_processes(
     if tokenizer is not None:
         tokenizer.save(job.tokenizer)
     job.save()
-    code = _run_watched(job, description, on_metrics)
+    code = _run_watched(job, run)
     if job.error.exists():
         raise UserError(read_json(job.error))
     if code != 0:
         raise RuntimeError(
-            f"{description}: the processes ended with exit code {code}:\n{job.log.read_text(errors='replace')[-_LAST_WORDS:]}"
+            f"{run.description}: the processes ended with exit code {code}:\n{job.log.read_text(errors='replace')[-_LAST_WORDS:]}"
         )
     network, values = load_model(job.network), read_json(job.result)
     result = TrainingResult(**{**values, "history": [HistoryRow(**row) for row in values["history"]]})
-    if profile_folder is not None and job.profile.exists():
-        shutil.copytree(job.profile, profile_folder, dirs_exist_ok=True)
+    if run.profile_folder is not None and job.profile.exists():
+        shutil.copytree(job.profile, run.profile_folder, dirs_exist_ok=True)
     shutil.rmtree(job.folder)
     return network, result
 
 
-def _run_watched(job: Job, description: str, on_metrics: OnMetrics) -> int:
+def _run_watched(job: Job, run: Run) -> int:
     """torchrun's exit code; what the processes report is handed on while they run. Any exception here ends them."""
-    from textmill.train import torchrun, worker  # not above: worker imports the module that imports this one
-
     options = ["--standalone", f"--nproc-per-node={job.train.processes}", f"--max-restarts={_MAX_RESTARTS}"]
-    command = [sys.executable, "-m", torchrun.__name__, str(os.getpid()), *options, "-m", worker.__name__, str(job.path)]
+    command = [sys.executable, "-m", _ENGINE, str(os.getpid()), *options, "-m", _WORKER, str(job.path)]
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": str(job.train.num_threads),  # torchrun would set 1, and say so at length
@@ -160,9 +157,10 @@ def _run_watched(job: Job, description: str, on_metrics: OnMetrics) -> int:
         while not is_over:
             is_over = engine.poll() is not None or job.error.exists()
             for line in metrics.new_lines():
-                on_metrics(*json.loads(line))
+                if run.on_metrics is not None:
+                    run.on_metrics(*json.loads(line))
             for line in lines.new_lines():
-                if line.startswith(f"{description}:"):
+                if line.startswith(f"{run.description}:"):
                     print(line, file=sys.stderr, flush=True)
             if not is_over:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)

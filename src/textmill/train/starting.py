@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from textmill.encode.shards import EncodedCorpus
+from textmill.model.factory import build_model
 from textmill.model.initialization import load_initial_weights, start_embeddings
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
+from textmill.model.shape import Shape
 from textmill.model.word2vec import word2vec_embeddings
+from textmill.train.run import TrainingData
 from textmill.train.settings import TrainSettings
 
 
-def start(network: Seq2SeqModel, corpus: EncodedCorpus, rows: np.ndarray, model: ModelSettings, train: TrainSettings, seed: int) -> None:
-    """Put what the settings say in place of random weights: word2vec embeddings of the training pairs `rows`, an earlier model.
+def new_model(model: ModelSettings, data: TrainingData, train: TrainSettings, seed: int) -> Seq2SeqModel:
+    """A model to be trained on `data`: random weights, or what the settings say in their place.
 
-    Raises UserError as `load_initial_weights` does.
+    That is word2vec embeddings of the training pairs, or an earlier model. Raises UserError as `load_initial_weights` does.
     """
+    corpus = data.corpus
+    network = build_model(Shape.of(model, corpus.vocabulary_size))
     if model.embeddings == "word2vec":
-        texts = (text(int(row)) for text in (corpus.source, corpus.target) for row in rows)
+        texts = (text(int(row)) for text in (corpus.source, corpus.target) for row in data.training_rows)
         start_embeddings(network, word2vec_embeddings(texts, corpus.vocabulary_size, model.width, seed))
     if train.init_from:
         print(load_initial_weights(network, Path(train.init_from), train.init_sha256), flush=True)
+    return network

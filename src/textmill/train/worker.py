@@ -22,6 +22,7 @@ from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.distributed import whole_weights
 from textmill.train.folds import train_fold
 from textmill.train.launching import Job
+from textmill.train.run import Run
 
 
 def main(path: Path) -> None:
@@ -51,17 +52,8 @@ def _train(job: Job) -> None:
         with job.metrics.open("a", encoding="utf-8") as file:
             file.write(json.dumps([numbers, step]) + "\n")
 
-    network, result = train_fold(
-        EncodedCorpus.load(job.corpus),
-        job.fold,
-        job.model,
-        job.train,
-        job.seed,
-        job.checkpoint(),
-        on_metrics,
-        tokenizer,
-        profile_folder=job.profile if is_first else None,
-    )
+    run = Run("train", job.seed, job.checkpoint(), on_metrics, profile_folder=job.profile if is_first else None)
+    network, result = train_fold(EncodedCorpus.load(job.corpus), job.fold, job.model, job.train, run, tokenizer)
     weights = whole_weights(network.state_dict().items())
     if is_first:
         whole = build_model(network.shape)
