@@ -24,7 +24,8 @@ from textmill.tokens.tasks import with_tasks
 from textmill.tokens.tokenizer import Tokenizer, fit_tokenizer
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufdd0")))
+# The second alphabet: what the tokenizer, or SentencePiece, uses for its own purposes.
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.text(alphabet="a \n\x00\u2581\ufdd0\ufdd1\ufdd2\ue000"))
 def test_decoding_gives_the_text_back_and_no_text_is_a_special_piece(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert min(ids, default=END + 1) > END
@@ -88,6 +89,14 @@ def test_the_size_that_is_named_as_possible_is_possible(text: str) -> None:
     assert len(fitted.pieces) == possible and fitted.decode(fitted.encode(text)) == text
     with pytest.raises(UserError, match=f"allows at most {possible}"):
         fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=possible + 1))
+
+
+@pytest.mark.parametrize("texts", [[], ["", ""], ["\n", "\r\n"]])
+def test_texts_that_are_all_empty_are_refused_in_one_line(texts: list[str]) -> None:
+    with pytest.raises(
+        UserError, match=r"^all texts are empty, so no tokenizer can be fitted\. Check the columns in params\.yaml, collect\.sources\.$"
+    ):
+        fit_tokenizer(texts, texts, TOKENIZER)
 
 
 def test_a_changed_line_of_the_corpus_changes_its_own_tokens_and_no_others(tokenizer: Tokenizer, tmp_path: Path) -> None:
