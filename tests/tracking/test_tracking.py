@@ -143,6 +143,48 @@ def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) 
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "KILLED"
 
 
+KILLED_REBUILD = """
+import os, signal
+from textmill import tracking
+with tracking.stage_run("fold@0", {}, {}, "key-0"):
+    pass
+with tracking.stage_run("fold@1", {}, {}, "key-1"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+COMPLETE_REBUILD = """
+from pathlib import Path
+from textmill import publication, tracking
+for fold in (1, 2):  # the first is locked, so dvc does not run it again
+    with tracking.stage_run(f"fold@{fold}", {}, {}, f"key-{fold}"):
+        pass
+stages = [publication.LockedStage(f"fold@{fold}", f"key-{fold}", "hash", {}, {}) for fold in range(3)]
+Path("dvc.lock").touch()
+print(publication.publish_rebuild(stages, Path("dvc.lock"), "name"))
+"""
+
+
+@pytest.mark.slow
+def test_after_a_killed_rebuild_and_a_complete_one_each_fold_has_exactly_one_finished_run(store: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
+    for rebuild, program, code in (("fold killed", KILLED_REBUILD, -signal.SIGKILL), ("folds complete", COMPLETE_REBUILD, 0)):
+        settings = environment | {"DVC_ROOT": str(store), "TEXTMILL_REBUILD": rebuild}
+        done = subprocess.run([sys.executable, "-c", program], env=settings, cwd=store, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+    assert done.stdout == "{'ran': 2, 'cached': 1, 'restored': 0}\n", done.stderr
+    parents = {run.info.run_id: run for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
+    folds = [run for run in runs(store) if run.data.tags.get("dvc.stage", "").startswith("fold@")]
+    complete = [run for run in folds if parents[run.data.tags["mlflow.parentRunId"]].data.tags["textmill.rebuild"] == "folds complete"]
+    assert sorted((run.data.tags["dvc.stage"], run.info.status) for run in complete) == [(f"fold@{fold}", "FINISHED") for fold in range(3)]
+    made = [run for run in folds if "textmill.origin" not in run.data.tags]
+    finished, killed = ([run for run in made if run.info.status == status] for status in ("FINISHED", "KILLED"))
+    assert sorted(run.data.tags["dvc.stage"] for run in finished) == ["fold@0", "fold@1", "fold@2"]
+    assert [run.data.tags["dvc.stage"] for run in killed] == ["fold@1"] and len(made) == 4
+    sources = {run.data.tags.get("dvc.source_run") for run in complete} - {None}
+    assert sources == {run.info.run_id for run in finished if run.data.tags["dvc.stage"] == "fold@0"}, (
+        "the skipped fold names the run that made it"
+    )
+
+
 def test_a_rebuild_that_track_did_not_complete_has_not_finished_however_well_its_stages_ended(store: Path) -> None:
     for rebuild, program in (("well", ""), ("badly", "raise ValueError"), ("next", "")):
         start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=60)
