@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +123,31 @@ def test_a_line_of_a_million_tokens_is_counted_as_too_long(tokenizer: Tokenizer,
     corpus, metrics = encode_corpus(frame, tokenizer, EncodeSettings(20))
     assert (metrics["pairs"], metrics["too_long"]) == (2, 1)
     assert [tokenizer.decode(corpus.source(row)) for row in range(2)] == ["Open the file", "Save"]
+
+
+ENCODE_IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+import pandas as pd
+from textmill.settings.tokens import EncodeSettings
+from textmill.tokens.encode import encode_corpus
+from textmill.tokens.tokenizer import Tokenizer
+tokenizer = Tokenizer.load(Path(sys.argv[1]))
+texts = ["Open the file", "x" * 1_000_000, "x y " * 250_000]
+frame = pd.DataFrame({"source": texts, "target": texts}).assign(folds=[[0]] * 3, task="", weight=1.0)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), resource.RLIM_INFINITY))
+print(encode_corpus(frame, tokenizer, EncodeSettings(20))[1]["too_long"])
+"""
+
+
+@pytest.mark.slow
+def test_a_row_as_long_as_collect_lets_through_is_counted_in_a_gigabyte_of_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "tokenizer.model")
+    environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve()), "MALLOC_ARENA_MAX": "1"}
+    command = [sys.executable, "-c", ENCODE_IN_LITTLE_MEMORY, str(tmp_path / "tokenizer.model")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr[-2000:]
 
 
 def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokenizer: Tokenizer, tmp_path: object) -> None:
