@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import socket
 import struct
 import zipfile
 import zlib
@@ -58,6 +59,19 @@ def test_one_file_for_two_tasks_has_ids_of_its_own_and_for_one_task_is_an_error(
     assert pairs(collected(tmp_path, there, back)) == [("x1", "1"), ("1", "x1")]
     with pytest.raises(UserError, match=r"m\.tsv: two of collect\.sources read it under task 'there'"):
         collected(tmp_path, there, SourceSettings("tsv", path=str(tmp_path / "*.tsv"), task="there"))
+
+
+@pytest.mark.parametrize(
+    "path", ["file:///etc/hostname", "http://127.0.0.1/x", "http://169.254.169.254/x", "https://example.org/x", "s3://b/x"]
+)
+def test_an_address_in_the_place_of_a_path_is_a_file_that_is_missing_and_nothing_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
+    with pytest.raises(UserError, match=r"^[^\n]*no such file[^\n]*$"):
+        collected(tmp_path, SourceSettings("tsv", path=path))
+    assert not (tmp_path / "out/pairs.parquet").exists()
 
 
 def test_several_pairs_of_one_line_have_ids_of_their_own(tmp_path: Path) -> None:
