@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -122,3 +123,50 @@ def test_a_stage_that_is_killed_anywhere_in_its_writes_changes_no_lock_and_leave
         assert all((project / name).read_bytes() == (undisturbed / name).read_bytes() for name in there), (point, there)
     assert dvc(project, "repro").returncode == 0
     assert (project / "dvc.lock").read_bytes() == (undisturbed / "dvc.lock").read_bytes() != lock
+
+
+_STOPPED = """
+import time
+from pathlib import Path
+from textmill.command import one_line_errors
+from textmill.files import replacing
+from textmill.lifetime import raise_when_stopped
+word = Path("in.txt").read_text()
+with one_line_errors("write"):
+    raise_when_stopped()
+    with replacing(Path("out.txt")) as temporary:
+        temporary.write_text(word)
+        try:
+            if word == "first":
+                Path("first.started").touch()
+                time.sleep(600)
+        finally:  # closes what it has open for as long as the second rebuild takes
+            while word == "first" and not Path("second.done").exists():
+                time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_second_rebuild_is_not_disturbed_by_a_stage_of_the_first_that_is_still_stopping(project: Path, number: signal.Signals) -> None:
+    (project / "stages").mkdir()
+    shutil.copy("stages/__init__.py", project / "stages")
+    supervisor = Path("stages/supervisor.py").read_text(encoding="utf-8")
+    (project / "stages/supervisor.py").write_text(supervisor.replace("_SECONDS_TO_END = 4.0", "_SECONDS_TO_END = 600.0"))
+    (project / "stages/write.py").write_text(_STOPPED)
+    (project / "dvc.yaml").write_text("stages:\n  write:\n    cmd: python -m stages.write\n    deps: [in.txt]\n    outs: [out.txt]\n")
+    (project / "in.txt").write_text("first")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{project}:{Path('src').resolve()}"}
+    first = subprocess.Popen([*DVC, "repro"], cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (project / "first.started").exists():
+        assert first.poll() is None
+    (project / "in.txt").write_text("second")
+    first.send_signal(number)
+    assert first.wait(120) == -number
+    second = dvc(project, "repro", PYTHONPATH=environment["PYTHONPATH"])
+    assert second.returncode == 0, second.stderr
+    (project / "second.done").touch()
+    _, err = first.communicate(timeout=120)  # returns when no process has the pipes any more
+    assert err.endswith("write: stopped.\n"), "the first was not stopping: then this test shows nothing"
+    assert (project / "out.txt").read_text() == "second" and not list(project.glob(".out.txt*"))
+    assert "up to date" in dvc(project, "status").stdout
