@@ -75,6 +75,23 @@ def test_ctranslate2_says_what_torch_says(
     assert (tmp_path / "int8" / "model.bin").stat().st_size < 0.5 * (tmp_path / "float32" / "model.bin").stat().st_size
 
 
+def test_neither_batches_nor_threads_change_what_ctranslate2_says(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """In float32; rounding may turn one choice in a hundred."""
+    write_ct2(model, tokenizer.pieces, tmp_path, "float32")
+    sources = [corpus.source(row) for row in range(100)]
+    found = [
+        [hypotheses[0].tokens for hypotheses in engine.translate(sources, replace(DECODE, batch_size=batch_size))]
+        for num_threads in (1, 2)
+        for engine in [CTranslate2Engine(tmp_path, num_threads=num_threads)]
+        for batch_size in (1, 7, 32)
+    ]
+    assert len({tuple(tokens) for tokens in found[0]}) > 20, "all outputs are alike: then this test shows nothing"
+    for outputs in found[1:]:
+        assert sum(map(list.__eq__, outputs, found[0])) >= 0.99 * len(sources)
+
+
 def exported(folder: Path, model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, settings: ExportSettings = EXPORT) -> Path:
     save_model(folder / "model.safetensors", model)
     write_json(folder / "metrics.json", export_model(folder / "model.safetensors", corpus, tokenizer, folder / "export", settings, DECODE))

@@ -61,6 +61,20 @@ def test_of_two_rebuilds_of_one_stage_the_second_is_refused_and_of_two_stages_bo
     assert "  one:" in lock and "  two:" in lock
 
 
+def test_without_dvc_lock_the_run_cache_does_not_bring_back_what_another_module_made(project: Path) -> None:
+    """For modules that are declared, as tests/test_structure.py sees to."""
+    (project / "helper.py").write_text("WORD = 'old'\n")
+    (project / "stage.py").write_text("from pathlib import Path\nfrom helper import WORD\nPath('out').write_text(WORD)\n")
+    (project / "dvc.yaml").write_text("stages:\n  one:\n    cmd: python stage.py\n    deps: [stage.py, helper.py]\n    outs: [out]\n")
+    for word, is_run in (("old", True), ("new", True), ("old", False)):
+        (project / "helper.py").write_text(f"WORD = '{word}'\n")
+        done = dvc(project, "repro")
+        assert done.returncode == 0 and (project / "out").read_text() == word
+        assert ("Running stage" in done.stdout) == is_run, done.stdout
+        for name in ("dvc.lock", "out"):
+            (project / name).unlink()
+
+
 @pytest.mark.parametrize("verify", ["true", "false"])
 def test_a_flipped_byte_in_the_remote_is_noticed_by_pull_with_verify_as_the_readme_sets_it(project: Path, verify: str) -> None:
     (project / "go").touch()
