@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,48 @@ def test_what_is_not_a_bug_is_one_line(capsys: pytest.CaptureFixture[str], error
     said = capsys.readouterr().err
     assert end.value.code == code
     assert said.startswith(line) and said.count("\n") == 1
+
+
+WRITE_AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+import pandas as pd, pyarrow as pa, torch
+from textmill.base.command import one_line_errors
+from textmill.base.files import write_json
+from textmill.base.tables import write_table
+from textmill.base.tensors import write_tensors
+writers = [
+    lambda path: write_json(path, {}),
+    lambda path: write_table(path, pd.DataFrame({"text": ["a"]}), pa.schema([("text", pa.string())])),
+    lambda path: write_tensors(path, {"a": torch.zeros(2)}, {}),
+]
+if os.geteuid() == 0:  # root may write everywhere
+    os.setgroups([])
+    os.setresgid(65534, 65534, 65534)
+    os.setresuid(65534, 65534, 65534)
+for write in writers:
+    for name in ("out", "below/out"):
+        try:
+            with one_line_errors("clean"):
+                write(Path(sys.argv[1], name))
+        except SystemExit as end:
+            print(end.code)
+"""
+
+
+def test_a_folder_that_may_not_be_written_is_one_line_with_its_path() -> None:
+    with tempfile.TemporaryDirectory() as made:  # not tmp_path: nobody else may enter that
+        folder = Path(made)
+        (folder / "out").write_text("good")
+        folder.chmod(0o555)
+        done = subprocess.run([sys.executable, "-c", WRITE_AS_ANOTHER, made], capture_output=True, text=True, check=False)
+        assert done.stdout == "2\n" * 6, done.stderr
+        lines = done.stderr.splitlines()
+        assert len(lines) == 6
+        for line in lines:
+            assert line.startswith(f"clean: {made}/")
+            assert line.endswith(": Permission denied. Change its owner or mode, or run as a user who may.")
+        assert [path.name for path in folder.iterdir()] == ["out"] and (folder / "out").read_text() == "good"
 
 
 STOPPED = """

@@ -143,6 +143,23 @@ def test_a_command_is_one_simple_command_with_nothing_pasted_in_but_names_that_d
             assert all(re.fullmatch(r"[\w./-]+", str(word), re.ASCII) and not str(word).startswith("-") for word in words)
 
 
+def test_the_test_set_is_read_by_nothing_that_is_fitted() -> None:
+    """Only stages that evaluate read it, and nothing but the report and the record reads what they write."""
+    inputs, outputs = (
+        {name: files(stage, kinds) for name, stage in PIPELINE["stages"].items()} for kinds in (("deps",), ("outs", "metrics"))
+    )
+    readers = {name for name, paths in inputs.items() if "data/split/test.parquet" in paths}
+    assert readers == {"evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-baseline"}
+    scores = set().union(*(outputs[name] for name in readers))
+    assert {name for name, paths in inputs.items() if paths & scores} == {"report"}
+
+
+def files(stage: dict[str, Any], kinds: tuple[str, ...]) -> set[str]:
+    """The paths that a stage of dvc.yaml declares under these kinds."""
+    stage = stage.get("do", stage)
+    return {path if isinstance(path, str) else next(iter(path)) for kind in kinds for path in stage.get(kind, [])}
+
+
 def test_every_file_that_a_stage_reads_is_on_record_so_that_the_runner_can_check_it() -> None:
     """Outputs of stages are in dvc.lock; everything else is code, settings, or the user's raw data."""
     outputs = set()

@@ -65,8 +65,9 @@ def of(make: psutil.Process, name: str) -> psutil.Process:
         (lambda make: os.killpg(make.pid, signal.SIGINT), True),
         (lambda make: of(make, "script.py").kill(), False),
         (lambda make: of(make, "dependent_dvc").kill(), False),
+        (lambda make: of(make, "dependent_dvc").terminate(), False),
     ],
-    ids=["make ended", "make killed", "all ended", "Ctrl-C", "repro killed", "dvc killed"],
+    ids=["make ended", "make killed", "all ended", "Ctrl-C", "repro killed", "dvc killed", "dvc ended"],
 )
 def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
     project: Path, act: Callable[[psutil.Process], None], says_so: bool

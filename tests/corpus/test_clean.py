@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from textmill.base.errors import UserError
 from textmill.clean import cleaning as clean_module
 from textmill.clean import ordering
 from textmill.clean.counts import REASONS
+from textmill.encode.encode import encode_corpus
+from textmill.encode.settings import EncodeSettings
 from textmill.settings.languages import LanguageSettings
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.tokenizer import fit_tokenizer
@@ -57,7 +60,7 @@ def test_every_step_leaves_its_trace(tmp_path: Path) -> None:
     assert result.samples["rejected"]["copy"][0]["line"] == len(PAIRS) + 6
 
 
-# What Unicode keeps free of characters (the tokenizer writes U+2581 as U+FDD0), a private one, one that turns the direction, one unassigned.
+# What Unicode keeps free of characters (the tokenizer uses U+FDD0 itself), a private one, one that turns the direction, one unassigned.
 ODD_CHARACTERS = ["\ufdd0", "\ufdef", "\uffff", "\U0010ffff", "\ue000", "\u202e", "\u0378"]
 
 
@@ -75,6 +78,19 @@ def test_characters_that_nobody_sees_are_taken_out_and_counted_and_the_rest_come
     texts = [*kept, *kept.values()]
     tokenizer = fit_tokenizer(texts, texts, TokenizerSettings(400, "unigram", 1.0, 1, False))
     assert [tokenizer.decode(tokenizer.encode(text)) for text in texts] == texts
+
+
+def test_whatever_cleaning_keeps_comes_back_from_the_encoded_corpus(tmp_path: Path) -> None:
+    """Nothing is repaired, so that every character reaches the tokenizer."""
+    generator = random.Random(0)
+    every = [chr(code) for code in range(0x110000) if not 0xD800 <= code < 0xE000]
+    texts = ["".join(generator.choices([*ODD_CHARACTERS, "\u2581", "\x00", " ", generator.choice(every)], k=9)) for _ in range(1000)]
+    rows = frame([*zip(texts, reversed(texts), strict=True)])
+    kept = cleaned(rows, tmp_path, EVERYTHING_OFF).kept
+    tokenizer = fit_tokenizer(*zip(*PAIRS, strict=True), TokenizerSettings(400, "unigram", 1.0, 1, False))
+    encoded, _ = encode_corpus(kept.assign(folds=[[0]] * len(kept)), tokenizer, EncodeSettings(1000))
+    assert [tokenizer.decode(encoded.source(row)) for row in range(len(encoded))] == rows["source"].tolist()
+    assert [tokenizer.decode(encoded.target(row)) for row in range(len(encoded))] == rows["target"].tolist()
 
 
 def test_the_order_of_the_rows_does_not_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

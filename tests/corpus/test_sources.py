@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import socket
+import struct
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -57,6 +59,19 @@ def test_one_file_for_two_tasks_has_ids_of_its_own_and_for_one_task_is_an_error(
     assert pairs(collected(tmp_path, there, back)) == [("x1", "1"), ("1", "x1")]
     with pytest.raises(UserError, match=r"m\.tsv: two of collect\.sources read it under task 'there'"):
         collected(tmp_path, there, SourceSettings("tsv", path=str(tmp_path / "*.tsv"), task="there"))
+
+
+@pytest.mark.parametrize(
+    "path", ["file:///etc/hostname", "http://127.0.0.1/x", "http://169.254.169.254/x", "https://example.org/x", "s3://b/x"]
+)
+def test_an_address_in_the_place_of_a_path_is_a_file_that_is_missing_and_nothing_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
+    with pytest.raises(UserError, match=r"^[^\n]*no such file[^\n]*$"):
+        collected(tmp_path, SourceSettings("tsv", path=path))
+    assert not (tmp_path / "out/pairs.parquet").exists()
 
 
 def test_several_pairs_of_one_line_have_ids_of_their_own(tmp_path: Path) -> None:
@@ -210,3 +225,24 @@ def test_names_in_a_wheel_that_lead_out_of_it_lead_nowhere(tmp_path: Path) -> No
     source = kept_wheel(tmp_path, {"../../zh/a.po": PO, f"{tmp_path}/zh/b.po": PO})
     assert len(collected(tmp_path, source)) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "wheels"]
+
+
+@pytest.mark.parametrize("stated", [0, 1, 1_000_001])
+def test_a_wheel_of_a_million_members_is_refused_before_its_table_of_contents_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: int
+) -> None:
+    """All members are the same empty file: only the table of contents is long, and what it states about itself is a choice."""
+    name = b"app/zh/a.po"
+    member = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0) + name
+    entry = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0, 0, 0, 0, 0, 0) + name
+    entries = entry * 1_000_001
+    end = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, min(stated, 0xFFFF), min(stated, 0xFFFF), len(entries), len(member), 0)
+    content = member + entries + end
+    sha256 = hashlib.sha256(content).hexdigest()
+    (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(content)
+    monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("its table of contents was read"))
+    with pytest.raises(
+        UserError, match=r"^app==1: holds more than 100000 files\. It is no package of text: remove it from collect\.sources\.$"
+    ):
+        collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import errno
+import os
 import re
+import stat
 import subprocess
 import sys
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,6 +73,23 @@ def test_ctranslate2_says_what_torch_says(
     assert distance_from_int8(CTranslate2Engine(tmp_path / "int8"), model, sources, targets) < INT8_TOLERANCE
     assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items()), "export changed the live model"
     assert (tmp_path / "int8" / "model.bin").stat().st_size < 0.5 * (tmp_path / "float32" / "model.bin").stat().st_size
+
+
+def test_neither_batches_nor_threads_change_what_ctranslate2_says(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    """In float32; rounding may turn one choice in a hundred."""
+    write_ct2(model, tokenizer.pieces, tmp_path, "float32")
+    sources = [corpus.source(row) for row in range(100)]
+    found = [
+        [hypotheses[0].tokens for hypotheses in engine.translate(sources, replace(DECODE, batch_size=batch_size))]
+        for num_threads in (1, 2)
+        for engine in [CTranslate2Engine(tmp_path, num_threads=num_threads)]
+        for batch_size in (1, 7, 32)
+    ]
+    assert len({tuple(tokens) for tokens in found[0]}) > 20, "all outputs are alike: then this test shows nothing"
+    for outputs in found[1:]:
+        assert sum(map(list.__eq__, outputs, found[0])) >= 0.99 * len(sources)
 
 
 def exported(folder: Path, model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, settings: ExportSettings = EXPORT) -> Path:
@@ -222,6 +243,112 @@ def test_no_cut_file_of_a_model_reaches_the_engine(
             with pytest.raises(UserError, match=rf"^[^\n]*{re.escape(name)}: (differs from manifest\.json|not valid JSON)[^\n]*$"):
                 Translator.load(folder)
         (folder / name).write_bytes(content)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_an_export_on_a_full_disk_leaves_whole_files_and_what_loads_is_the_old_model_or_the_new(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = replace(EXPORT, parity_sentences=2)
+    old = contents(exported(tmp_path, model, corpus, tokenizer, settings).parent)
+    with torch.no_grad():
+        model.tokens.output_bias[5] += 1.0
+    (tmp_path / "other").mkdir()
+    new = contents(exported(tmp_path / "other", model, corpus, tokenizer, settings).parent)
+    written = sum(map(len, new.values()))
+    write = Path.write_bytes
+    loaded = []
+    for part in range(8):
+        for name, content in old.items():
+            write(tmp_path / "export" / name, content)
+        room = written * part // 8
+
+        def fill(self: Path, content: bytes) -> int:
+            nonlocal room
+            write(self, content[:room])
+            room -= len(content)
+            if room < 0:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return len(content)
+
+        with monkeypatch.context() as disk:
+            disk.setattr(Path, "write_bytes", fill)
+            with pytest.raises(OSError, match=r"No space left on device: '.*export/") as error:
+                exported(tmp_path, model, corpus, tokenizer, settings)
+        found = contents(tmp_path / "export")
+        assert found.keys() == old.keys(), "a half file stays behind"
+        assert all(content in (old[name], new[name]) for name, content in found.items())
+        failed = str(Path(error.value.filename).relative_to(tmp_path / "export"))
+        assert found[failed] == old[failed]
+        for each in ("float32", "int8"):
+            ours = {name: content for name, content in found.items() if name.startswith(each)}
+            if ours.items() <= old.items() or ours.items() <= new.items():
+                Translator.load(tmp_path / "export" / each)
+                loaded.append(ours.items() <= new.items())
+            else:
+                with pytest.raises(UserError, match=r"differs from manifest\.json"):
+                    Translator.load(tmp_path / "export" / each)
+    assert {True, False} <= set(loaded)
+    assert len(loaded) < 16, "no export failed between two files: then this test shows little"
+
+
+def test_each_exported_file_reaches_the_disk_before_its_name_and_the_manifest_comes_last(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[tuple[str, str]] = []
+    fsync, rename = os.fsync, Path.replace
+
+    def watched_fsync(descriptor: int) -> None:
+        events.append(("fsync", Path(f"/proc/self/fd/{descriptor}").readlink().name))
+        fsync(descriptor)
+
+    def watched_rename(self: Path, target: Path) -> Path:
+        events.append(("rename", target.name))
+        return rename(self, target)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(Path, "replace", watched_rename)
+    save_model(tmp_path / "model.safetensors", model)
+    events.clear()
+    export_model(tmp_path / "model.safetensors", corpus, tokenizer, tmp_path / "export", EXPORT, DECODE)
+    expected = []
+    for quantization in ("float32", "int8"):
+        names = [name for kind, name in events[len(expected) :] if kind == "rename"][: len(MODEL_FILES) + 1]
+        assert set(names) == {*MODEL_FILES, "manifest.json"} and names[-1] == "manifest.json"
+        for name in names:
+            expected += [("fsync", name), ("rename", name), ("fsync", quantization)]
+    assert events == expected
+
+
+READ_AS_ANOTHER = """
+import os, sys
+from pathlib import Path
+os.setgroups([])
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+print(sum(len(path.read_bytes()) for path in Path(sys.argv[1]).rglob("*") if path.is_file()))
+"""
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_an_exported_model_has_the_mode_that_the_umask_asks_for_and_other_users_can_read_it(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, umask: int, mode: int
+) -> None:
+    with tempfile.TemporaryDirectory() as made:  # not tmp_path: nobody else may enter that
+        Path(made).chmod(0o755)
+        old = os.umask(umask)
+        try:
+            folder = exported(Path(made), model, corpus, tokenizer).parent
+        finally:
+            os.umask(old)
+        files = [path for path in folder.rglob("*") if path.is_file()]
+        assert len(files) == 12 and {stat.S_IMODE(path.stat().st_mode) for path in files} == {mode}
+        if os.geteuid() == 0:  # only root can become another user
+            read = subprocess.run([sys.executable, "-c", READ_AS_ANOTHER, str(folder)], capture_output=True, text=True, check=False)
+            assert int(read.stdout) == (sum(path.stat().st_size for path in files) if mode & 0o004 else 0), read.stderr
 
 
 def test_a_decoder_only_model_is_a_package_like_any_other(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -58,6 +59,20 @@ def test_of_two_rebuilds_of_one_stage_the_second_is_refused_and_of_two_stages_bo
     assert first.wait(120) == 0
     lock = (project / "dvc.lock").read_text()
     assert "  one:" in lock and "  two:" in lock
+
+
+def test_without_dvc_lock_the_run_cache_does_not_bring_back_what_another_module_made(project: Path) -> None:
+    """For modules that are declared, as tests/test_structure.py sees to."""
+    (project / "helper.py").write_text("WORD = 'old'\n")
+    (project / "stage.py").write_text("from pathlib import Path\nfrom helper import WORD\nPath('out').write_text(WORD)\n")
+    (project / "dvc.yaml").write_text("stages:\n  one:\n    cmd: python stage.py\n    deps: [stage.py, helper.py]\n    outs: [out]\n")
+    for word, is_run in (("old", True), ("new", True), ("old", False)):
+        (project / "helper.py").write_text(f"WORD = '{word}'\n")
+        done = dvc(project, "repro")
+        assert done.returncode == 0 and (project / "out").read_text() == word
+        assert ("Running stage" in done.stdout) == is_run, done.stdout
+        for name in ("dvc.lock", "out"):
+            (project / name).unlink()
 
 
 @pytest.mark.parametrize("verify", ["true", "false"])
@@ -122,3 +137,50 @@ def test_a_stage_that_is_killed_anywhere_in_its_writes_changes_no_lock_and_leave
         assert all((project / name).read_bytes() == (undisturbed / name).read_bytes() for name in there), (point, there)
     assert dvc(project, "repro").returncode == 0
     assert (project / "dvc.lock").read_bytes() == (undisturbed / "dvc.lock").read_bytes() != lock
+
+
+_STOPPED = """
+import time
+from pathlib import Path
+from textmill.base.command import one_line_errors
+from textmill.base.files import replacing
+from textmill.base.lifetime import raise_when_stopped
+word = Path("in.txt").read_text()
+with one_line_errors("write"):
+    raise_when_stopped()
+    with replacing(Path("out.txt")) as temporary:
+        temporary.write_text(word)
+        try:
+            if word == "first":
+                Path("first.started").touch()
+                time.sleep(600)
+        finally:  # closes what it has open for as long as the second rebuild takes
+            while word == "first" and not Path("second.done").exists():
+                time.sleep(0.05)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_second_rebuild_is_not_disturbed_by_a_stage_of_the_first_that_is_still_stopping(project: Path, number: signal.Signals) -> None:
+    (project / "stages").mkdir()
+    shutil.copy("stages/__init__.py", project / "stages")
+    supervisor = Path("stages/supervisor.py").read_text(encoding="utf-8")
+    (project / "stages/supervisor.py").write_text(supervisor.replace("_SECONDS_TO_END = 4.0", "_SECONDS_TO_END = 600.0"))
+    (project / "stages/write.py").write_text(_STOPPED)
+    (project / "dvc.yaml").write_text("stages:\n  write:\n    cmd: python -m stages.write\n    deps: [in.txt]\n    outs: [out.txt]\n")
+    (project / "in.txt").write_text("first")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": f"{project}:{Path('src').resolve()}"}
+    first = subprocess.Popen([*DVC, "repro"], cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (project / "first.started").exists():
+        assert first.poll() is None
+    (project / "in.txt").write_text("second")
+    first.send_signal(number)
+    assert first.wait(120) == -number
+    second = dvc(project, "repro", PYTHONPATH=environment["PYTHONPATH"])
+    assert second.returncode == 0, second.stderr
+    (project / "second.done").touch()
+    _, err = first.communicate(timeout=120)  # returns when no process has the pipes any more
+    assert err.endswith("write: stopped.\n"), "the first was not stopping: then this test shows nothing"
+    assert (project / "out.txt").read_text() == "second" and not list(project.glob(".out.txt*"))
+    assert "up to date" in dvc(project, "status").stdout

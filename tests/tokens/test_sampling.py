@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from multiprocessing.reduction import ForkingPickler
 
 import numpy as np
 import pytest
+import torch
 from toy import PAIRS, TOKENIZER
 
 from textmill.base.errors import UserError
@@ -78,3 +80,17 @@ def test_workers_cut_the_same_epochs(texts: EncodedCorpus, tokenizer: Tokenizer)
             assert cuts(helped[epoch]) == cuts(alone[epoch])
     finally:
         helped.close()
+
+
+def test_a_corpus_that_is_sent_to_workers_keeps_its_memory(texts: EncodedCorpus) -> None:
+    """torch would move its tensors to shared memory: NumPy arrays of them, as a training has, would be of memory that is free."""
+
+    def places(corpus: EncodedCorpus) -> list[tuple[int, bool]]:
+        return [(tensor.data_ptr(), tensor.is_shared()) for tensor in vars(corpus).values() if isinstance(tensor, torch.Tensor)]
+
+    before = places(texts)
+    received = ForkingPickler.loads(ForkingPickler.dumps(texts))
+    assert places(texts) == before and len(before) == 6
+    assert not any(is_shared for _, is_shared in places(received))
+    assert all(torch.equal(tensor, getattr(texts, name)) for name, tensor in vars(received).items() if isinstance(tensor, torch.Tensor))
+    assert (received.vocabulary_size, received.tasks) == (texts.vocabulary_size, texts.tasks)

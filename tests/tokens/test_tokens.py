@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +28,8 @@ from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
 
 
-@given(st.text(alphabet=st.characters(exclude_categories=["Cs"], exclude_characters="\x00\ufdd0")))
+# The second alphabet: what the tokenizer, or SentencePiece, uses for its own purposes.
+@given(st.text(alphabet=st.characters(exclude_categories=["Cs"])) | st.text(alphabet="a \n\x00\u2581\ufdd0\ufdd1\ufdd2\ue000"))
 def test_decoding_gives_the_text_back_and_no_text_is_a_special_piece(tokenizer: Tokenizer, text: str) -> None:
     ids = tokenizer.encode(text)
     assert min(ids, default=END + 1) > END
@@ -91,6 +95,14 @@ def test_the_size_that_is_named_as_possible_is_possible(text: str) -> None:
         fit_tokenizer(texts, texts, replace(TOKENIZER, vocabulary_size=possible + 1))
 
 
+@pytest.mark.parametrize("texts", [[], ["", ""], ["\n", "\r\n"]])
+def test_texts_that_are_all_empty_are_refused_in_one_line(texts: list[str]) -> None:
+    with pytest.raises(
+        UserError, match=r"^all texts are empty, so no tokenizer can be fitted\. Check the columns in params\.yaml, collect\.sources\.$"
+    ):
+        fit_tokenizer(texts, texts, TOKENIZER)
+
+
 def test_a_changed_line_of_the_corpus_changes_its_own_tokens_and_no_others(tokenizer: Tokenizer, tmp_path: Path) -> None:
     frame = pd.DataFrame(PAIRS[:40], columns=["source", "target"]).assign(folds=[[0]] * 40, task="", weight=1.0)
     before, _ = encode_corpus(frame, tokenizer, EncodeSettings(200))
@@ -112,6 +124,31 @@ def test_a_line_of_a_million_tokens_is_counted_as_too_long(tokenizer: Tokenizer,
     corpus, metrics = encode_corpus(frame, tokenizer, EncodeSettings(20))
     assert (metrics["pairs"], metrics["too_long"]) == (2, 1)
     assert [tokenizer.decode(corpus.source(row)) for row in range(2)] == ["Open the file", "Save"]
+
+
+ENCODE_IN_LITTLE_MEMORY = """
+import resource, sys
+from pathlib import Path
+import pandas as pd
+from textmill.encode.settings import EncodeSettings
+from textmill.encode.encode import encode_corpus
+from textmill.tokenizer.tokenizer import Tokenizer
+tokenizer = Tokenizer.load(Path(sys.argv[1]))
+texts = ["Open the file", "x" * 1_000_000, "x y " * 250_000]
+frame = pd.DataFrame({"source": texts, "target": texts}).assign(folds=[[0]] * 3, task="", weight=1.0)
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), resource.RLIM_INFINITY))
+print(encode_corpus(frame, tokenizer, EncodeSettings(20))[1]["too_long"])
+"""
+
+
+@pytest.mark.slow
+def test_a_row_as_long_as_collect_lets_through_is_counted_in_a_gigabyte_of_memory(tokenizer: Tokenizer, tmp_path: Path) -> None:
+    tokenizer.save(tmp_path / "tokenizer.model")
+    environment = {**os.environ, "PYTHONPATH": str(Path("src").resolve()), "MALLOC_ARENA_MAX": "1"}
+    command = [sys.executable, "-c", ENCODE_IN_LITTLE_MEMORY, str(tmp_path / "tokenizer.model")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "2\n"), done.stderr[-2000:]
 
 
 def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokenizer: Tokenizer, tmp_path: object) -> None:

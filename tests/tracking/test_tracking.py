@@ -28,20 +28,21 @@ print("done")
 """
 
 
-def start(folder: Path, stage: str, *more: str, **environment: str) -> subprocess.Popen[str]:
+def start(folder: Path, stage: str, *more: str, stdin: int | None = None, **environment: str) -> subprocess.Popen[str]:
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
     settings |= {"DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "one", **environment}
     command = [sys.executable, "-c", RUN, stage, *more]
-    return subprocess.Popen(command, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    return subprocess.Popen(command, env=settings, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
 
 
-def client(folder: Path):  # type: ignore[no-untyped-def]
+def client(store: Path | str):  # type: ignore[no-untyped-def]
+    """store: its address, or the folder that the embedded one is in."""
     import mlflow
 
-    return mlflow.MlflowClient(f"sqlite:///{folder}/.mlflow/mlflow.db")
+    return mlflow.MlflowClient(store if isinstance(store, str) else f"sqlite:///{store}/.mlflow/mlflow.db")
 
 
-def runs(folder: Path):  # type: ignore[no-untyped-def]
+def runs(folder: Path | str):  # type: ignore[no-untyped-def]
     store = client(folder)
     return store.search_runs([experiment.experiment_id for experiment in store.search_experiments()])
 
@@ -143,6 +144,49 @@ def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) 
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "RUNNING"
     start(store, "next", TEXTMILL_REBUILD="two").communicate(timeout=600)
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "KILLED"
+
+
+KILLED_REBUILD = """
+import os, signal
+from textmill.tracking.runs import stage_run
+with stage_run("fold@0", {}, {}, "key-0"):
+    pass
+with stage_run("fold@1", {}, {}, "key-1"):
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+COMPLETE_REBUILD = """
+from pathlib import Path
+from textmill.track import publication
+from textmill.tracking.runs import stage_run
+for fold in (1, 2):  # the first is locked, so dvc does not run it again
+    with stage_run(f"fold@{fold}", {}, {}, f"key-{fold}"):
+        pass
+stages = [publication.LockedStage(f"fold@{fold}", f"key-{fold}", "hash", {}, {}) for fold in range(3)]
+Path("dvc.lock").touch()
+print(publication.publish_rebuild(stages, Path("dvc.lock"), "name"))
+"""
+
+
+@pytest.mark.slow
+def test_after_a_killed_rebuild_and_a_complete_one_each_fold_has_exactly_one_finished_run(store: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
+    for rebuild, program, code in (("fold killed", KILLED_REBUILD, -signal.SIGKILL), ("folds complete", COMPLETE_REBUILD, 0)):
+        settings = environment | {"DVC_ROOT": str(store), "TEXTMILL_REBUILD": rebuild}
+        done = subprocess.run([sys.executable, "-c", program], env=settings, cwd=store, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+    assert done.stdout == "{'ran': 2, 'cached': 1, 'restored': 0}\n", done.stderr
+    parents = {run.info.run_id: run for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
+    folds = [run for run in runs(store) if run.data.tags.get("dvc.stage", "").startswith("fold@")]
+    complete = [run for run in folds if parents[run.data.tags["mlflow.parentRunId"]].data.tags["textmill.rebuild"] == "folds complete"]
+    assert sorted((run.data.tags["dvc.stage"], run.info.status) for run in complete) == [(f"fold@{fold}", "FINISHED") for fold in range(3)]
+    made = [run for run in folds if "textmill.origin" not in run.data.tags]
+    finished, killed = ([run for run in made if run.info.status == status] for status in ("FINISHED", "KILLED"))
+    assert sorted(run.data.tags["dvc.stage"] for run in finished) == ["fold@0", "fold@1", "fold@2"]
+    assert [run.data.tags["dvc.stage"] for run in killed] == ["fold@1"] and len(made) == 4
+    sources = {run.data.tags.get("dvc.source_run") for run in complete} - {None}
+    assert sources == {run.info.run_id for run in finished if run.data.tags["dvc.stage"] == "fold@0"}, (
+        "the skipped fold names the run that made it"
+    )
 
 
 def test_a_rebuild_that_track_did_not_complete_has_not_finished_however_well_its_stages_ended(store: Path) -> None:
@@ -270,6 +314,40 @@ def test_a_server_that_never_answers_is_given_up_once_for_the_whole_rebuild(tmp_
     out, err = start(tmp_path, "track", "print(connect(to_publish=True))", **environment).communicate(timeout=3600)
     assert "None" in out and err.count("tracking:") == 1, "but who publishes does"
     assert not list((tmp_path / ".mlflow").rglob("lock")), "the lock is for stores that are files"
+
+
+_LOG_AFTER_A_PAUSE = "log.flush(); print('ready', flush=True); sys.stdin.readline(); log.metrics({'late': 1.0}, 9); log.flush()"
+
+
+@pytest.mark.slow
+def test_a_server_that_dies_in_the_middle_costs_one_line_and_keeps_what_it_had(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    store = f"sqlite:///{tmp_path}/server.db"
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", store, "--artifacts-destination", str(tmp_path / "artifacts")]
+    server = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        is_up = False
+        while not is_up:
+            assert server.poll() is None
+            time.sleep(0.1)
+            with suppress(OSError):
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                is_up = True
+        # A busy machine may need longer than 30 s for the first answers.
+        settings = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "TEXTMILL_TRACKING_SECONDS": "600"}
+        process = start(tmp_path, "train@0", _LOG_AFTER_A_PAUSE, stdin=subprocess.PIPE, **settings)
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    finally:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+    out, err = process.communicate("go\n", timeout=3600)
+    assert (process.returncode, out) == (0, "done\n")
+    assert err.count("tracking:") == 1 and "Publish later with `dvc repro -f -s track`" in err and "Traceback" not in err, err
+    kept = client(store)
+    (run,) = [run for run in runs(store) if run.data.tags.get("dvc.stage") == "train@0"]
+    assert [point.step for point in kept.get_metric_history(run.info.run_id, "loss")] == list(range(5))
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:

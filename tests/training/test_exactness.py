@@ -184,6 +184,19 @@ def test_a_fine_tuning_that_is_killed_after_pruning_ends_as_the_undisturbed_one(
     assert sum([*kept.encoder_feed_forward, *kept.decoder_feed_forward]) == 48, "half of 32 units in three layers"
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "ends", [[], [End("killed behind step", 6)], [End("killed before rename", number=2), End("killed behind step", 13)]]
+)
+def test_a_training_with_workers_ends_as_one_without_however_often_it_is_killed(undisturbed: dict[str, Run], ends: list[End]) -> None:
+    wanted = undisturbed["everything"]
+    run = Run(wanted.folder, f"workers-{len(ends)}", replace(wanted.settings, num_workers=2))
+    for end in ends:
+        assert run.start(end, seed=100) < 0
+    assert run.start(seed=99) == 0
+    assert_same(run, wanted)
+
+
 def test_a_finished_training_that_starts_again_takes_no_further_step(undisturbed: dict[str, Run]) -> None:
     for wanted in undisturbed.values():
         before = wanted.model.read_bytes(), wanted.rows_seen(), wanted.history()
@@ -233,14 +246,15 @@ def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(folder: Pat
 
 def test_the_gradients_of_several_batches_are_those_of_one(folder: Path) -> None:
     stepped = []
-    for share in (1, 4):
+    for share in (1, 4, 40):
         training = trainer(Run(folder, f"accumulated-{share}", replace(PLAIN, gradient_clip=0.0)), 1)
         training.model.eval()  # no dropout
         rows = np.arange(40)
         losses = training._step([make_batch(training.corpus, part) for part in np.array_split(rows, share)])
         stepped.append((losses, {name: weight.clone() for name, weight in training.optimizer.state().items()}))
-    (one, one_state), (several, several_state) = stepped
-    assert one[1] == several[1] and float(one[0]) == pytest.approx(float(several[0]), rel=1e-5)
-    for name in one_state:
-        if ".exp_avg" in name:
-            torch.testing.assert_close(one_state[name], several_state[name], atol=1e-6, rtol=1e-5)
+    one, one_state = stepped[0]
+    for several, several_state in stepped[1:]:
+        assert one[1] == several[1] and float(one[0]) == pytest.approx(float(several[0]), rel=1e-5)
+        for name in one_state:
+            if ".exp_avg" in name:
+                torch.testing.assert_close(one_state[name], several_state[name], atol=1e-6, rtol=1e-5)

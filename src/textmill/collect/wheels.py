@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import mmap
 import re
 import subprocess
 import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from textmill.base.errors import UserError
@@ -16,6 +18,8 @@ from textmill.collect.readers.files import shown
 from textmill.collect.settings import SourceSettings
 
 Download = Callable[[Sequence[str], Path], None]
+_MAX_MEMBERS = 100_000  # the table of contents of a million takes half a gigabyte of memory
+_MEMBER = re.compile(rb"PK\x01\x02")  # begins the entry of each member in the table of contents
 
 
 def fetch_wheels(sources: Sequence[SourceSettings], folder: Path, download: Download | None = None) -> dict[str, Path]:
@@ -65,6 +69,7 @@ def _wanted(sources: Sequence[SourceSettings]) -> dict[str, str]:
 def _require_named(path: Path, wheel: str) -> None:
     """Raise UserError unless the folder of metadata in the wheel (PEP 427: NAME-VERSION.dist-info) has this name and version."""
     try:
+        _require_few_members(path, wheel)
         with zipfile.ZipFile(path) as archive:
             folders = {PurePosixPath(name).parts[0] for name in archive.namelist() if ".dist-info/" in name}
     except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
@@ -77,6 +82,13 @@ def _require_named(path: Path, wheel: str) -> None:
             f"params.yaml: collect.sources: the wheel with the sha256 of {wheel} is {named} by its metadata."
             " Correct wheel and sha256: both belong to one file."
         )
+
+
+def _require_few_members(path: Path, wheel: str) -> None:
+    """Raise UserError if a wheel has more members than its table of contents can be read for. The number that it states decides nothing."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        if next(islice(_MEMBER.finditer(content), _MAX_MEMBERS, None), None) is not None:
+            raise UserError(f"{wheel}: holds more than {_MAX_MEMBERS} files. It is no package of text: remove it from collect.sources.")
 
 
 def _parts(stem: str) -> tuple[str, str]:

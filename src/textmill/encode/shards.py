@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,6 +37,10 @@ class EncodedCorpus:
 
     def __len__(self) -> int:
         return len(self.folds)
+
+    def __reduce__(self) -> tuple[Callable[..., EncodedCorpus], tuple[Any, ...]]:
+        """For workers in other processes: torch would move the tensors to shared memory, and leave NumPy arrays of them without theirs."""
+        return _of_arrays, ({name: getattr(self, name).numpy() for name in _TENSORS}, self.vocabulary_size, self.tasks)
 
     def source(self, index: int) -> list[int]:
         """Token ids of source `index`."""
@@ -77,6 +82,10 @@ class EncodedCorpus:
 
 
 _TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight")
+
+
+def _of_arrays(arrays: Mapping[str, np.ndarray], vocabulary_size: int, tasks: list[str]) -> EncodedCorpus:
+    return EncodedCorpus(**{name: torch.from_numpy(array) for name, array in arrays.items()}, vocabulary_size=vocabulary_size, tasks=tasks)
 
 
 def encoded_corpus(

@@ -43,10 +43,11 @@ class Protected(NamedTuple):
 def protect(source: str) -> Protected:
     """Put slots in place of the spans of a source; when all slots are taken, further spans stay as they are."""
     spans: dict[str, str] = {}
+    raw = set(_SLOT.findall(source))  # each needs a slot of its own: left as it is, it would come back as another span
 
     def slot(match: re.Match[str]) -> str:
         span = match[0]
-        if span not in spans and len(spans) < len(SLOTS):
+        if span not in spans and (span in raw or len(raw | spans.keys()) < len(SLOTS)):
             spans[span] = SLOTS[len(spans)]
         return spans.get(span, span)
 

@@ -16,9 +16,12 @@ from textmill.tokenizer.protection import SLOTS, Protected, protect, protect_pai
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
 
-# SentencePiece writes a space as U+2581, so that character of a text would come back as a space. A code point that Unicode
-# keeps free of characters stands for it.
-_SPACE_SIGN, _STAND_IN = "\u2581", "\ufdd0"
+# SentencePiece writes a space as U+2581, so that character of a text would come back as a space. U+FDD0, a code point that
+# Unicode keeps free of characters, stands for it. A text that holds U+FDD0 itself, or U+FDD1, gets U+FDD1 in front of it.
+_STAND_INS = {"\u2581": "\ufdd0", "\ufdd0": "\ufdd1\ufdd0", "\ufdd1": "\ufdd1\ufdd1"}
+_TO_STAND_INS = str.maketrans(_STAND_INS)
+_FROM_STAND_INS = {stand_in: character for character, stand_in in _STAND_INS.items()}
+_ANY_STAND_IN = re.compile("\ufdd1[\ufdd0\ufdd1]|\ufdd0")
 
 
 class Tokenizer:
@@ -53,14 +56,14 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """Token ids, without begin and end; the names of special pieces are ordinary text here."""
         with inside:
-            ids: list[int] = self._processor.EncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN))
+            ids: list[int] = self._processor.EncodeAsIds(text.translate(_TO_STAND_INS))
         return ids
 
     def candidates(self, text: str, count: int) -> list[tuple[list[int], float]]:
         """The `count` likeliest cuts of a text and their natural-log probabilities, best first; none if this is no unigram model."""
         try:
             with inside:
-                cuts = self._processor.NBestEncodeAsIds(text.replace(_SPACE_SIGN, _STAND_IN), count)
+                cuts = self._processor.NBestEncodeAsIds(text.translate(_TO_STAND_INS), count)
         except RuntimeError:
             return []
         return [(cut, sum(map(self._processor.GetScore, cut))) for cut in cuts]
@@ -83,7 +86,7 @@ class Tokenizer:
         """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
         with inside:
             text: str = self._processor.DecodeIds([index for index in ids if index > END])
-        return text.replace(_STAND_IN, _SPACE_SIGN)
+        return _ANY_STAND_IN.sub(lambda stand_in: _FROM_STAND_INS[stand_in[0]], text)
 
 
 def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: TokenizerSettings) -> Tokenizer:
@@ -91,14 +94,16 @@ def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: Toke
 
     Text is taken as it is (no Unicode folding, spaces kept), so that decoding gives it back. The model is a function
     of the texts, their order and the settings: it is fed through an iterator, because file names would be stored in it.
-    Raises UserError if the texts do not allow so large a vocabulary.
+    Raises UserError if all texts are empty, or do not allow so large a vocabulary.
     """
+    if not any(text.strip("\r\n") for text in (*sources, *targets)):
+        raise UserError("all texts are empty, so no tokenizer can be fitted. Check the columns in params.yaml, collect.sources.")
     written = io.BytesIO()
     if settings.protect_spans:
         sources, targets = protect_pairs(sources, targets)
     try:
         sentencepiece.SentencePieceTrainer.Train(
-            sentence_iterator=(text.replace(_SPACE_SIGN, _STAND_IN) for text in (*sources, *targets)),
+            sentence_iterator=(text.translate(_TO_STAND_INS) for text in (*sources, *targets)),
             model_writer=written,
             model_type=settings.model_type,
             vocab_size=settings.vocabulary_size,
