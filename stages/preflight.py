@@ -19,7 +19,7 @@ from textmill.collect.settings import CollectSettings
 from textmill.pipeline.fold_lists import check_fold_lists
 from textmill.pipeline.runner import run_stage
 from textmill.pipeline.watched import require_watched
-from textmill.settings.schema import build
+from textmill.settings.schema import build, completed
 from textmill.settings.tree import SECTIONS, check_settings, limits
 
 
@@ -27,7 +27,7 @@ def main() -> None:
     params = dvc.api.params_show("params.yaml")
     check_settings(params)
     require_watched("collect", build(CollectSettings, params["collect"], "collect").sources)
-    require_watched("back_translate", build(BackTranslateSettings, params["back_translate"], "back_translate").sources)
+    require_watched("back_translate", build(BackTranslateSettings, completed(params)["back_translate"], "back_translate").sources)
     check_fold_lists(Path("dvc.yaml").read_text(encoding="utf-8"), len(params["split"]["folds"]))
     print(limits(params), end="", flush=True)
     write_json(paths.PREFLIGHT, sorted(SECTIONS))

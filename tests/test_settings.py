@@ -14,7 +14,7 @@ from textmill.distill.settings import DistillSettings
 from textmill.model.settings import ModelSettings
 from textmill.search.space import with_values
 from textmill.settings.params_file import read_params
-from textmill.settings.schema import build
+from textmill.settings.schema import build, completed
 from textmill.settings.tree import check_settings, limits
 
 PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
@@ -133,7 +133,9 @@ def test_settings_that_do_not_fit_each_other_are_named_before_anything_runs(chan
 def test_the_feed_forward_width_of_the_models_can_be_changed_alone() -> None:
     check_settings(with_values(PARAMS, {"model.feed_forward": 96}))
     assert (
-        student_settings(build(ModelSettings, PARAMS["model"], "model"), build(DistillSettings, PARAMS["distill"], "distill")).feed_forward
+        student_settings(
+            build(ModelSettings, PARAMS["model"], "model"), build(DistillSettings, completed(PARAMS)["distill"], "distill")
+        ).feed_forward
         == 640
     )
 
@@ -207,3 +209,14 @@ def test_a_file_that_would_keep_dvc_busy_for_ever_is_refused_in_one_line(tmp_pat
 def test_aliases_of_settings_are_read(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("a: &a {b: 1e-4}\nc: {<<: *a, d: [*a, *a]}\n")
     assert read_params(tmp_path / "params.yaml")["c"] == {"b": 1e-4, "d": [{"b": 1e-4}] * 2}
+
+
+def test_a_training_takes_over_from_train_what_it_leaves_out_but_nothing_that_folds_alone_have() -> None:
+    changed = with_values(
+        PARAMS, {"train.r_drop": 0.5, "train.subword_sampling": 0.3, "train.batch_tokens": 700, "distill.train.r_drop": 0.2}
+    )
+    for section, key, r_drop in (("distill", "train", 0.2), ("prune", "heal", 0.5), ("back_translate", "train", 0.5)):
+        training = completed(changed)[section][key]
+        assert (training["r_drop"], training["batch_tokens"]) == (r_drop, 700)
+        assert training["max_steps"] == PARAMS[section][key]["max_steps"] and "subword_sampling" not in training
+    check_settings(changed)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import difflib
 import textwrap
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from textmill.base.errors import UserError
 from textmill.settings.manual import MISSING, Setting, introduction, manual
 from textmill.settings.params_file import read_params
+from textmill.settings.schema import OTHER_TRAININGS, completed
 from textmill.settings.tree import SECTIONS
 
 _WIDTH = 100
@@ -24,13 +26,16 @@ def main(key: str, markdown: bool) -> int:
     if markdown:
         print(page(), end="")
         return 0
-    params = read_params(Path("params.yaml"))
+    params = completed(read_params(Path("params.yaml")))
     print("\n".join(block for setting in chosen(key) for block in _block(setting, params)))
     return 0
 
 
 def chosen(key: str) -> list[Setting]:
     """The settings that `key` means: all of them if it is empty."""
+    section, _, name = key.rpartition(".")
+    if name and tuple(section.split(".")) in OTHER_TRAININGS:
+        return [replace(setting, key=key) for setting in chosen(f"train.{name}")]
     every = [_SEED, *manual(SECTIONS)]
     found = [setting for setting in every if not key or setting.key.replace("[]", "") == key or _is_below(setting.key, key)]
     if not found:

@@ -43,7 +43,7 @@ from textmill.search.study import (
     recover,
     try_again,
 )
-from textmill.settings.tree import check_settings
+from textmill.settings.tree import check_settings, with_defaults
 from textmill.tracking.connection import Connection, connect_search
 from textmill.tracking.redaction import redacted
 from textmill.tracking.runs import RunLog, search_run, trial_run
@@ -237,7 +237,8 @@ def main(storage: str) -> int:
 def _tell_where_it_starts(study: Study, tune: Tune, params: Any, name: str) -> None:
     say_recovered(study)
     if not study.get_trials(deepcopy=False):
-        current = {key: value_at(params, key) for key in tune.space}
+        full = with_defaults(params)
+        current = {key: value_at(full, key) for key in tune.space}
         if not enqueue_current(study, tune.space, current):
             print("tune: what params.yaml has is outside the space, so it is not tried", flush=True)
     done = sum(trial.state.is_finished() for trial in counted(study.get_trials(deepcopy=False)))

@@ -22,7 +22,7 @@ from textmill.base.errors import UserError
 from textmill.base.lifetime import raise_when_stopped
 from textmill.pipeline.inputs import stage_inputs
 from textmill.pipeline.site_cache import require_private_site_cache
-from textmill.settings.schema import build
+from textmill.settings.schema import build, completed
 from textmill.tracking.environment import environment, record_environment, say_if_new
 from textmill.tracking.runs import stage_run
 
@@ -37,7 +37,7 @@ def run_stage(main: Callable[..., None]) -> None:
             raise UserError("is run by DVC. Use `dvc repro -s STAGE`.")
         require_private_site_cache()  # before DVC is asked anything: it reads what lies there
         inputs, here = stage_inputs(stage), environment()
-        declared = dict(inputs.params)
+        declared = completed(inputs.params)
         _check_packages(declared.pop("packages", {}))
         arguments = _settings_arguments(main, declared)
         say_if_new(stage, here)

@@ -13,7 +13,7 @@ from typing import Any
 from optuna.trial import Trial
 
 from textmill.base.errors import UserError
-from textmill.settings.tree import check_settings
+from textmill.settings.tree import check_settings, with_defaults
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,21 @@ Dimension = Range | Choices
 def read_space(entries: Any, params: Mapping[str, Any], file: str) -> dict[str, Dimension]:
     """The dimensions by key. entries: `space` of tune.yaml; params: the whole of params.yaml.
 
-    Raises UserError, naming `file`, for a key that params.yaml does not have, a wrong range, or a value that
+    Settings that params.yaml leaves out, since they have a default or are inherited, can be searched too.
+
+    Raises UserError, naming `file`, for a key that is no setting, a wrong range, or a value that
     params.yaml could not hold beside everything else that stands in it.
     """
     if not isinstance(entries, Mapping) or not entries:
         raise UserError(f"{file}: space must name at least one key of params.yaml.")
-    leaves = dict(flattened(params))
+    full = with_defaults(params)
+    leaves = dict(flattened(full))
     space: dict[str, Dimension] = {}
     for key, entry in entries.items():
         where = f"{file}: space.{key}"
-        if key not in leaves and not _is_list(params, str(key)):
+        if key not in leaves and not _is_list(full, str(key)):
             raise UserError(f"{where}: {_nearest(str(key), leaves)}")
-        space[key] = _dimension(entry, value_at(params, key), where)
+        space[key] = _dimension(entry, value_at(full, key), where)
         for value in space[key].extremes():
             try:
                 check_settings(with_values(params, {key: value}))

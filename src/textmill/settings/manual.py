@@ -10,6 +10,8 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from textmill.settings.schema import OTHER_TRAININGS
+
 MISSING = dataclasses.MISSING
 
 
@@ -40,7 +42,10 @@ def _settings(section: type, prefix: str) -> Iterator[Setting]:
         kind = annotations[field.name]
         key = f"{prefix}.{field.name}"
         inner, suffix = _inner(kind)
-        if inner is None:
+        if (*prefix.split("."), field.name) in OTHER_TRAININGS:
+            meaning = f"{meanings.get(field.name, '')} What is left out is as in `train`."
+            yield Setting(key, "settings of train", "as in train", meaning.strip())
+        elif inner is None:
             yield Setting(key, _shown(kind), field.default, meanings.get(field.name, ""))
         else:
             yield from _settings(inner, key + suffix)

@@ -15,6 +15,13 @@ from textmill.base.errors import UserError
 
 T = TypeVar("T")
 
+# Sections whose training states only what differs from `train`.
+OTHER_TRAININGS = (("distill", "train"), ("prune", "heal"), ("back_translate", "train"))
+
+# Settings of a training that the folds' models alone have, with the values that leave them out.
+OF_FOLDS: dict[str, Any] = {"init_from": "", "parallel": "none", "stop_on": "loss", "subword_sampling": 0.0, "profile": False}
+_NOT_INHERITED = {*OF_FOLDS, "init_sha256", "processes", "num_workers"}
+
 
 def build(section: type[T], values: Any, key: str) -> T:
     """Make a settings dataclass out of one section of params.yaml.
@@ -41,6 +48,22 @@ def build(section: type[T], values: Any, key: str) -> T:
         return section(**arguments)
     except ValueError as error:
         raise UserError(f"params.yaml: {key}.{error}") from None
+
+
+def completed(params: Mapping[str, Any]) -> dict[str, Any]:
+    """`params` with what the trainings of distill, prune and back_translate leave out: the settings of `train`, as far as they have a meaning.
+
+    Sections that are not there stay away, and what has the wrong type stays as it is: `build` says so.
+    """
+    full = dict(params)
+    train = params.get("train")
+    if isinstance(train, Mapping):
+        common = {name: value for name, value in train.items() if name not in _NOT_INHERITED}
+        for section, key in OTHER_TRAININGS:
+            values = params.get(section)
+            if isinstance(values, Mapping) and isinstance(values.get(key), Mapping):
+                full[section] = {**values, key: common | dict(values[key])}
+    return full
 
 
 def require(condition: bool, message: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +18,7 @@ from textmill.evaluate.settings import EvaluateSettings
 from textmill.export.settings import ExportSettings
 from textmill.model.settings import ModelSettings
 from textmill.prune.settings import PruneSettings
-from textmill.settings.schema import build
+from textmill.settings.schema import OF_FOLDS, OTHER_TRAININGS, build, completed
 from textmill.split.settings import SplitSettings
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.train.settings import TrainSettings
@@ -40,10 +41,17 @@ SECTIONS: dict[str, type] = {
 
 SEEDS = 1 << 31  # NumPy takes twice as many, and folds and repeats add their numbers
 
-_OTHER_TRAININGS = (("distill", "train"), ("prune", "heal"), ("back_translate", "train"))
 
-# Settings of a training that the folds' models alone have, with the values that leave them out.
-_OF_FOLDS: dict[str, Any] = {"init_from": "", "parallel": "none", "stop_on": "loss", "subword_sampling": 0.0, "profile": False}
+def with_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
+    """`params`, which must be right, with every setting that has a default or is inherited."""
+    full = completed(params)
+    return full | {name: _filled(dataclasses.asdict(build(section, full[name], name)), full[name]) for name, section in SECTIONS.items()}
+
+
+def _filled(defaults: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """`values`, as they are written, and what they leave out."""
+    filled = {name: _filled(defaults[name], value) if isinstance(value, Mapping) else value for name, value in values.items()}
+    return defaults | filled
 
 
 def check_settings(params: Mapping[str, Any]) -> None:
@@ -59,15 +67,19 @@ def check_settings(params: Mapping[str, Any]) -> None:
             raise UserError(f"params.yaml: section {name} is missing. Add it.")
     if not isinstance(params["seed"], int) or isinstance(params["seed"], bool) or not 0 <= params["seed"] < SEEDS:
         raise UserError(f"params.yaml: seed must be a whole number from 0 to {SEEDS - 1}, not {params['seed']!r}.")
-    _check_together({name: build(section, params[name], name) for name, section in SECTIONS.items()})
+    full = completed(params)
+    built = {
+        "train": build(TrainSettings, full["train"], "train")
+    }  # first, so that a mistake is named there, and not where it is inherited
+    _check_together({name: built.get(name) or build(section, full[name], name) for name, section in SECTIONS.items()})
 
 
 def _check_together(sections: Mapping[str, Any]) -> None:
     """Raise UserError where sections, each right by itself, do not fit each other. sections: name to the section as built."""
     model: ModelSettings = sections["model"]
-    others = {f"{section}.{key}": getattr(sections[section], key) for section, key in _OTHER_TRAININGS}
+    others = {f"{section}.{key}": getattr(sections[section], key) for section, key in OTHER_TRAININGS}
     for where, training in others.items():
-        for name, default in _OF_FOLDS.items():
+        for name, default in OF_FOLDS.items():
             if getattr(training, name) != default:
                 raise UserError(f"params.yaml: {where}.{name} is for the models of the folds (train.{name}). Take it out.")
     for where, training in {"train": sections["train"], **others}.items():
