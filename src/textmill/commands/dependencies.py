@@ -1,8 +1,8 @@
 """Code and package dependencies of every stage, computed from its imports, against what dvc.yaml declares.
 
-A stage depends on each first-party module that its script can import, file by file, and on the pinned version
-(packages.yaml) of each package among their imports that can change a result. textmill/tracking/runs.py, environment.py and
-redaction.py are left out, with what only they import: they cannot change an output.
+A stage depends on its script, on every room of src/textmill that the script can import from, and on the pinned version
+(packages.yaml) of each package among these imports that can change a result. Settings are listed file by file: to read the section of
+another stage is not to use its code. The room tracking is left out, with what only it imports: it cannot change an output.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import io
 import re
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def closure(script: Path) -> tuple[set[str], set[str]]:
             continue
         files.add(path)
         for module in _imports(path):
-            found = list(_files_of(module))
+            found = _files_of(module)
             waiting += found
             top = module.partition(".")[0]
             if not found and top not in sys.stdlib_module_names and top not in HARMLESS and top not in ("textmill", "stages"):
@@ -68,18 +69,25 @@ def _entry(file: Path) -> str:
     return PACKAGE.joinpath(file.parts[len(PACKAGE.parts)]).as_posix()
 
 
-def _imports(path: Path) -> Iterator[str]:
+@cache
+def _imports(path: Path) -> list[str]:
+    return list(_found_imports(path))
+
+
+def _found_imports(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0 and node.module, f"{path}: relative import"
             yield node.module
-            yield from (name for alias in node.names if list(_files_of(name := f"{node.module}.{alias.name}")))
+            yield from (name for alias in node.names if _files_of(name := f"{node.module}.{alias.name}"))
 
 
-def _files_of(module: str) -> Iterator[Path]:
+@cache
+def _files_of(module: str) -> list[Path]:
     """The file of a first-party module and the __init__ files above it."""
+    found = []
     parts = module.split(".")
     for base in (Path("src"), Path()):
         if not (base / parts[0]).is_dir() or parts[0] not in ("textmill", "stages"):
@@ -87,11 +95,13 @@ def _files_of(module: str) -> Iterator[Path]:
         for end in range(1, len(parts) + 1):
             stem = base.joinpath(*parts[:end])
             if stem.with_suffix(".py").is_file():
-                yield stem.with_suffix(".py")
+                found.append(stem.with_suffix(".py"))
             elif (stem / "__init__.py").is_file():
-                yield stem / "__init__.py"
+                found.append(stem / "__init__.py")
+    return found
 
 
+@cache
 def _has_code(path: Path) -> bool:
     body = ast.parse(path.read_text(encoding="utf-8")).body
     return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
@@ -102,6 +112,8 @@ def _is_code(dependency: str) -> bool:
 
 
 def main(write: bool) -> int:
+    for cached in (_imports, _files_of, _has_code):
+        cached.cache_clear()  # of another folder
     yaml = YAML()
     yaml.width = 4096
     path = Path("dvc.yaml")
