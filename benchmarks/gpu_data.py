@@ -18,6 +18,7 @@ from torch import Tensor
 from textmill.base.errors import UserError
 from textmill.base.tensors import read_tensors, write_tensors
 from textmill.encode.shards import EncodedCorpus, packed
+from textmill.settings.schema import completed
 from textmill.tokenizer.tokenizer import Tokenizer
 
 PREPARED = Path("benchmarks/data/multi30k.safetensors")
@@ -77,7 +78,7 @@ def pack(project: Path, path: Path) -> None:
     tensors |= {"test.source_tokens": sources, "test.source_offsets": offsets}
     tensors["is_valid"] = torch.from_numpy(development["origin"].str.endswith("/valid.jsonl.gz").to_numpy(copy=True))
     tensors["tokenizer"] = torch.from_numpy(np.frombuffer(tokenizer, dtype=np.uint8).copy())
-    sections = YAML(typ="safe").load((project / "params.yaml").read_text(encoding="utf-8"))
+    sections = completed(YAML(typ="safe").load((project / "params.yaml").read_text(encoding="utf-8")))
     write_tensors(path, tensors, {"references": test["target"].tolist(), "vocabulary_size": corpus.vocabulary_size, "sections": sections})
     size = path.stat().st_size
     if size > _MOST_BYTES:

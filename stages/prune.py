@@ -1,9 +1,9 @@
-"""Remove the least important heads and feed-forward units of the student, then heal it.
+"""Remove the least important heads and feed-forward units of the student, then fine-tune it.
 
 in   models/distill/model.safetensors     the student
-     models/distill/corpus.safetensors    what it learned, to measure importance on and to heal with
+     models/distill/corpus.safetensors    what it learned, to measure importance on and to fine-tune on
 out  models/prune/model.safetensors       the smaller model
-     models/prune/history.csv             learning curve of the healing
+     models/prune/history.csv             learning curve of the fine-tuning
      models/prune/metrics.json            shape, loss before and after, parameters
 """
 
@@ -14,7 +14,7 @@ from textmill.base.files import write_json
 from textmill.encode.shards import EncodedCorpus
 from textmill.model.weights import load_model, save_model
 from textmill.pipeline.runner import run_stage
-from textmill.prune.healing import prune_and_heal
+from textmill.prune.fine_tuning import prune_and_fine_tune
 from textmill.prune.settings import PruneSettings
 from textmill.tracking.runs import RunLog
 from textmill.train.checkpoints import CheckpointFile
@@ -27,7 +27,7 @@ def main(prune: PruneSettings, seed: int, fingerprint: str, log: RunLog) -> None
     pairs = EncodedCorpus.load(paths.DISTILLED_CORPUS)
     log.dataset(paths.DISTILLED_CORPUS, "distilled", len(pairs))
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "prune", fingerprint)
-    pruned, shape, result = prune_and_heal(student, pairs, prune, Run("heal", seed, checkpoint, log.metrics))
+    pruned, shape, result = prune_and_fine_tune(student, pairs, prune, Run("fine-tune", seed, checkpoint, log.metrics))
     save_model(paths.PRUNED, pruned)
     write_history(paths.PRUNE_HISTORY, result.history)
     metrics = training_metrics(pruned, result, paths.PRUNED) | shape

@@ -85,3 +85,15 @@ def flip(path: Path, place: float = 0.5) -> None:
     path.write_bytes(content)
     path.chmod(before.st_mode)
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def make_stages(folder: Path, seconds_to_end: float) -> None:
+    """Put the package `stages` into `folder`, without a stage. seconds_to_end: how long a supervisor waits for a stage that was asked to end."""
+    start = Path("stages/__init__.py").read_text(encoding="utf-8")
+    imported = "from textmill.pipeline.supervisor import go_on_supervised"
+    changed = (
+        f"from textmill.pipeline import supervisor; supervisor._SECONDS_TO_END = {seconds_to_end}; from textmill.pipeline.supervisor import"
+    )
+    assert imported in start
+    (folder / "stages").mkdir()
+    (folder / "stages/__init__.py").write_text(start.replace(imported, f"{changed} go_on_supervised"), encoding="utf-8")

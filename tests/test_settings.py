@@ -105,10 +105,13 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
     ("change", "message"),
     [
         ({"distill.train.subword_sampling": 0.5}, "distill.train.subword_sampling is for the models of the folds (train.subword_sampling)"),
-        ({"prune.heal.stop_on": "chrf"}, "prune.heal.stop_on is for the models of the folds"),
+        ({"prune.fine_tune.stop_on": "chrf"}, "prune.fine_tune.stop_on is for the models of the folds"),
         ({"back_translate.train.parallel": "data"}, "back_translate.train.parallel is for the models of the folds"),
         ({"train.compile": True, "train.parallel": "sharded"}, "train.compile: works with parallel: none or data. Set it to false."),
-        ({"model.architecture": "lstm", "prune.heal.compile": True}, "prune.heal.compile does not work with an lstm. Set it to false."),
+        (
+            {"model.architecture": "lstm", "prune.fine_tune.compile": True},
+            "prune.fine_tune.compile does not work with an lstm. Set it to false.",
+        ),
         ({"model.architecture": "lstm", "train.cuda_graphs": "always"}, "train.cuda_graphs does not work with an lstm. Set it to auto."),
         ({"train.cuda_graphs": "always", "train.parallel": "data"}, "train.cuda_graphs: always works with parallel: none and without"),
         ({"train.cuda_graphs": "always", "train.compile": True}, "train.cuda_graphs: always works with parallel: none and without"),
@@ -215,7 +218,7 @@ def test_a_training_takes_over_from_train_what_it_leaves_out_but_nothing_that_fo
     changed = with_values(
         PARAMS, {"train.r_drop": 0.5, "train.subword_sampling": 0.3, "train.batch_tokens": 700, "distill.train.r_drop": 0.2}
     )
-    for section, key, r_drop in (("distill", "train", 0.2), ("prune", "heal", 0.5), ("back_translate", "train", 0.5)):
+    for section, key, r_drop in (("distill", "train", 0.2), ("prune", "fine_tune", 0.5), ("back_translate", "train", 0.5)):
         training = completed(changed)[section][key]
         assert (training["r_drop"], training["batch_tokens"]) == (r_drop, 700)
         assert training["max_steps"] == PARAMS[section][key]["max_steps"] and "subword_sampling" not in training

@@ -342,6 +342,13 @@ def test_the_choices_of_the_settings_are_the_tables_of_the_rooms() -> None:
         assert set(typing.get_args(typing.get_type_hints(settings)[field])) == set(table)
 
 
+def test_the_lists_of_baselines_are_the_same() -> None:
+    from textmill.evaluate import baselines
+    from textmill.report import results
+
+    assert list(baselines.BASELINES) == list(results.BASELINES) == PIPELINE["stages"]["evaluate-baseline"]["matrix"]["baseline"]
+
+
 def test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date() -> None:
     from textmill.commands.settings import chosen, page
 

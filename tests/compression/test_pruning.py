@@ -21,7 +21,7 @@ from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.model.layers import FeedForward
 from textmill.model.shape import Shape
-from textmill.prune.healing import prune_and_heal
+from textmill.prune.fine_tuning import prune_and_fine_tune
 from textmill.prune.importance import importance
 from textmill.prune.pruning import prune_model
 from textmill.prune.settings import PruneSettings
@@ -33,7 +33,7 @@ from textmill.train.run import Run
 
 PLAIN = (0, 1, 4, 5, 6)  # rows of the toy corpus without a placeholder
 WORD = 300  # the first of some ordinary pieces: neither special, nor a slot, nor a byte
-PRUNE = PruneSettings(encoder_heads=1, decoder_heads=1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, heal=TRAIN)
+PRUNE = PruneSettings(encoder_heads=1, decoder_heads=1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, fine_tune=TRAIN)
 DISTILL = DistillSettings(
     teaching="out_of_fold",
     beam_size=3,
@@ -105,13 +105,13 @@ def test_more_heads_than_there_are_is_an_error(model: Seq2SeqModel, corpus: Enco
         prune_model(model, importances, PruneSettings(3, 1, 0.5, 4, 1, TRAIN))
 
 
-def test_pruning_and_healing_ends_smaller_and_better(model: Seq2SeqModel, corpus: EncodedCorpus, tmp_path: object) -> None:
+def test_pruning_and_fine_tuning_ends_smaller_and_better(model: Seq2SeqModel, corpus: EncodedCorpus, tmp_path: object) -> None:
     from pathlib import Path
 
     losses: list[float] = []
     checkpoint = CheckpointFile(Path(str(tmp_path)), "f")
-    pruned, shape, result = prune_and_heal(
-        model, corpus, PRUNE, Run("heal", 1, checkpoint, lambda numbers, step: losses.append(numbers["train_loss"]))
+    pruned, shape, result = prune_and_fine_tune(
+        model, corpus, PRUNE, Run("fine-tune", 1, checkpoint, lambda numbers, step: losses.append(numbers["train_loss"]))
     )
     assert num_parameters(pruned) < shape["student_parameters"]
     assert result.steps == TRAIN.max_steps and losses[-1] < losses[0]

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from dvc_project import make_stages
 
 pytestmark = pytest.mark.slow
 DVC = [sys.executable, "-m", "dvc"]
@@ -162,10 +163,7 @@ with one_line_errors("write"):
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_a_second_rebuild_is_not_disturbed_by_a_stage_of_the_first_that_is_still_stopping(project: Path, number: signal.Signals) -> None:
-    (project / "stages").mkdir()
-    shutil.copy("stages/__init__.py", project / "stages")
-    supervisor = Path("stages/supervisor.py").read_text(encoding="utf-8")
-    (project / "stages/supervisor.py").write_text(supervisor.replace("_SECONDS_TO_END = 4.0", "_SECONDS_TO_END = 600.0"))
+    make_stages(project, seconds_to_end=600)
     (project / "stages/write.py").write_text(_STOPPED)
     (project / "dvc.yaml").write_text("stages:\n  write:\n    cmd: python -m stages.write\n    deps: [in.txt]\n    outs: [out.txt]\n")
     (project / "in.txt").write_text("first")

@@ -43,4 +43,4 @@ def test_the_graph_runs_with_other_folds(tmp_path: Path, split: dict[str, Any], 
 
 
 def _trainings(params: dict[str, Any]) -> list[dict[str, Any]]:
-    return [params["train"], params["distill"]["train"], params["prune"]["heal"]]
+    return [params["train"], params["distill"]["train"], params["prune"]["fine_tune"]]

@@ -59,7 +59,7 @@ def toy_settings(params: dict[str, Any]) -> None:
     params["split"] |= {"similarity": 0.99, "test_share": 0.2}
     params["tokenizer"] |= {"vocabulary_size": 340, "num_threads": 1}
     params["model"] |= {"width": 32, "heads": 2, "feed_forward": 64, "encoder_layers": 1, "decoder_layers": 1}
-    for section in (params["train"], params["distill"]["train"], params["prune"]["heal"]):
+    for section in (params["train"], params["distill"]["train"], params["prune"]["fine_tune"]):
         section |= {"max_steps": 30, "validate_every": 10, "warmup_steps": 5, "num_threads": 1, "batch_tokens": 300}
     params["distill"] |= {"encoder_layers": 1, "decoder_layers": 1, "feed_forward": 64}
     params["prune"] |= {"encoder_heads": 1, "decoder_heads": 1}

@@ -35,7 +35,7 @@ CheckpointFile.save = _save_and_wait
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A clone in which the corpus is encoded."""
     folder = make_clone(tmp_path_factory.mktemp("clone"))
-    with (folder / "src/textmill/training/checkpoints.py").open("a") as code:
+    with (folder / "src/textmill/train/checkpoints.py").open("a") as code:
         code.write(_WAITING)
     assert "encode" in stages_run(folder, "encode")
     return folder

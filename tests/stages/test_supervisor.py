@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from dvc_project import make_stages
 from ruamel.yaml import YAML
 
 from textmill.pipeline.supervisor import MEMORY
@@ -41,13 +42,7 @@ DVC = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-m', 'stag
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("project")
-    (folder / "stages").mkdir()
-    start = Path("stages/__init__.py").read_text(encoding="utf-8")
-    sooner = (
-        "from textmill.pipeline import supervisor\n    supervisor._SECONDS_TO_END = 0.3\n    go_on_supervised = supervisor.go_on_supervised"
-    )
-    assert "from textmill.pipeline.supervisor import go_on_supervised" in start
-    (folder / "stages/__init__.py").write_text(start.replace("from textmill.pipeline.supervisor import go_on_supervised", sooner))
+    make_stages(folder, seconds_to_end=0.3)
     (folder / "stages/train.py").write_text(STAGE)
     return folder
 

@@ -170,14 +170,14 @@ def test_a_killed_training_goes_on_only_if_settings_data_and_code_are_the_same(
 
 
 def test_a_fine_tuning_that_is_killed_after_pruning_ends_as_the_undisturbed_one(folder: Path) -> None:
-    wanted = Run(folder, "healed", PLAIN)
-    assert wanted.start_healing() == 0
+    wanted = Run(folder, "fine-tuned", PLAIN)
+    assert wanted.start_fine_tuning() == 0
     for index, end in enumerate([End("killed behind step", 7), End("killed in write", 0.5, 2)]):
-        run = Run(folder, f"killed-healed-{index}", PLAIN)
-        assert run.start_healing(end) < 0
+        run = Run(folder, f"killed-fine-tuned-{index}", PLAIN)
+        assert run.start_fine_tuning(end) < 0
         found = run.checkpoint.load()
         assert found is not None and found[1]["position"]["step"] == 4, "nothing to go on from: then this test shows nothing"
-        assert run.start_healing() == 0
+        assert run.start_fine_tuning() == 0
         assert run.model.read_bytes() == wanted.model.read_bytes() and run.history() == wanted.history()
     kept = load_model(wanted.model).shape
     assert (kept.encoder_heads, kept.decoder_heads) == (1, 1)

@@ -25,7 +25,7 @@ from textmill.model.device import prepare_device
 from textmill.model.factory import build_model
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
-from textmill.prune import healing
+from textmill.prune import fine_tuning
 from textmill.prune.settings import PruneSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.checkpoints import CheckpointFile
@@ -50,7 +50,7 @@ SETTINGS = {"plain": PLAIN, "everything": EVERYTHING}
 
 # The server imports torch once, with what Adam imports late, and is forked for every trial; it never ran a thread of torch.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["textmill.train.loop", "textmill.model.weights", "textmill.prune.healing", "torch._dynamo"])
+_CONTEXT.set_forkserver_preload(["textmill.train.loop", "textmill.model.weights", "textmill.prune.fine_tuning", "torch._dynamo"])
 
 
 @dataclass(frozen=True)
@@ -103,9 +103,9 @@ class Run:
         """Train in a process; returns its exit code. seed: of a process that finds a checkpoint; one that finds none has the right one."""
         return _exit_code(_train, self, end, seed)
 
-    def start_healing(self, end: End | None = None) -> int:
+    def start_fine_tuning(self, end: End | None = None) -> int:
         """Prune a model, always the same one, and fine-tune it, in a process; returns its exit code."""
-        return _exit_code(_heal, self, end)
+        return _exit_code(_fine_tune, self, end)
 
     def message(self) -> str:
         """Of the UserError that the process ended with."""
@@ -161,7 +161,7 @@ def _train(run: Run, end: End | None, seed: int) -> None:
     save_model(run.model, training.model)
 
 
-def _heal(run: Run, end: End | None) -> None:
+def _fine_tune(run: Run, end: End | None) -> None:
     def ending(*arguments: Any) -> TrainingResult:
         training = Trainer(*arguments)
         if end is not None:
@@ -169,14 +169,14 @@ def _heal(run: Run, end: End | None) -> None:
         return training.run()
 
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    healing.fit = ending
+    fine_tuning.fit = ending
     corpus = EncodedCorpus.load(run.folder / "corpus.safetensors")
     prepare_device("cpu", 1, 1)
     student = build_model(Shape.of(MODEL, corpus.vocabulary_size))
-    prune = PruneSettings(1, 1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, heal=run.settings)
-    healed, shape, result = healing.prune_and_heal(student, corpus, prune, OneRun("heal", 1, run.checkpoint))
+    prune = PruneSettings(1, 1, feed_forward_removed=0.5, multiple_of=4, importance_batches=3, fine_tune=run.settings)
+    tuned, shape, result = fine_tuning.prune_and_fine_tune(student, corpus, prune, OneRun("fine-tune", 1, run.checkpoint))
     (run.folder / f"{run.name}.history.json").write_text(json.dumps([shape, *(asdict(row) for row in result.history)]))
-    save_model(run.model, healed)
+    save_model(run.model, tuned)
 
 
 class _Terminated(BaseException):

@@ -25,7 +25,6 @@ _SAMPLES = 4
 _SHOWN_CHARACTERS = 200
 _HISTOGRAM_EDGES = [0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 10000]
 _SUSPICIOUS = 0.1  # more of the rows than this, and something is wrong with the file rather than with rows
-_LANGUAGE_FILTERS = ("swapped", "wrong_script", "wrong_language")
 _NAMES = {"yue": "yue (written Cantonese)"}
 
 

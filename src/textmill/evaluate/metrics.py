@@ -26,7 +26,6 @@ class Metric:
     signature: str
     statistics: Callable[[Texts, Texts, Texts], np.ndarray]
     score: Callable[[np.ndarray], float]
-    higher_is_better: bool = True
 
 
 @dataclass(frozen=True)

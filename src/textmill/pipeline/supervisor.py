@@ -24,7 +24,7 @@ MEMORY = {
     "back_translate": _IN_TRAINING.format("back_translate.train") + ", or back_translate.beam_size",
     "train": _IN_TRAINING.format("train") + ", and train fewer folds side by side (JOBS=1)",
     "distill": _IN_TRAINING.format("distill.train") + ", or distill.beam_size or decode.batch_size",
-    "prune": _IN_TRAINING.format("prune.heal"),
+    "prune": _IN_TRAINING.format("prune.fine_tune"),
     "export": "export.parity_sentences or decode.batch_size",
     "evaluate": "decode.batch_size or decode.beam_size",
     "evaluate-ensemble": "decode.batch_size or decode.beam_size",

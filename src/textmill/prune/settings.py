@@ -10,12 +10,12 @@ from textmill.train.settings import TrainSettings
 
 @dataclass(frozen=True)
 class PruneSettings:
-    """Structured pruning by first-order Taylor importance (Michel et al. 2019; Molchanov et al. 2019), then healing.
+    """Structured pruning by first-order Taylor importance (Michel et al. 2019; Molchanov et al. 2019), then fine-tuning.
 
     encoder_heads, decoder_heads: heads that stay in every layer of a stack (the same number, not the same heads).
     feed_forward_removed: share of all feed-forward units that goes, by one ranking over all layers.
     multiple_of: feed-forward widths are rounded to this. importance_batches: batches that the importance is measured on.
-    heal: how the smaller model is trained afterwards.
+    fine_tune: how the smaller model is trained afterwards.
     """
 
     encoder_heads: int
@@ -23,7 +23,7 @@ class PruneSettings:
     feed_forward_removed: float
     multiple_of: int
     importance_batches: int
-    heal: TrainSettings
+    fine_tune: TrainSettings
 
     def __post_init__(self) -> None:
         for name in ("encoder_heads", "decoder_heads", "multiple_of", "importance_batches"):

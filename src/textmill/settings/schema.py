@@ -16,7 +16,7 @@ from textmill.base.errors import UserError
 T = TypeVar("T")
 
 # Sections whose training states only what differs from `train`.
-OTHER_TRAININGS = (("distill", "train"), ("prune", "heal"), ("back_translate", "train"))
+OTHER_TRAININGS = (("distill", "train"), ("prune", "fine_tune"), ("back_translate", "train"))
 
 # Settings of a training that the folds' models alone have, with the values that leave them out.
 OF_FOLDS: dict[str, Any] = {"init_from": "", "parallel": "none", "stop_on": "loss", "subword_sampling": 0.0, "profile": False}

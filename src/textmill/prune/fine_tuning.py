@@ -14,20 +14,20 @@ from textmill.train.loop import fit
 from textmill.train.run import Run, TrainingData, TrainingResult
 
 
-def prune_and_heal(
+def prune_and_fine_tune(
     student: Seq2SeqModel, pairs: EncodedCorpus, prune: PruneSettings, run: Run
 ) -> tuple[Seq2SeqModel, dict[str, Any], TrainingResult]:
     """Returns the smaller model, its shape beside the student's, and how its training ended.
 
-    pairs: what the student learned; importance is measured on `importance_batches` of it, and it heals on all.
+    pairs: what the student learned; importance is measured on `importance_batches` of it, and it is fine-tuned on all.
     """
-    run = run.on(prune.heal)
+    run = run.on(prune.fine_tune)
     student = student.to(run.device)
     data = TrainingData.all_of(pairs)
-    batches = token_budget_batches(*pairs.lengths(), data.training_rows, prune.heal.batch_tokens, run.seed, epoch=0)
+    batches = token_budget_batches(*pairs.lengths(), data.training_rows, prune.fine_tune.batch_tokens, run.seed, epoch=0)
     few = [make_batch(pairs, batch).to(run.device) for batch in batches[: prune.importance_batches]]
     pruned = prune_model(student, importance(student, few), prune)
-    result = fit(pruned, data, prune.heal, run)
+    result = fit(pruned, data, prune.fine_tune, run)
     shape = {
         "student_parameters": num_parameters(student),
         "encoder_heads": pruned.shape.encoder_heads,
