@@ -42,7 +42,7 @@ tune: setup      ## search for better params as tune.yaml says (STORAGE=postgres
 	@TUNE_STORAGE="$${STORAGE:-$$TUNE_STORAGE}" $(TEXTMILL) tune
 
 test: setup      ## all tests but the slow ones
-	$(RUN) -m pytest -q -n auto --dist loadfile -m "not slow"
+	$(RUN) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 verify: setup    ## the slow tests; two clones that must be identical; a third, killed at random, that must be too (FULL=1: default corpus)
 	$(RUN) -m pytest -q -m slow
