@@ -39,13 +39,11 @@ def main() -> int:
 
 
 def _stop(_: int, frame: FrameType | None) -> None:
-    """End the stage and try again soon, or interrupt dvc. While a stage runs, dvc ignores SIGINT."""
-    runs_a_stage = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if runs_a_stage:
-        for stage in psutil.Process().children():
-            with suppress(psutil.Error):
-                stage.terminate()
-    if runs_a_stage or _writes(frame):
+    """End the stage and try again soon, or interrupt dvc. While a stage runs, dvc ignores SIGINT; when it has just started one, not yet."""
+    for stage in psutil.Process().children():
+        with suppress(psutil.Error):
+            stage.terminate()
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN or _writes(frame):
         signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_NEXT_TRY)
         return
     for number in _SIGNALS:
