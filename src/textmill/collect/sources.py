@@ -1,6 +1,6 @@
 """Every source, whatever its format, into one table of pairs.
 
-A new format is a reader in corpus/readers, its line in READERS, and its name in settings.
+A new format is a reader in collect/readers, its line in READERS, and its name in settings.
 """
 
 from __future__ import annotations

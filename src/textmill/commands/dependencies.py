@@ -55,10 +55,8 @@ def expected(command: str) -> tuple[set[str], set[str]]:
     if module is None:
         raise SystemExit(f"dvc.yaml: command {command!r} is not `python -m stages.NAME ...`")
     files, packages = closure(Path(*module[1].split(".")).with_suffix(".py"))
-    entries = {file: _entry(Path(file)) for file in files}
-    return {
-        entry for entry in entries.values() if not any(Path(entry).is_relative_to(other) for other in entries.values() if other != entry)
-    }, packages
+    entries = {_entry(Path(file)) for file in files}
+    return {entry for entry in entries if entries.isdisjoint(map(Path.as_posix, Path(entry).parents))}, packages
 
 
 def _entry(file: Path) -> str:

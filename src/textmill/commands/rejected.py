@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import Any
 
 from textmill.base import paths
 from textmill.base.errors import UserError
@@ -24,7 +24,7 @@ def main(reason: str, number: int, seed: int) -> int:
     return 0
 
 
-def _shown(row: pd.core.frame.pandas) -> str:  # type: ignore[name-defined]
+def _shown(row: Any) -> str:
     task = f" ({row.task})" if row.task else ""
     return f"\n{row.reason}  {row.origin}:{row.line}{task}\n  {_one_line(row.source)}\n  {_one_line(row.target)}"
 

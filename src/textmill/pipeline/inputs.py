@@ -72,9 +72,8 @@ def stage_inputs(stage: str) -> StageInputs:
                 f"{path}: is not what {known.where} has on record (MD5 {watched[path]}, not {known.md5}): damaged, or edited."
                 f" `make doctor` says more. To keep an edit, run `{known.keep}`; to drop it, remove the file and run `dvc checkout {path}`."
             )
-        flat = {name: value for dependency in definition.params for name, value in dependency.read_params().items()}
-        params = {name: value for dependency in definition.params for name, value in dependency.read_params(flatten=False).items()}
-    return StageInputs(files, _key(definition.cmd, files, flat), bool(definition.outs), params)
+        params = {name: value for dependency in definition.params for name, value in dependency.read_params().items()}
+    return StageInputs(files, _key(definition.cmd, files, params), bool(definition.outs), _nested(params))
 
 
 def locked_inputs(entry: Mapping[str, Any]) -> StageInputs:
@@ -151,6 +150,18 @@ def _added(repo: Repo, folder: Path) -> Iterator[tuple[str, Recorded]]:
                 path = (file.parent / out.def_path).as_posix()
                 if out.hash_info and out.hash_name == "md5":
                     yield path, Recorded(out.hash_info.value, file.as_posix(), f"dvc commit -f {file.as_posix()}")
+
+
+def _nested(params: Mapping[str, Any]) -> dict[str, Any]:
+    """{"clean": {...}, "split.folds": [0]} as params.yaml has it."""
+    nested: dict[str, Any] = {}
+    for key, value in params.items():
+        *sections, name = key.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[name] = value
+    return nested
 
 
 def _differing(files: Mapping[str, str], recorded: Mapping[str, Recorded]) -> list[str]:
