@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import signal
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +17,24 @@ from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in the background so; the tests of Ctrl-C need it
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The tests of a developer who has a server, a remote or a rebuild in the environment must not reach it.
+for name in [name for name in os.environ if name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_", "MAKE"))]:
+    del os.environ[name]
+os.environ["DVC_NO_ANALYTICS"] = "1"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unchanged_environment() -> Iterator[None]:
+    """A test file leaves the environment as it was: what one sets, another file of the same process would meet by chance."""
+    before = dict(os.environ)
+    yield
+    changed = {name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)}
+    changed = {name for name in changed if not name.startswith(("KMP_", "PYTEST_"))}  # libraries set these when they are imported
+    for name in changed:
+        os.environ.pop(name, None)
+        os.environ.update({name: before[name]} if name in before else {})
+    assert not changed
 
 
 @pytest.fixture(scope="session")

@@ -35,6 +35,7 @@ def main():
     return dvc("repro") or dvc("status")
 command.run("repro", main)
 """
+SHELL = '#!/bin/sh\n/bin/sh "$@"\nexit $?\n'  # unlike bash, it does not replace itself with the command
 PIPELINE = "stages:\n  train:\n    cmd: python -m stages.train\n  later:\n    cmd: echo a later stage\n"
 
 
@@ -47,6 +48,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "script.py").write_text(SCRIPT)
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "Makefile").write_text(f"repro:\n\t{sys.executable} script.py\n")
+    (folder / "shell").write_text(SHELL)
+    (folder / "shell").chmod(0o755)
     subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
     return folder
 
@@ -56,6 +59,7 @@ def of(make: psutil.Process, name: str) -> psutil.Process:
     return next(each for each in make.children(recursive=True) if name in " ".join(each.cmdline()))
 
 
+@pytest.mark.parametrize("shell", ["/bin/bash", "shell"])
 @pytest.mark.parametrize(
     ("act", "says_so"),
     [
@@ -70,11 +74,13 @@ def of(make: psutil.Process, name: str) -> psutil.Process:
     ids=["make ended", "make killed", "all ended", "Ctrl-C", "repro killed", "dvc killed", "dvc ended"],
 )
 def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
-    project: Path, act: Callable[[psutil.Process], None], says_so: bool
+    project: Path, act: Callable[[psutil.Process], None], says_so: bool, shell: str
 ) -> None:
+    if not Path(shell).is_absolute():
+        shell = str(project / shell)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     settings = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MAKE"))}
-    settings |= {"PATH": path, "PYTHONPATH": f"{project}:{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1"}
+    settings |= {"PATH": path, "PYTHONPATH": f"{project}:{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1", "SHELL": shell}
     make = subprocess.Popen(
         ["make", "-s"], cwd=project, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )

@@ -109,8 +109,7 @@ def store(clone: Clone):  # type: ignore[no-untyped-def]
     import mlflow
 
     uri = f"sqlite:///{clone.resolve()}/.mlflow/mlflow.db"
-    mlflow.set_tracking_uri(uri)
-    return mlflow.MlflowClient(uri)
+    return mlflow.MlflowClient(uri, uri)
 
 
 def rebuilds(clone: Clone) -> list[Any]:

@@ -1,7 +1,8 @@
 """The process that waits for a stage's own: whatever ends the stage, its MLflow run is closed and nothing of it goes on.
 
 dvc -> this process -> the stage. A signal that asks for an end, or the death of dvc, becomes SIGTERM for the stage, which
-closes its run and exits; SIGKILL follows where it does not. The stage dies with this process.
+closes its run and exits; SIGKILL follows where it does not. The stage dies with this process. Between dvc and this process
+there may be a shell: bash and dash -c replace themselves with a single command, other shells (and some versions of dash) do not.
 """
 
 from __future__ import annotations
@@ -9,13 +10,15 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-from textmill.base.lifetime import end_with_parent, stop_signals
+from textmill.base.lifetime import end_with_parent, is_alive, is_dvc, process_key, stop_signals
 
 _SECONDS_TO_END = 4.0
+_SECONDS_BETWEEN_LOOKS = 1.0  # at dvc, above a shell
 _IN_TRAINING = "{0}.batch_tokens (with a higher {0}.accumulate the result stays about the same), or the sizes in model"
 # By stage: the settings that lower the need for memory.
 MEMORY = {
@@ -35,8 +38,9 @@ MEMORY = {
 
 def go_on_supervised(stage: str) -> None:
     """Return in a child process; this one waits for it, and exits as it did."""
-    dvc, supervisor = os.getppid(), os.getpid()
-    if _is_orphan(dvc):
+    parent, supervisor = os.getppid(), os.getpid()
+    dvc = _dvc_above(parent)
+    if dvc is None:
         os._exit(137)
     asked = stop_signals()
     awaited = [signal.SIGCHLD, signal.SIGALRM, *asked]
@@ -49,15 +53,18 @@ def go_on_supervised(stage: str) -> None:
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
         return
-    end_with_parent(signal.SIGTERM, dvc)
-    _wait(child, awaited, stage)
+    end_with_parent(signal.SIGTERM, parent)
+    _wait(child, awaited, stage, dvc)
 
 
-def _wait(child: int, awaited: list[signal.Signals], stage: str) -> NoReturn:
+def _wait(child: int, awaited: list[signal.Signals], stage: str, dvc: str) -> NoReturn:
     """Take the signals one by one. A handler would miss one that comes just before this process begins to wait."""
     was_asked = was_killed_by_us = False
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
-        number = signal.sigwait(awaited)
+        received = signal.sigtimedwait(awaited, _SECONDS_BETWEEN_LOOKS)
+        if received is None and (was_asked or is_alive(dvc)):
+            continue
+        number = received.si_signo if received is not None else signal.SIGTERM
         if number == signal.SIGALRM:
             was_killed_by_us = True
             os.kill(child, signal.SIGKILL)
@@ -84,10 +91,29 @@ def _cause(stage: str, number: int, was_killed_by_us: bool) -> str:
     return f"was killed (signal 9): most likely the machine ran out of memory. {hint}"
 
 
-def _is_orphan(parent: int) -> bool:
-    """Did dvc die before this process could ask about it? In a container, process 1 may be dvc itself."""
-    if parent != 1:
-        return False
+def _dvc_above(parent: int) -> str | None:
+    """The process key of the nearest dvc above, or of `parent` where a program runs dvc's Python code. None if dvc has died already."""
+    above = list(_with_parents(parent))
+    for pid in above:
+        if is_dvc(_command(pid)) or (pid == 1 and any("dvc" in word for word in _command(1))):  # 1: in a container
+            return process_key(pid)
+    top = next(pid for pid in above if pid == 1 or "-c" not in _command(pid))  # above the shells
+    return None if top == 1 else process_key(parent)  # processes whose parent has died are given to process 1
+
+
+def _with_parents(pid: int) -> Iterator[int]:
+    while pid > 0:
+        yield pid
+        pid = _parent_of(pid)
+
+
+def _command(pid: int) -> list[str]:
     with suppress(OSError):
-        return b"dvc" not in Path("/proc/1/cmdline").read_bytes()
-    return True
+        return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+    return []
+
+
+def _parent_of(pid: int) -> int:
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
+    return 0
