@@ -17,7 +17,7 @@ from torch import Tensor
 
 from textmill.base.errors import UserError
 from textmill.base.tensors import read_tensors, write_tensors
-from textmill.encode.shards import EncodedCorpus, packed
+from textmill.encode.encoded_corpus import EncodedCorpus, packed
 from textmill.settings.schema import completed
 from textmill.tokenizer.tokenizer import Tokenizer
 

@@ -133,7 +133,7 @@ def measure(recorder: Recorder, plan: Plan) -> None:
             prepared.corpus, teachers, tokenizer, model, distill, decode_of(prepared), Run("student", 1, checkpoint)
         )
         seconds = round(time.monotonic() - started, 1)
-        recorder.add("student", **bleu([student], prepared, plan), seconds=seconds, steps=trained.steps, taught=counts["taught"])
+        recorder.add("student", **bleu([student], prepared, plan), seconds=seconds, steps=trained.steps, taught=counts["distilled"])
 
 
 if __name__ == "__main__":

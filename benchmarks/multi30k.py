@@ -32,7 +32,7 @@ from textmill.commands.recipe import read_recipe
 from textmill.decode.ct2_engine import CTranslate2Engine
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.translate import translate
-from textmill.encode.shards import encoded_corpus
+from textmill.encode.encoded_corpus import encoded_corpus
 from textmill.export.ct2_spec import write_ct2
 from textmill.model.device import prepare_device
 from textmill.model.factory import build_model

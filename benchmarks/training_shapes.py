@@ -17,7 +17,7 @@ from torch import Tensor
 
 from textmill.base.tensors import read_tensors, write_tensors
 from textmill.encode.batching import Batch, make_batch, token_budget_batches
-from textmill.encode.shards import EncodedCorpus, encoded_corpus
+from textmill.encode.encoded_corpus import EncodedCorpus, encoded_corpus
 from textmill.model.settings import ModelSettings
 from textmill.tokenizer.special import END
 from textmill.train.settings import TrainSettings

@@ -16,7 +16,7 @@ from textmill.base.files import write_json
 from textmill.decode.settings import DecodeSettings
 from textmill.distill.settings import DistillSettings
 from textmill.distill.student import distill_student
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.settings import ModelSettings
 from textmill.model.weights import load_model, save_model
 from textmill.pipeline.runner import run_stage

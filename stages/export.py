@@ -24,7 +24,7 @@ from __future__ import annotations
 from textmill.base import paths
 from textmill.base.files import write_json, write_text
 from textmill.decode.settings import DecodeSettings
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.settings import ExportSettings

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from textmill.base import paths
 from textmill.base.files import write_json
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.weights import load_model, save_model
 from textmill.pipeline.runner import run_stage
 from textmill.prune.fine_tuning import prune_and_fine_tune

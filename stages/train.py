@@ -15,7 +15,7 @@ from pathlib import Path
 
 from textmill.base import paths
 from textmill.base.files import write_json
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.settings import ModelSettings
 from textmill.model.weights import save_model
 from textmill.pipeline.runner import run_stage

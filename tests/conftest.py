@@ -9,7 +9,7 @@ import pytest
 import torch
 from toy import MODEL, PAIRS, TOKENIZER
 
-from textmill.encode.shards import EncodedCorpus, encoded_corpus
+from textmill.encode.encoded_corpus import EncodedCorpus, encoded_corpus
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
@@ -18,19 +18,20 @@ from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell starts what runs in the background so; the tests of Ctrl-C need it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+_READ_BY_US = ("MLFLOW_", "TEXTMILL_", "DVC_", "MAKE")
 # The tests of a developer who has a server, a remote or a rebuild in the environment must not reach it.
-for name in [name for name in os.environ if name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_", "MAKE"))]:
+for name in [name for name in os.environ if name.startswith(_READ_BY_US)]:
     del os.environ[name]
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 
 @pytest.fixture(scope="module", autouse=True)
 def unchanged_environment() -> Iterator[None]:
-    """A test file leaves the environment as it was: what one sets, another file of the same process would meet by chance."""
+    """A test file leaves our variables as they were: what one sets, another file of the same process would meet by chance."""
     before = dict(os.environ)
     yield
     changed = {name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)}
-    changed = {name for name in changed if not name.startswith(("KMP_", "PYTEST_"))}  # libraries set these when they are imported
+    changed = {name for name in changed if name.startswith(_READ_BY_US)}
     for name in changed:
         os.environ.pop(name, None)
         os.environ.update({name: before[name]} if name in before else {})

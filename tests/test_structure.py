@@ -45,11 +45,11 @@ KNOWS: dict[str, set[str]] = {
     "evaluate": {"text", "similarity", "tokenizer", "encode", "model", "decode"},
     "serving": {"tokenizer", "decode", "tracking"},
     "report": {"text", "evaluate"},
-    "search": {"tracking"},
+    "tuning": {"tracking"},
     "tracking": set(),
     "track": {"serving", "tracking"},
     "pipeline": {"tracking", "track"},
-    "commands": {"tracking", "track", "pipeline", "search"},
+    "commands": {"tracking", "track", "pipeline", "tuning"},
 }
 KNOW_DVC = {"pipeline", "commands"}
 
@@ -266,7 +266,7 @@ def _canonical(name: str) -> str:
 
 def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
     summary = json.loads(Path("metrics/summary.json").read_text(encoding="utf-8"))
-    systems = {name: summary["systems"][name] for name in ("memory", "ensemble", "student", "pruned", "exported")}
+    systems = {name: summary["systems"][name] for name in ("translation_memory", "ensemble", "student", "pruned", "exported")}
     cells = [
         f"| {system['chrf']['score']:.1f} | {system['bleu']['score']:.1f} | "
         + (f"{system['size_bytes'] / 1e6:.1f} MB |" if "size_bytes" in system else " |")

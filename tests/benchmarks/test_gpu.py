@@ -17,7 +17,7 @@ import torch
 from toy import DECODE, MODEL, PAIRS, TRAIN
 
 from textmill.base.tensors import write_tensors
-from textmill.encode.shards import EncodedCorpus, packed
+from textmill.encode.encoded_corpus import EncodedCorpus, packed
 from textmill.tokenizer.tokenizer import Tokenizer
 
 HAS_MARIAN = importlib.util.find_spec("transformers") is not None
@@ -66,7 +66,7 @@ def prepared(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path_factory: pyte
     tensors |= {"test.source_tokens": sources, "test.source_offsets": offsets, "is_valid": torch.arange(len(corpus)) % 9 == 0}
     tensors["tokenizer"] = torch.from_numpy(np.frombuffer(tokenizer.model, dtype=np.uint8).copy())
     distill = {
-        "teaching": "out_of_fold",
+        "labelled_by": "out_of_fold",
         "beam_size": 2,
         "num_hypotheses": 2,
         "min_chrf": 0,

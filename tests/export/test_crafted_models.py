@@ -17,7 +17,7 @@ from test_export import exported
 
 from textmill.base.errors import UserError
 from textmill.base.files import read_json, sha256_of, write_json
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.interface import Seq2SeqModel
 from textmill.serving.translator import Translator
 from textmill.tokenizer.tokenizer import Tokenizer

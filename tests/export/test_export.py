@@ -19,7 +19,7 @@ from textmill.base.errors import UserError
 from textmill.base.files import read_json, sha256_of, write_json
 from textmill.decode.ct2_engine import CTranslate2Engine
 from textmill.decode.torch_engine import TorchEngine
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.export.ct2_spec import write_ct2
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model

@@ -19,7 +19,7 @@ from textmill.decode.ct2_engine import CTranslate2Engine
 from textmill.decode.torch_engine import TorchEngine
 from textmill.distill.student import copy_teacher
 from textmill.encode.batching import make_batch, padded
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.evaluate.systems import reference_loss
 from textmill.export.ct2_spec import write_ct2
 from textmill.export.parity import compare_engines

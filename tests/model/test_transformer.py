@@ -12,7 +12,7 @@ from toy import DECODE, MODEL
 from textmill.base.errors import UserError
 from textmill.decode.torch_engine import TorchEngine
 from textmill.encode.batching import padded
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape

@@ -36,7 +36,7 @@ def test_the_graph_runs_with_other_folds(tmp_path: Path, split: dict[str, Any], 
     assert {f"fold-{fold}" for fold in split["folds"]} == {name for name in summary["systems"] if name.startswith("fold-")}
     rows = read_table(clone / "data/split/development.parquet")["folds"].tolist()
     outside = sum(set(row.tolist()).isdisjoint(split["folds"]) for row in rows)
-    assert distill["taught_by_all"] == outside and (outside > 0) is (len(split["folds"]) == 1)
+    assert distill["labelled_by_all"] == outside and (outside > 0) is (len(split["folds"]) == 1)
     assert ("standard_deviation" in summary["cross_validation"]["chrf"]) is (len(split["folds"]) > 1)
     dvc_yaml = YAML(typ="safe").load((clone / "dvc.yaml").read_text(encoding="utf-8"))
     assert len([dep for dep in dvc_yaml["stages"]["distill"]["deps"] if dep.startswith("models/train/")]) == len(split["folds"])

@@ -15,7 +15,7 @@ from textmill.back_translate.settings import BackTranslateSettings
 from textmill.base.tables import DEVELOPMENT_SCHEMA
 from textmill.clean.rows import RowPlan, clean_rows
 from textmill.decode.torch_engine import TorchEngine
-from textmill.encode.shards import NO_FOLD
+from textmill.encode.encoded_corpus import NO_FOLD
 from textmill.split.digests import recognized
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.run import Run

@@ -81,7 +81,7 @@ def _cleaned(
         SourceSettings(format="lines", path=source.path, target_path=source.path, task=source.task) for source in back_translate.sources
     ]
     # Off is what compares two sides: they are equal here.
-    filters = replace(clean.filters, copies=False, max_length_deviation=0, truncated=0, misaligned=0)
+    filters = replace(clean.filters, copy=False, max_length_deviation=0, truncated=0, misaligned=0)
     language = LanguageSettings(collect.target_language, collect.target_language)
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".lines-", dir=folder) as name, _naming_these_sources():

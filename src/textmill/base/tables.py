@@ -44,7 +44,7 @@ def extended(schema: pa.Schema, columns: Mapping[str, pa.DataType]) -> pa.Schema
     return schema
 
 
-# What is trained on: `folds` is the pair's fold in each repeat, or NO_FOLD in all of them (encode/shards.py).
+# What is trained on: `folds` is the pair's fold in each repeat, or NO_FOLD in all of them (encode/encoded_corpus.py).
 DEVELOPMENT_SCHEMA = extended(PAIR_SCHEMA, {"folds": pa.list_(pa.int16())})
 
 

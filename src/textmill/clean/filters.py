@@ -89,7 +89,7 @@ def punctuation_only(settings: FilterSettings, languages: LanguageSettings) -> R
 
 def copy(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
     """The target is the source, but for case, spaces and punctuation."""
-    if not settings.copies:
+    if not settings.copy:
         return None
 
     def score(pair: Pair) -> float:
@@ -137,10 +137,10 @@ def wrong_script(settings: FilterSettings, languages: LanguageSettings) -> Rule 
 
 
 def repetition(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """One unit of at most 20 characters with a letter in it, six times and more in a row, makes up more than max_repetition of a side."""
-    if not settings.max_repetition:
+    """One unit of at most 20 characters with a letter in it, six times and more in a row, makes up more than repetition of a side."""
+    if not settings.repetition:
         return None
-    return Rule(lambda pair: max(_repeated_share(pair.source), _repeated_share(pair.target)), settings.max_repetition)
+    return Rule(lambda pair: max(_repeated_share(pair.source), _repeated_share(pair.target)), settings.repetition)
 
 
 def _repeated_share(text: str) -> float:
@@ -174,8 +174,8 @@ def _navigates(pair: Pair) -> bool:
 
 
 def length_ratio(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """One side is more than max_length_ratio times as long as the other, wide characters weighted."""
-    if not settings.max_length_ratio:
+    """One side is more than length_ratio times as long as the other, wide characters weighted."""
+    if not settings.length_ratio:
         return None
     weight, shortest = settings.wide_character_weight, settings.min_ratio_characters
 
@@ -184,12 +184,12 @@ def length_ratio(settings: FilterSettings, languages: LanguageSettings) -> Rule 
         longer, shorter = (first, second) if first > second else (second, first)
         return longer / max(shorter, 1) if longer > shortest else 0.0
 
-    return Rule(score, settings.max_length_ratio)
+    return Rule(score, settings.length_ratio)
 
 
 def placeholder_mismatch(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
     """The target lacks a placeholder of the source, or has one more: a program would print it wrong."""
-    if not settings.match_placeholders:
+    if not settings.placeholder_mismatch:
         return None
 
     def score(pair: Pair) -> float:

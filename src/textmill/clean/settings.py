@@ -42,16 +42,16 @@ class FilterSettings:
     max_characters: a longer source or target is rejected (too_long).
     damaged: reject a text that lost characters (U+FFFD) or is mojibake that no repair can undo.
     punctuation_only: reject a side without a letter or digit.
-    copies: reject a pair whose target equals its source but for case and punctuation (copy).
+    copy: reject a pair whose target equals its source but for case and punctuation.
     scripts: reject a side that has letters, but none of its language's script (wrong_script), and pairs whose sides are in each
         other's script or language (swapped; for languages of one script it needs language_confidence).
-    max_repetition: a side of which more than this share is one unit of up to 20 characters repeated is rejected (repetition).
+    repetition: a side of which more than this share is one unit of up to 20 characters repeated is rejected.
     boilerplate: reject navigation, cookie and copyright lines and bare addresses.
-    max_length_ratio: longer side over shorter side, in characters, a Han, kana or hangul character counting as
-        `wide_character_weight` others; not asked of sides of at most `min_ratio_characters` (length_ratio).
+    length_ratio: longer side over shorter side, in characters, a Han, kana or hangul character counting as
+        `wide_character_weight` others; not asked of sides of at most `min_ratio_characters`.
     min_ratio_characters: sides up to this length say nothing about a ratio.
     wide_character_weight: Latin letters that say as much as one Chinese character.
-    match_placeholders: reject a pair whose target does not hold the placeholders of its source (placeholder_mismatch).
+    placeholder_mismatch: reject a pair whose target does not hold the placeholders of its source.
     language_confidence: how sure the language model must be of another language before a long text is rejected
         (wrong_language), from 0.5 to 1; shorter texts need more (clean/language.py).
     chinese_variant: for a side in zh: `simplified` or `traditional` rejects texts written in the other way, `any` rejects none.
@@ -65,14 +65,14 @@ class FilterSettings:
     max_characters: int
     damaged: bool
     punctuation_only: bool
-    copies: bool
+    copy: bool
     scripts: bool
-    max_repetition: float
+    repetition: float
     boilerplate: bool
-    max_length_ratio: float
+    length_ratio: float
     min_ratio_characters: int
     wide_character_weight: float
-    match_placeholders: bool
+    placeholder_mismatch: bool
     language_confidence: float
     chinese_variant: Literal["any", "simplified", "traditional"]
     max_length_deviation: float
@@ -82,8 +82,8 @@ class FilterSettings:
     def __post_init__(self) -> None:
         for name in ("max_characters", "min_ratio_characters", "max_length_deviation", "truncated", "misaligned"):
             require(getattr(self, name) >= 0, f"{name}: must be 0 (off) or more.")
-        require(0 <= self.max_repetition < 1, "max_repetition: must be 0 (off) or more, and below 1.")
-        require(self.max_length_ratio == 0 or self.max_length_ratio >= 1, "max_length_ratio: must be 0 (off), or 1 or more.")
+        require(0 <= self.repetition < 1, "repetition: must be 0 (off) or more, and below 1.")
+        require(self.length_ratio == 0 or self.length_ratio >= 1, "length_ratio: must be 0 (off), or 1 or more.")
         require(self.wide_character_weight > 0, "wide_character_weight: must be above 0.")
         require(
             self.language_confidence == 0 or 0.5 <= self.language_confidence <= 1, "language_confidence: must be 0 (off), or from 0.5 to 1."

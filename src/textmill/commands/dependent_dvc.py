@@ -16,7 +16,7 @@ import psutil
 
 from textmill.base.lifetime import end_with_parent
 
-PARENT = "TEXTMILL_SEARCH_PROCESS"  # of a search, or of any other script
+PARENT = "TEXTMILL_PARENT_PROCESS"  # of a search, or of any other script
 INTERRUPTED = 252  # dvc's own exit code for Ctrl-C
 _SIGNALS = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)
 _SECONDS_TO_NEXT_TRY = 0.02

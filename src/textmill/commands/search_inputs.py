@@ -13,8 +13,8 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
 from textmill.base.errors import UserError
-from textmill.search.settings import SearchSettings
-from textmill.search.space import Dimension, flattened, value_at
+from textmill.tuning.settings import SearchSettings
+from textmill.tuning.space import Dimension, flattened, value_at
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A trial is `dvc repro STAGE` in a copy of the project with other params. While it trains, its validation losses are read from its
 checkpoints, and a poor one is stopped. Any number of these processes, on any number of machines, search together if they have the
 same storage (a database URL; default: an SQLite file under .tune/) and the same commit. Killed and started again, a search
-goes on. See docs/search.md.
+goes on. See docs/tuning.md.
 """
 
 from __future__ import annotations
@@ -27,11 +27,15 @@ from textmill.base.errors import UserError
 from textmill.base.files import read_json
 from textmill.commands.search_inputs import require_reach, search_inputs, study_name
 from textmill.commands.trial_workspace import environment, read_params, set_params, workspace, write_params
-from textmill.search.curve import Curve
-from textmill.search.process import last_words, run_watched
-from textmill.search.settings import Tune, read_tune
-from textmill.search.space import value_at, with_values
-from textmill.search.study import (
+from textmill.settings.tree import check_settings, with_defaults
+from textmill.tracking.connection import Connection, connect_search
+from textmill.tracking.redaction import redacted
+from textmill.tracking.runs import RunLog, search_run, trial_run
+from textmill.tuning.curve import Curve
+from textmill.tuning.process import last_words, run_watched
+from textmill.tuning.settings import Tune, read_tune
+from textmill.tuning.space import value_at, with_values
+from textmill.tuning.study import (
     STORAGE_ERRORS,
     best_trial,
     claim,
@@ -43,10 +47,6 @@ from textmill.search.study import (
     recover,
     try_again,
 )
-from textmill.settings.tree import check_settings, with_defaults
-from textmill.tracking.connection import Connection, connect_search
-from textmill.tracking.redaction import redacted
-from textmill.tracking.runs import RunLog, search_run, trial_run
 
 HOME = Path(".tune")
 BEST = HOME / "best.yaml"
@@ -97,7 +97,7 @@ class Search:
             values = {key: dimension.suggest(trial, key) for key, dimension in self.tune.space.items()}
             print(f"tune: trial {trial.number} starts with {_shown(values)}", flush=True)
             run = trial_run(self.connection, f"trial {trial.number}", values)
-            run.tag("textmill.search", self.name)
+            run.tag("textmill.tuning", self.name)
             value = self._value(trial, values, run)
             run.metrics({"value": value})
             state, status, reason = "complete", "FINISHED", ""
@@ -142,7 +142,7 @@ class Search:
 
     def _goes_on(self, trial: Trial, losses: Mapping[int, float], run: RunLog) -> bool:
         """Report what is new; False if the trial is to be pruned."""
-        known = trial.study._storage.get_trial(trial._trial_id).intermediate_values
+        known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         for step, loss in sorted(losses.items()):
             if step not in known:
                 trial.report(self._factor() * loss, step)

@@ -14,7 +14,7 @@ from textmill.decode.search import Hypothesis
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
 from textmill.distill.settings import DistillSettings
-from textmill.encode.shards import EncodedCorpus, encoded_corpus
+from textmill.encode.encoded_corpus import EncodedCorpus, encoded_corpus
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
 from textmill.tokenizer.protection import keeps_slots
@@ -37,9 +37,9 @@ def distilled_corpus(
     unfinished or empty, is further from the original target than `min_chrf`, loses or repeats a
     slot, or equals the original target, which is there already.
     Raises UserError if no pair is left.
-    Returns the pairs (folds and weight of the original kept) and counts; `taught_by_all` are the sources that no teacher had left out.
+    Returns the pairs (folds and weight of the original kept) and counts; `labelled_by_all` are the sources that no teacher had left out.
     """
-    hypotheses = _taught(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
+    hypotheses = _labelled(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
     chosen = [
         _nearest(corpus.source(row), corpus.target(row), candidates, tokenizer, distill.min_chrf)
         for row, candidates in enumerate(hypotheses)
@@ -47,9 +47,9 @@ def distilled_corpus(
     count = round(distill.original_share * len(corpus))
     originals = np.sort(np.random.default_rng(seed).permutation(len(corpus))[:count]).tolist()
     is_original = set(originals)
-    taught = [row for row, tokens in enumerate(chosen) if tokens and not (row in is_original and tokens == corpus.target(row))]
+    distilled = [row for row, tokens in enumerate(chosen) if tokens and not (row in is_original and tokens == corpus.target(row))]
     equal = sum(tokens == corpus.target(row) for row, tokens in enumerate(chosen))
-    rows = [*originals, *taught]
+    rows = [*originals, *distilled]
     if not rows:
         raise UserError(
             f"distill: no output of the teachers was kept (distill.min_chrf: {distill.min_chrf:g}), and there are no originals."
@@ -57,7 +57,7 @@ def distilled_corpus(
         )
     pairs = encoded_corpus(
         [corpus.source(row) for row in rows],
-        [corpus.target(row) for row in originals] + [chosen[row] for row in taught],
+        [corpus.target(row) for row in originals] + [chosen[row] for row in distilled],
         corpus.folds[rows].numpy(),
         corpus.vocabulary_size,
         weights=corpus.weight[rows].tolist(),
@@ -65,10 +65,10 @@ def distilled_corpus(
     )
     return pairs, {
         "originals": len(originals),
-        "taught": len(taught),
-        "taught_equal_to_reference": equal,
-        "taught_by_all": len(corpus) if distill.teaching == "ensemble" else _left_out_by_none(corpus, len(teachers)),
-        "not_taught": sum(not tokens for tokens in chosen),
+        "distilled": len(distilled),
+        "equal_to_reference": equal,
+        "labelled_by_all": len(corpus) if distill.labelled_by == "ensemble" else _held_out_by_none(corpus, len(teachers)),
+        "not_distilled": sum(not tokens for tokens in chosen),
     }
 
 
@@ -78,7 +78,7 @@ def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSet
     return replace(model, **own)
 
 
-def _taught(
+def _labelled(
     corpus: EncodedCorpus, teachers: Sequence[Seq2SeqModel], distill: DistillSettings, decode: DecodeSettings, device: torch.device
 ) -> list[list[Hypothesis]]:
     """Every source's hypotheses, by the teachers that never saw it (one a repeat, decoding together), or by all together.
@@ -88,10 +88,10 @@ def _taught(
     """
     everyone = tuple(range(len(teachers)))
     outside = [tuple(fold for fold in row if fold in everyone) or everyone for row in corpus.folds.tolist()]
-    taught_by = {everyone: list(range(len(corpus)))} if distill.teaching == "ensemble" else _rows_of(outside)
+    labelled_by = {everyone: list(range(len(corpus)))} if distill.labelled_by == "ensemble" else _rows_of(outside)
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(corpus))]
     is_whole = (corpus.source_lengths() <= decode.max_tokens).tolist()
-    for folds, all_rows in taught_by.items():
+    for folds, all_rows in labelled_by.items():
         rows = [row for row in all_rows if is_whole[row]]
         engine = TorchEngine([teachers[fold] for fold in folds], device)
         found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
@@ -100,7 +100,7 @@ def _taught(
     return hypotheses
 
 
-def _left_out_by_none(corpus: EncodedCorpus, num_teachers: int) -> int:
+def _held_out_by_none(corpus: EncodedCorpus, num_teachers: int) -> int:
     """Pairs of folds without a teacher, or of no fold at all (back-translated ones)."""
     return int((~((corpus.folds >= 0) & (corpus.folds < num_teachers)).any(dim=1)).sum())
 

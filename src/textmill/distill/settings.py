@@ -13,7 +13,7 @@ from textmill.train.settings import TrainSettings
 class DistillSettings:
     """Sequence-level knowledge distillation (Kim & Rush 2016) of the fold models into one student.
 
-    teaching: `out_of_fold`: each example is taught by the model that never saw it (with several repeats, those of all
+    labelled_by: `out_of_fold`: each example is taught by the model that never saw it (with several repeats, those of all
         repeats together; if none left it out, as in a single hold-out, by all); `ensemble`: by all folds together.
     beam_size: of the teachers' search.
     num_hypotheses: of the teacher's this many best, the one nearest to the reference (sentence chrF) is taught
@@ -26,7 +26,7 @@ class DistillSettings:
     train: how it is trained, on all development data, without a validation set, for exactly max_steps.
     """
 
-    teaching: Literal["out_of_fold", "ensemble"]
+    labelled_by: Literal["out_of_fold", "ensemble"]
     beam_size: int
     num_hypotheses: int
     min_chrf: float

@@ -8,7 +8,7 @@ from textmill.base.errors import UserError
 from textmill.decode.settings import DecodeSettings
 from textmill.distill.distillation import distilled_corpus, student_settings
 from textmill.distill.settings import DistillSettings
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings

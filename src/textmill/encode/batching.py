@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
 
 _LENGTH_STEP = 8  # of bucketed lengths
@@ -22,14 +22,14 @@ _LENGTH_STEP = 8  # of bucketed lengths
 class Batch(NamedTuple):
     """source: (B, S), padded with PAD. target_input: (B, T) begins with BEGIN. target_output: (B, T) ends with END.
 
-    places: (N,) where the N real tokens of target_output stand, counted through all its rows: known here, so that no device
+    indices: (N,) where the N real tokens of target_output stand, counted through all its rows: known here, so that no device
     has to be asked for it.
     """
 
     source: Tensor
     target_input: Tensor
     target_output: Tensor
-    places: Tensor
+    indices: Tensor
 
     def to(self, device: torch.device) -> Batch:
         """The same batch on `device`."""
@@ -37,11 +37,11 @@ class Batch(NamedTuple):
 
     def targets(self) -> Tensor:
         """The real tokens of target_output, (N,)."""
-        return self.target_output.flatten()[self.places]
+        return self.target_output.flatten()[self.indices]
 
     def real_positions(self, states: Tensor) -> Tensor:
         """The rows of `states` (B, T, D) that stand at real tokens of target_output, (N, D)."""
-        return states.flatten(0, 1).index_select(0, self.places)
+        return states.flatten(0, 1).index_select(0, self.indices)
 
 
 def token_budget_batches(
@@ -105,11 +105,11 @@ def make_batch(corpus: EncodedCorpus, rows: Sequence[int] | np.ndarray) -> Batch
     target_input = np.insert(target, 0, BEGIN, axis=1)
     target_output = np.insert(target, width, PAD, axis=1)
     target_output[np.arange(len(chosen)), lengths] = END
-    places = np.flatnonzero(np.arange(width + 1) <= lengths[:, None])
-    return Batch(*map(torch.from_numpy, (source, target_input, target_output, places)))
+    indices = np.flatnonzero(np.arange(width + 1) <= lengths[:, None])
+    return Batch(*map(torch.from_numpy, (source, target_input, target_output, indices)))
 
 
-def with_unknown(batch: Batch, share: float, seed: int, epoch: int, number: int) -> Batch:
+def word_dropout(batch: Batch, share: float, seed: int, epoch: int, number: int) -> Batch:
     """Token dropout: source and target input with `share` of their tokens read as UNKNOWN; targets stay.
 
     A pure function of (seed, epoch, number of the batch), as batches are.
@@ -150,10 +150,10 @@ def _gathered(tokens: np.ndarray, offsets: np.ndarray, rows: np.ndarray) -> np.n
     """Texts `rows`, (B, longest) int64, filled up with PAD; at least one column."""
     starts, ends = offsets[rows], offsets[rows + 1]
     columns = np.arange(max(1, int((ends - starts).max(initial=0))))
-    places = starts[:, None] + columns  # (B, longest)
-    is_token = places < ends[:, None]
-    table = np.full(places.shape, PAD, dtype=np.int64)
-    table[is_token] = tokens[places[is_token]]
+    indices = starts[:, None] + columns  # (B, longest)
+    is_token = indices < ends[:, None]
+    table = np.full(indices.shape, PAD, dtype=np.int64)
+    table[is_token] = tokens[indices[is_token]]
     return table
 
 

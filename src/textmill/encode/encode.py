@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 
 from textmill.base.errors import UserError
+from textmill.encode.encoded_corpus import NO_FOLD, EncodedCorpus, encoded_corpus
 from textmill.encode.settings import EncodeSettings
-from textmill.encode.shards import NO_FOLD, EncodedCorpus, encoded_corpus
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 

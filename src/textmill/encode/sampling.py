@@ -13,14 +13,14 @@ import numpy as np
 
 from textmill.base.errors import UserError
 from textmill.base.lifetime import begin_worker
-from textmill.encode.shards import EncodedCorpus, packed
+from textmill.encode.encoded_corpus import EncodedCorpus, packed
 from textmill.tokenizer.tokenizer import Tokenizer
 
 
 def resampled(
     corpus: EncodedCorpus, rows: np.ndarray, tokenizer: Tokenizer, alpha: float, candidates: int, seed: int, epoch: int
 ) -> EncodedCorpus:
-    """`corpus` with sources and targets of `rows` cut anew, each into one of its likeliest `candidates` cuts.
+    """`corpus` with sources and targets of `rows` cut anew, each into one of its likeliest `candidates` segmentations.
 
     A cut's chance is its probability to the power `alpha` (section 3.2 of the paper, sampling from the l best). A pure function of
     (seed, epoch, row): other rows change nothing. No text gets longer than the longest of the corpus.
@@ -101,8 +101,12 @@ def _epoch_of_worker(epoch: int) -> EncodedCorpus:
 
 
 def _sampled(tokenizer: Tokenizer, ids: list[int], alpha: float, candidates: int, draw: float, limit: int) -> list[int]:
-    cuts = [(cut, score) for cut, score in tokenizer.candidates(tokenizer.decode(ids), candidates) if len(cut) <= limit]
-    if not cuts:
+    segmentations = [
+        (segmentation, score)
+        for segmentation, score in tokenizer.candidates(tokenizer.decode(ids), candidates)
+        if len(segmentation) <= limit
+    ]
+    if not segmentations:
         return ids
-    weights = np.exp(alpha * (np.array([score for _, score in cuts]) - cuts[0][1]))
-    return cuts[int(np.searchsorted(weights.cumsum(), draw * weights.sum(), side="right").clip(max=len(cuts) - 1))][0]
+    weights = np.exp(alpha * (np.array([score for _, score in segmentations]) - segmentations[0][1]))
+    return segmentations[int(np.searchsorted(weights.cumsum(), draw * weights.sum(), side="right").clip(max=len(segmentations) - 1))][0]

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from textmill.similarity.translation_memory import memory, rows_by_task
+from textmill.similarity.translation_memory import rows_by_task, translation_memory
 
 
 def copy(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
@@ -29,4 +29,8 @@ def majority(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     return list(outputs)
 
 
-BASELINES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], list[str]]] = {"copy": copy, "memory": memory, "majority": majority}
+BASELINES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], list[str]]] = {
+    "copy": copy,
+    "translation_memory": translation_memory,
+    "majority": majority,
+}

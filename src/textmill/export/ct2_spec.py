@@ -121,7 +121,7 @@ def _fill_self_attention(spec: common_spec.LayerSpec, attention: Attention, norm
 
 def _fill_cross_attention(spec: common_spec.LayerSpec, attention: Attention, norm: AddNorm) -> None:
     _fill_norm(spec.layer_norm, norm.norm)
-    queries = attention.parts[0]
+    queries = attention.qkv_sizes[0]
     _fill_linear(spec.linear[0], attention.projection, slice(None, queries))
     _fill_linear(spec.linear[1], attention.projection, slice(queries, None))
     _fill_linear(spec.linear[2], attention.output)

@@ -12,7 +12,7 @@ from textmill.base.files import sha256_of, write_bytes, write_json
 from textmill.decode.ct2_engine import CTranslate2Engine
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.export.ct2_spec import QUANTIZATIONS, write_ct2
 from textmill.export.parity import Parity, compare_engines
 from textmill.export.settings import ExportSettings

@@ -61,16 +61,16 @@ class Attention(nn.Module):
         super().__init__()
         self.num_heads, self.key_value_heads, self.head_width = num_heads, key_value_heads, head_width
         self.dropout, self.is_rotary = dropout, is_rotary
-        self.projection = nn.Linear(width, sum(self.parts))
+        self.projection = nn.Linear(width, sum(self.qkv_sizes))
         self.output = nn.Linear(num_heads * head_width, width)
         # Glorot & Bengio 2010, queries, keys and values apart as if they were three matrices.
-        for part in (*torch.split(self.projection.weight, self.parts), self.output.weight):
+        for part in (*torch.split(self.projection.weight, self.qkv_sizes), self.output.weight):
             nn.init.xavier_uniform_(part)
         nn.init.zeros_(self.projection.bias)
         nn.init.zeros_(self.output.bias)
 
     @property
-    def parts(self) -> list[int]:
+    def qkv_sizes(self) -> list[int]:
         """Rows of the projection that make queries, keys and values."""
         return [heads * self.head_width for heads in (self.num_heads, self.key_value_heads, self.key_value_heads)]
 
@@ -79,23 +79,23 @@ class Attention(nn.Module):
 
         With a cache, x are the newest positions, which see the cached ones as far as the mask allows.
         """
-        queries, keys, values = (self._heads(part) for part in self.projection(x).split(self.parts, dim=-1))
+        queries, keys, values = (self._heads(part) for part in self.projection(x).split(self.qkv_sizes, dim=-1))
         if self.is_rotary:
             queries, keys = rotate(queries, positions), rotate(keys, positions)
         if cache is not None:
             keys, values = cache.append(keys, values)
         return self._mix(queries, keys, values, mask, is_causal)
 
-    def project(self, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of `memory` (B, S, D), each (B, G, S, K)."""
-        start = self.parts[0]
-        both = F.linear(memory, self.projection.weight[start:], self.projection.bias[start:])
+    def project_kv(self, encoder_states: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values of `encoder_states` (B, S, D), each (B, G, S, K)."""
+        start = self.qkv_sizes[0]
+        both = F.linear(encoder_states, self.projection.weight[start:], self.projection.bias[start:])
         keys, values = both.chunk(2, dim=-1)  # (B, S, GK) each
         return self._heads(keys), self._heads(values)
 
-    def look(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
+    def cross_attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
         """x: (B, T, D). keys, values: from `project`. mask: see `attend`. Returns (B, T, D)."""
-        end = self.parts[0]
+        end = self.qkv_sizes[0]
         queries = self._heads(F.linear(x, self.projection.weight[:end], self.projection.bias[:end]))  # (B, H, T, K)
         return self._mix(queries, keys, values, mask, is_causal=False)
 

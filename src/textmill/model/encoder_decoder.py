@@ -49,13 +49,15 @@ class DecoderLayer(nn.Module):
         self.cross_attention_norm = AddNorm(shape)
         self.feed_forward_norm = AddNorm(shape)
 
-    def forward(self, x: Tensor, positions: Tensor, memory: tuple[Tensor, Tensor], memory_mask: Tensor, cache: Cache | None) -> Tensor:
-        """x: (B, T, D). positions: (T,). memory: keys and values of the source, (B, G, S, K) each. memory_mask: (B, 1, 1, S).
+    def forward(
+        self, x: Tensor, positions: Tensor, encoder_states: tuple[Tensor, Tensor], source_mask: Tensor, cache: Cache | None
+    ) -> Tensor:
+        """x: (B, T, D). positions: (T,). encoder_states: keys and values of the source, (B, G, S, K) each. source_mask: (B, 1, 1, S).
 
         With a cache, x is the newest position alone (T = 1) and may look at all that the cache holds.
         """
         x = self.self_attention_norm(x, lambda y: self.self_attention(y, positions, None, cache is None, cache))
-        x = self.cross_attention_norm(x, lambda y: self.cross_attention.look(y, *memory, memory_mask))
+        x = self.cross_attention_norm(x, lambda y: self.cross_attention.cross_attend(y, *encoder_states, source_mask))
         out: Tensor = self.feed_forward_norm(x, self.feed_forward)
         return out
 
@@ -63,18 +65,18 @@ class DecoderLayer(nn.Module):
 class EncoderDecoderState:
     """Source keys and values and past keys and values, of every layer; see DecodingState.
 
-    memory: per layer, (B, G, S, K) twice. memory_mask: (B, 1, 1, S). step: number of positions decoded so far.
+    encoder_states: per layer, (B, G, S, K) twice. source_mask: (B, 1, 1, S). step: number of positions decoded so far.
     """
 
-    def __init__(self, memory: list[tuple[Tensor, Tensor]], memory_mask: Tensor) -> None:
-        self.memory, self.memory_mask = memory, memory_mask
-        self.caches = [Cache() for _ in memory]
+    def __init__(self, encoder_states: list[tuple[Tensor, Tensor]], source_mask: Tensor) -> None:
+        self.encoder_states, self.source_mask = encoder_states, source_mask
+        self.caches = [Cache() for _ in encoder_states]
         self.step = 0
 
     def select(self, rows: Tensor) -> None:
         """See DecodingState."""
-        self.memory = [(keys[rows], values[rows]) for keys, values in self.memory]
-        self.memory_mask = self.memory_mask[rows]
+        self.encoder_states = [(keys[rows], values[rows]) for keys, values in self.encoder_states]
+        self.source_mask = self.source_mask[rows]
         self.select_past(rows)
 
     def select_past(self, rows: Tensor) -> None:
@@ -110,7 +112,7 @@ class EncoderDecoder(Seq2SeqModel):
         for layer in self.encoder:
             x = layer(x, positions, mask)
         x = self.encoder_norm(x)
-        return EncoderDecoderState([cast(DecoderLayer, layer).cross_attention.project(x) for layer in self.decoder], mask)
+        return EncoderDecoderState([cast(DecoderLayer, layer).cross_attention.project_kv(x) for layer in self.decoder], mask)
 
     def decode_step(self, tokens: Tensor, state: EncoderDecoderState) -> Tensor:
         """See Seq2SeqModel."""
@@ -119,8 +121,8 @@ class EncoderDecoder(Seq2SeqModel):
     def _decode(self, target: Tensor, state: EncoderDecoderState, use_cache: bool) -> Tensor:
         positions = torch.arange(state.step, state.step + target.shape[1], device=target.device)
         x = self.dropout(self.target_positions(self.tokens.embed_target(target), positions))  # (B, T, D)
-        for layer, memory, cache in zip(self.decoder, state.memory, state.caches, strict=True):
-            x = layer(x, positions, memory, state.memory_mask, cache if use_cache else None)
+        for layer, encoder_states, cache in zip(self.decoder, state.encoder_states, state.caches, strict=True):
+            x = layer(x, positions, encoder_states, state.source_mask, cache if use_cache else None)
         state.step += target.shape[1]
         out: Tensor = self.decoder_norm(x)
         return out

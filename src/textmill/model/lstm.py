@@ -52,14 +52,14 @@ class LstmStack(nn.Module):
 
 
 class LstmState:
-    """See DecodingState. memory: (B, S, D). mask: (B, S), true on real tokens. hidden, cell: (L, B, D)."""
+    """See DecodingState. encoder_states: (B, S, D). mask: (B, S), true on real tokens. hidden, cell: (L, B, D)."""
 
-    def __init__(self, memory: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor) -> None:
-        self.memory, self.mask, self.hidden, self.cell = memory, mask, hidden, cell
+    def __init__(self, encoder_states: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor) -> None:
+        self.encoder_states, self.mask, self.hidden, self.cell = encoder_states, mask, hidden, cell
 
     def select(self, rows: Tensor) -> None:
         """See DecodingState."""
-        self.memory, self.mask = self.memory[rows], self.mask[rows]
+        self.encoder_states, self.mask = self.encoder_states[rows], self.mask[rows]
         self.select_past(rows)
 
     def select_past(self, rows: Tensor) -> None:
@@ -97,10 +97,10 @@ class Lstm(Seq2SeqModel):
         # Packed, so that the way back begins at the last real token and not at padding.
         packed = pack_padded_sequence(x, mask.sum(1).clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
         outputs, last, _ = self.encoder(packed)
-        memory, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])  # (B, S, D)
+        encoder_states, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])  # (B, S, D)
         both = torch.cat((last[-2], last[-1]), dim=-1)  # (B, D): the top layer, forwards and backwards
         hidden = torch.tanh(self.start(both)).view(len(source), -1, self.shape.width).transpose(0, 1).contiguous()  # (L, B, D)
-        return LstmState(memory, mask, hidden, torch.zeros_like(hidden))
+        return LstmState(encoder_states, mask, hidden, torch.zeros_like(hidden))
 
     def decode_step(self, tokens: Tensor, state: LstmState) -> Tensor:
         """See Seq2SeqModel."""
@@ -109,8 +109,10 @@ class Lstm(Seq2SeqModel):
     def _decode(self, target: Tensor, state: LstmState) -> Tensor:
         x = self.dropout(self.tokens.embed_target(target))  # (B, T, D)
         hidden, state.hidden, state.cell = self.decoder(x, (state.hidden, state.cell))
-        memory = state.memory[:, None]  # (B, 1, S, D)
+        encoder_states = state.encoder_states[:, None]  # (B, 1, S, D)
         queries = self.query(hidden)[:, None]  # (B, 1, T, D)
-        context = attend(queries, memory, memory, state.mask[:, None, None, :], is_causal=False, dropout=0.0)[:, 0]  # (B, T, D)
+        context = attend(queries, encoder_states, encoder_states, state.mask[:, None, None, :], is_causal=False, dropout=0.0)[
+            :, 0
+        ]  # (B, T, D)
         out: Tensor = self.dropout(torch.tanh(self.combine(torch.cat((context, hidden), dim=-1))))
         return out

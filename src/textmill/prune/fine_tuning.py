@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from textmill.encode.batching import make_batch, token_budget_batches
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.prune.importance import importance
 from textmill.prune.pruning import prune_model

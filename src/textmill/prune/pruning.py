@@ -79,7 +79,7 @@ def _sliced(model: Seq2SeqModel, shape: Shape, importances: dict[str, Tensor], u
             groups = _best(importances[name].view(module.key_value_heads, -1).sum(1), count)  # (count,)
             queries = _places(groups, module.head_width * module.num_heads // module.key_value_heads)
             keys = _places(groups, module.head_width)
-            first_key, first_value, _ = torch.tensor(module.parts).cumsum(0).tolist()
+            first_key, first_value, _ = torch.tensor(module.qkv_sizes).cumsum(0).tolist()
             _take(state, f"{name}.projection", rows=torch.cat((queries, keys + first_key, keys + first_value)))
             _take(state, f"{name}.output", columns=queries)
         elif isinstance(module, FeedForward):

@@ -16,7 +16,7 @@ from textmill.settings.languages import LanguageSettings
 from textmill.text.placeholders import placeholders
 
 _OUTPUT_SAMPLES = 5
-_SHOWN_SYSTEMS = ("memory", "ensemble", "student", "exported")
+_SHOWN_SYSTEMS = ("translation_memory", "ensemble", "student", "exported")
 
 
 def render_page(results: Results, languages: LanguageSettings) -> str:

@@ -19,7 +19,7 @@ from textmill.evaluate.metrics import METRICS, resamplings
 from textmill.evaluate.significance import Difference, paired_difference
 from textmill.settings.languages import LanguageSettings
 
-BASELINES = ("copy", "memory", "majority")
+BASELINES = ("copy", "translation_memory", "majority")
 _COMPARED_METRICS = ("chrf", "bleu")
 
 

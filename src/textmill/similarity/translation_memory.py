@@ -11,7 +11,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 _MOST_ROWS, _MOST_SIMILARITIES = 1000, 20_000_000  # at a time
 
 
-def memory(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+def translation_memory(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     """Translation memory: the target of the nearest development source, by cosine of TF-IDF over character 2- to 4-grams."""
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
     known = vectorizer.fit_transform(development["source"])

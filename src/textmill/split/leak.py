@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from sacrebleu.metrics import CHRF
 
-from textmill.similarity.translation_memory import memory
+from textmill.similarity.translation_memory import translation_memory
 from textmill.split.splitting import SplitCorpus
 
 _MAX_DEVELOPMENT = 30_000  # the memory looks at all pairs of test and development
@@ -42,7 +42,7 @@ def measure_leak(split: SplitCorpus, seed: int) -> dict[str, Any]:
 
 def _score(development: pd.DataFrame, test: pd.DataFrame, is_label: bool, seed: int) -> float:
     known, asked = _sample(development, _MAX_DEVELOPMENT, seed), _sample(test, _MAX_TEST, seed)
-    outputs, references = memory(known, asked), asked["target"].tolist()
+    outputs, references = translation_memory(known, asked), asked["target"].tolist()
     if is_label:
         return float(100 * sum(output == reference for output, reference in zip(outputs, references, strict=True)) / len(references))
     return float(CHRF().corpus_score(outputs, [references]).score)

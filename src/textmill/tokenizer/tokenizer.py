@@ -60,13 +60,13 @@ class Tokenizer:
         return ids
 
     def candidates(self, text: str, count: int) -> list[tuple[list[int], float]]:
-        """The `count` likeliest cuts of a text and their natural-log probabilities, best first; none if this is no unigram model."""
+        """The `count` likeliest segmentations of a text and their natural-log probabilities, best first; none if this is no unigram model."""
         try:
             with inside:
-                cuts = self._processor.NBestEncodeAsIds(text.translate(_TO_STAND_INS), count)
+                segmentations = self._processor.NBestEncodeAsIds(text.translate(_TO_STAND_INS), count)
         except RuntimeError:
             return []
-        return [(cut, sum(map(self._processor.GetScore, cut))) for cut in cuts]
+        return [(segmentation, sum(map(self._processor.GetScore, segmentation))) for segmentation in segmentations]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
         """`encode` for many texts."""

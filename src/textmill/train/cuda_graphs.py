@@ -28,7 +28,7 @@ class _Buffers:
         self._flat = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
         source, target_input, target_output, count = torch.split(self._flat, sizes)
         sides = source.view(rows, -1), target_input.view(rows, -1), target_output.view(rows, -1)
-        self.batch, self.count = Batch(*sides, places=target_output), count[0]  # places: not used where graphs are
+        self.batch, self.count = Batch(*sides, indices=target_output), count[0]  # indices: not used where graphs are
 
     def fill(self, batch: Batch, count: int) -> None:
         parts = batch.source, batch.target_input, batch.target_output, torch.tensor([count])

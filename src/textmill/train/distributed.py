@@ -81,7 +81,7 @@ class Processes:
         else:
             yield
 
-    def share(self, batch: Batch) -> Batch:
+    def local_rows(self, batch: Batch) -> Batch:
         """This process's rows of a batch: rank, rank + size, ...
 
         A rank with none gets the first row without any target token: it has to take part in the passes, and adds nothing.
@@ -89,11 +89,11 @@ class Processes:
         if self.size == 1:
             return batch
         rows, width = batch.target_output.shape
-        row, column = batch.places // width, batch.places % width
+        row, column = batch.indices // width, batch.indices % width
         is_mine = row % self.size == self.rank
-        places = row[is_mine] // self.size * width + column[is_mine]
+        indices = row[is_mine] // self.size * width + column[is_mine]
         mine = slice(self.rank, None, self.size) if self.rank < rows else slice(0, 1)
-        return Batch(batch.source[mine], batch.target_input[mine], batch.target_output[mine], places)
+        return Batch(batch.source[mine], batch.target_input[mine], batch.target_output[mine], indices)
 
     def total(self, number: Tensor) -> Tensor:
         """Sum over all processes, the same on each."""
@@ -103,7 +103,7 @@ class Processes:
         distributed.all_reduce(number)
         return number
 
-    def gathered(self, tensor: Tensor) -> list[Tensor]:
+    def all_gather(self, tensor: Tensor) -> list[Tensor]:
         """The tensor of every rank; all have one shape."""
         if self.size == 1:
             return [tensor]
@@ -112,12 +112,12 @@ class Processes:
         return tensors
 
 
-def whole(tensor: Tensor) -> Tensor:
+def full_tensor(tensor: Tensor) -> Tensor:
     """A sharded tensor put together, any other as it is. All processes have to call it, in the same order."""
     return cast(Any, tensor).full_tensor() if _is_sharded(tensor) else tensor
 
 
-def like(tensor: Tensor, model: Tensor) -> Tensor:
+def shard_like(tensor: Tensor, model: Tensor) -> Tensor:
     """A whole tensor, the same in all processes, cut as `model` is; the inverse of `whole`."""
     if not _is_sharded(model):
         return tensor
@@ -134,4 +134,4 @@ def _is_sharded(tensor: Tensor) -> bool:
 
 def whole_weights(named: Iterable[tuple[str, Any]]) -> dict[str, Tensor]:
     """`whole` of all weights, on the CPU."""
-    return {name: whole(weight.detach()).cpu() for name, weight in named}
+    return {name: full_tensor(weight.detach()).cpu() for name, weight in named}

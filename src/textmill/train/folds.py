@@ -8,7 +8,7 @@ import numpy as np
 from torch import distributed
 
 from textmill.base.errors import UserError
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
 from textmill.tokenizer.tokenizer import Tokenizer

@@ -18,7 +18,7 @@ import torch
 
 from textmill.base.errors import UserError
 from textmill.base.files import read_json, write_json
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
 from textmill.model.weights import load_model

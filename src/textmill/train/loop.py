@@ -14,17 +14,17 @@ from torch import Tensor
 
 from textmill.base.errors import UserError
 from textmill.base.progress import Progress
-from textmill.encode.batching import Batch, epoch_rows, make_batch, padding_share, token_budget_batches, with_unknown
+from textmill.encode.batching import Batch, epoch_rows, make_batch, padding_share, token_budget_batches, word_dropout
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.encode.sampling import ResampledEpochs
-from textmill.encode.shards import EncodedCorpus
 from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.train.averaging import MovingAverage, averaged
 from textmill.train.compiling import compile_layers
 from textmill.train.cuda_graphs import StepGraphs
 from textmill.train.distributed import Processes
-from textmill.train.memory import naming_what_fits
 from textmill.train.objective import Objective
 from textmill.train.optimization import Optimizer, computes_in_bfloat16
+from textmill.train.out_of_memory import suggest_batch_tokens
 from textmill.train.profiling import profiled_steps
 from textmill.train.run import HistoryRow, Run, TrainingData, TrainingResult
 from textmill.train.schedules import SCHEDULES
@@ -86,7 +86,7 @@ class Trainer:
         try:
             with (
                 self._naming_compiler(),
-                naming_what_fits(self.this_run.description, self.settings, self._try_budget),
+                suggest_batch_tokens(self.this_run.description, self.settings, self._try_budget),
                 self.graphs.stream() if self.graphs else nullcontext(),
             ):
                 stopped_early = self._train()
@@ -178,7 +178,7 @@ class Trainer:
         With several processes, this one's rows count `size` times, since gradients are averaged over them; so does the loss returned.
         """
         self.state.position.step += 1
-        count = sum(len(batch.places) for batch in batches)
+        count = sum(len(batch.indices) for batch in batches)
         total = torch.zeros((), device=self.device)
         for number, batch in enumerate(batches):
             if self.graphs is not None:
@@ -187,7 +187,7 @@ class Trainer:
             # Copies take the gradients after every pass, so each has to be reduced; else the last reduces all.
             is_reduced = self.optimizer.has_copies or number == len(batches) - 1
             with self.processes.reducing(self.objective, is_reduced):
-                total += self._backward(self.processes.share(batch).to(self.device), count / self.processes.size)
+                total += self._backward(self.processes.local_rows(batch).to(self.device), count / self.processes.size)
         self.optimizer.set_learning_rate(self.schedule(self.state.position.step, self.settings))
         if self.graphs is not None:
             self.graphs.update()
@@ -225,7 +225,7 @@ class Trainer:
                     self.this_run.on_rows(batches[number])
                 batch = make_batch(corpus, batches[number])
                 yield (
-                    with_unknown(batch, settings.token_dropout, self.this_run.seed, position.epoch, number)
+                    word_dropout(batch, settings.token_dropout, self.this_run.seed, position.epoch, number)
                     if settings.token_dropout
                     else batch
                 )
@@ -244,8 +244,8 @@ class Trainer:
         total, count = torch.zeros((), dtype=torch.float64, device=self.device), 0
         for rows in token_budget_batches(*self.corpus.lengths(), validation_rows, budget, self.this_run.seed, 0):
             batch = make_batch(self.corpus, rows)
-            total += self.objective(self.processes.share(batch).to(self.device), 1.0)
-            count += len(batch.places)
+            total += self.objective(self.processes.local_rows(batch).to(self.device), 1.0)
+            count += len(batch.indices)
         return float(self.processes.total(total)) / count
 
     def _validate(self, train_loss: float, speed: Mapping[str, float]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from textmill.train.distributed import like, whole
+from textmill.train.distributed import full_tensor, shard_like
 from textmill.train.settings import TrainSettings
 
 
@@ -97,21 +97,21 @@ class Optimizer:
 
     def state(self) -> dict[str, Tensor]:
         """What a checkpoint needs, the weights included, on the CPU; sharded, all processes have to call it."""
-        state = {f"weight.{name}": whole(weight).cpu() for name, weight in self.named_weights().items()}
+        state = {f"weight.{name}": full_tensor(weight).cpu() for name, weight in self.named_weights().items()}
         for index, moments in self.adam.state_dict()["state"].items():
-            state |= {f"adam.{index}.{name}": whole(value).cpu() for name, value in moments.items()}
+            state |= {f"adam.{index}.{name}": full_tensor(value).cpu() for name, value in moments.items()}
         return state
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         """The inverse of `state`."""
         for name, weight in zip(self.names, self.weights, strict=True):
-            weight.copy_(like(state[f"weight.{name}"], weight))
+            weight.copy_(shard_like(state[f"weight.{name}"], weight))
         adam = self.adam.state_dict()
         for key, value in state.items():
             kind, index, name = [*key.split(".", 2), "", ""][:3]
             if kind == "adam":
-                cut = value if name == "step" else like(value, self.weights[int(index)])
+                cut = value if name == "step" else shard_like(value, self.weights[int(index)])
                 adam["state"].setdefault(int(index), {})[name] = cut
         self.adam.load_state_dict(adam)
         self._round()

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.device import prepare_device
 from textmill.model.interface import Seq2SeqModel
 from textmill.tokenizer.tokenizer import Tokenizer
@@ -41,7 +41,7 @@ class TrainingData:
     @classmethod
     def without(cls, fold: int, corpus: EncodedCorpus, tokenizer: Tokenizer | None = None) -> TrainingData:
         """Train on the rows that are not in `fold`, validate on those that are."""
-        held_out = corpus.left_out(fold).numpy()
+        held_out = corpus.held_out(fold).numpy()
         return cls(corpus, np.flatnonzero(~held_out), np.flatnonzero(held_out), tokenizer)
 
 

@@ -34,8 +34,8 @@ class TrainSettings:
         since the loss is a mean over the two passes and not their sum.
     token_dropout: share of source and earlier target tokens that the model reads as unknown (word dropout, Bowman et al. 2016).
     subword_sampling: alpha of subword regularization (Kudo 2018, section 3.1): each text is cut anew in every epoch, into one of
-        its `subword_candidates` likeliest cuts, with their probability to the power alpha; 0: off. Needs a unigram tokenizer.
-    subword_candidates: cuts that subword_sampling draws from.
+        its `subword_candidates` likeliest segmentations, with their probability to the power alpha; 0: off. Needs a unigram tokenizer.
+    subword_candidates: segmentations that subword_sampling draws from.
     num_workers: processes that cut the texts of the coming epochs for subword_sampling, which a GPU would wait for; the result is the same.
         0: the training does it itself.
     stop_on: what `patience` and `average_checkpoints: 1` look at: `loss`, or `chrf`: of greedy outputs for the first `decoded_pairs`

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from textmill.train.averaging import MovingAverage
-from textmill.train.distributed import Processes, like, whole
+from textmill.train.distributed import Processes, full_tensor, shard_like
 from textmill.train.optimization import Optimizer
 from textmill.train.run import HistoryRow, Run
 
@@ -44,14 +44,14 @@ class TrainingState:
             return
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
         if self.average is not None:
-            tensors |= {f"average.{name}": whole(tensor).cpu() for name, tensor in self.average.average.items()}
+            tensors |= {f"average.{name}": full_tensor(tensor).cpu() for name, tensor in self.average.average.items()}
         for index, snapshot in enumerate(self.snapshots):
-            tensors |= {f"snapshot.{index}.{name}": whole(tensor).cpu() for name, tensor in snapshot.items()}
+            tensors |= {f"snapshot.{index}.{name}": full_tensor(tensor).cpu() for name, tensor in snapshot.items()}
         states = {"cpu": torch.get_rng_state()}
         if self.run.device.type == "cuda":
             states["cuda"] = torch.cuda.get_rng_state(self.run.device)
         for kind, random in states.items():
-            tensors |= {f"random.{kind}.{rank}": state for rank, state in enumerate(self.processes.gathered(random))}
+            tensors |= {f"random.{kind}.{rank}": state for rank, state in enumerate(self.processes.all_gather(random))}
         if not self.processes.is_first:
             return
         state: dict[str, Any] = {"position": asdict(self.position), "history": [asdict(row) for row in self.history]}
@@ -68,12 +68,12 @@ class TrainingState:
         self.optimizer.load(_under("optimizer.", tensors))
         if self.average is not None:
             for name, value in self.average.average.items():
-                value.copy_(like(tensors[f"average.{name}"], value))
+                value.copy_(shard_like(tensors[f"average.{name}"], value))
         weights = self.optimizer.named_weights()
         by_index: dict[int, dict[str, Tensor]] = {}
         for name, value in _under("snapshot.", tensors).items():
             index, _, field = name.partition(".")
-            by_index.setdefault(int(index), {})[field] = like(value.to(self.run.device), weights[field])
+            by_index.setdefault(int(index), {})[field] = shard_like(value.to(self.run.device), weights[field])
         self.snapshots = [by_index[index] for index in sorted(by_index)]
         self._resume_random_states(tensors)
         if self.processes.is_first:

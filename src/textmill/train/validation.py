@@ -8,7 +8,7 @@ import numpy as np
 from sacrebleu.metrics import CHRF
 
 from textmill.encode.batching import padded
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.greedy import greedy
 from textmill.model.interface import Seq2SeqModel
 from textmill.tokenizer.tokenizer import Tokenizer

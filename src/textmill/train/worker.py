@@ -15,7 +15,7 @@ from torch import distributed
 from textmill.base.errors import UserError
 from textmill.base.files import write_json
 from textmill.base.lifetime import end_with_parent
-from textmill.encode.shards import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.factory import build_model
 from textmill.model.weights import save_model
 from textmill.tokenizer.tokenizer import Tokenizer
