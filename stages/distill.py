@@ -38,7 +38,7 @@ def main(
     log: RunLog,
 ) -> None:
     corpus = EncodedCorpus.load(paths.ENCODED)
-    log.dataset(paths.ENCODED, "development", len(corpus))
+    log.dataset(paths.ENCODED, "encoded", len(corpus))
     teachers = [load_model(paths.fold_model(fold)) for fold in split.folds]
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "distill", fingerprint)
     tokenizer = Tokenizer.load(paths.TOKENIZER)

@@ -42,7 +42,7 @@ def main(
     speed = engine_speed(engine, tokenizer, with_tasks(test["source"], test["task"]), decode)
     write_text(paths.system_speed(system), speed_script(system, speed))
     log.metrics({**metrics, "speed": speed})
-    log.artifact(paths.system_predictions(system))
+    log.table(predictions, "predictions")
 
 
 if __name__ == "__main__":

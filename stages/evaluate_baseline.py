@@ -27,7 +27,7 @@ def main(baseline: str, evaluate: EvaluateSettings, collect: LanguageSettings, s
     write_table(paths.system_predictions(baseline), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics(baseline), metrics)
     log.metrics(metrics)
-    log.artifact(paths.system_predictions(baseline))
+    log.table(predictions, "predictions")
 
 
 if __name__ == "__main__":

@@ -37,7 +37,7 @@ def main(evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: 
     speed = engine_speed(model.engine, model.tokenizer, with_tasks(test["source"], test["task"]), model.decode)
     write_text(paths.system_speed("exported"), speed_script("exported", speed))
     log.metrics({**metrics, "speed": speed})
-    log.artifact(paths.system_predictions("exported"))
+    log.table(predictions, "predictions")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,8 @@ in   data/collect/metrics.json
      data/evaluate/*/metrics.json              dvc.yaml names each system's
      data/evaluate/*/predictions.parquet
 out  reports/report.html                       opens without a network
-     metrics/summary.json                      scores, intervals, comparisons, sizes
+     reports/statistics.json                   all scores and comparisons with intervals
+     metrics/summary.json                      a few scores and sizes, rounded: git tracks it
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from textmill.base.files import write_json, write_text
 from textmill.evaluate.settings import EvaluateSettings
 from textmill.pipeline.runner import run_stage
 from textmill.report.page import render_page
-from textmill.report.results import read_results, summary
+from textmill.report.results import read_results
+from textmill.report.summary import statistics, summary
 from textmill.settings.languages import LanguageSettings
 from textmill.split.settings import FoldsSettings
 from textmill.tracking.runs import RunLog
@@ -35,6 +37,7 @@ from textmill.tracking.runs import RunLog
 def main(split: FoldsSettings, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
     results = read_results(split.folds, collect, evaluate.bootstrap_samples, seed)
     write_text(paths.REPORT, render_page(results, collect))
+    write_json(paths.STATISTICS, statistics(results))
     write_json(paths.SUMMARY, summary(results))
     log.metrics(summary(results))
     log.artifact(paths.REPORT)

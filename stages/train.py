@@ -32,7 +32,7 @@ from textmill.train.validation import greedy_chrf
 
 def main(fold: str, model: ModelSettings, train: TrainSettings, seed: int, fingerprint: str, log: RunLog) -> None:
     corpus = EncodedCorpus.load(paths.ENCODED)
-    log.dataset(paths.ENCODED, "development", len(corpus))
+    log.dataset(paths.ENCODED, "encoded", len(corpus))
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "train" / fold, fingerprint)
     train = replace(train, init_from=fetched(train.init_from))
     tokenizer = Tokenizer.load(paths.TOKENIZER)

@@ -268,13 +268,12 @@ def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
     summary = json.loads(Path("metrics/summary.json").read_text(encoding="utf-8"))
     systems = {name: summary["systems"][name] for name in ("translation_memory", "ensemble", "student", "pruned", "exported")}
     cells = [
-        f"| {system['chrf']['score']:.1f} | {system['bleu']['score']:.1f} | "
-        + (f"{system['size_bytes'] / 1e6:.1f} MB |" if "size_bytes" in system else " |")
+        f"| {system['chrf']:.1f} | {system['bleu']:.1f} | " + (f"{system['megabytes']:.1f} MB |" if "megabytes" in system else " |")
         for system in systems.values()
     ]
     for name in ("README.md", "README.zh-CN.md"):
         text = Path(name).read_text(encoding="utf-8")
-        assert f" {summary['corpus']['test']:,} " in text, name
+        assert f" {summary['rows']['test']:,} " in text, name
         table = text.partition("| chrF | BLEU |")[2].split("\n")[2 : 2 + len(cells)]
         for row, wanted in zip(table, cells, strict=True):
             assert row.endswith(wanted), (name, row, wanted)

@@ -58,23 +58,27 @@ def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     raise TimeoutError(f"the UI did not answer on port {port} for three minutes")
 
 
-def look_at_runs(address: str, experiment: str, runs: dict[str, str], metric: str, folder: Path) -> tuple[str, str]:
-    """Text of the list of runs and of the comparison of `runs` (name by id); leaves a screenshot of each in `folder`."""
+def look(address: str, pages: dict[str, tuple[str, list[str]]], folder: Path) -> dict[str, str]:
+    """The text of each page once it shows the wanted words; leaves a screenshot of each in `folder`.
+
+    pages: path below `address` and wanted words, by name. Raises TimeoutError of playwright for a page that does not show them.
+    """
     from playwright.sync_api import sync_playwright
 
+    texts = {}
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS.split())
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
-        texts = []
-        compared = f"runs={quote(json.dumps(list(runs)))}&experiments={quote(json.dumps([experiment]))}"
-        for name, path in (("list", f"/#/experiments/{experiment}/runs"), ("compare", f"/#/compare-runs?{compared}")):
+        for name, (path, wanted) in pages.items():
+            page.goto("about:blank")
             page.goto(address + path)
-            page.wait_for_function(
-                "wanted => wanted.every(text => document.body.innerText.includes(text))",
-                arg=[*runs.values(), *([metric] if name == "compare" else [])],
-                timeout=60_000,
-            )
+            page.wait_for_function("wanted => wanted.every(text => document.body.innerText.includes(text))", arg=wanted, timeout=60_000)
             page.screenshot(path=folder / f"{name}.png")
-            texts.append(page.inner_text("body"))
+            texts[name] = page.inner_text("body")
         browser.close()
-    return texts[0], texts[1]
+    return texts
+
+
+def compare_path(experiment: str, runs: list[str]) -> str:
+    """The page that compares runs."""
+    return f"/#/compare-runs?runs={quote(json.dumps(runs))}&experiments={quote(json.dumps([experiment]))}"

@@ -31,13 +31,13 @@ def test_the_graph_runs_with_other_folds(tmp_path: Path, split: dict[str, Any], 
     done = run(clone, *DVC, "repro", "report", TEXTMILL_TRACKING="off")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     metrics, distill = (json.loads((clone / name).read_text()) for name in ("data/split/metrics.json", "models/distill/metrics.json"))
-    summary = json.loads((clone / "metrics/summary.json").read_text())
+    summary, statistics = (json.loads((clone / name).read_text()) for name in ("metrics/summary.json", "reports/statistics.json"))
     assert len(metrics["folds"]) == num_development_folds
-    assert {f"fold-{fold}" for fold in split["folds"]} == {name for name in summary["systems"] if name.startswith("fold-")}
+    assert {f"fold-{fold}" for fold in split["folds"]} == {name for name in statistics["systems"] if name.startswith("fold-")}
     rows = read_table(clone / "data/split/development.parquet")["folds"].tolist()
     outside = sum(set(row.tolist()).isdisjoint(split["folds"]) for row in rows)
     assert distill["labelled_by_all"] == outside and (outside > 0) is (len(split["folds"]) == 1)
-    assert ("standard_deviation" in summary["cross_validation"]["chrf"]) is (len(split["folds"]) > 1)
+    assert ("standard_deviation" in summary["folds"]["chrf"]) is (len(split["folds"]) > 1)
     dvc_yaml = YAML(typ="safe").load((clone / "dvc.yaml").read_text(encoding="utf-8"))
     assert len([dep for dep in dvc_yaml["stages"]["distill"]["deps"] if dep.startswith("models/train/")]) == len(split["folds"])
 

@@ -74,7 +74,7 @@ def test_params_metrics_and_curves_arrive(store: Path) -> None:
     child = next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "train@2")
     assert child.data.params["train.steps"] == "3" and child.data.params["train.list"] == "[1, 2]"
     assert len(child.data.params["train.long"]) == 6000
-    assert set(child.data.metrics) == {"loss", "nested.mean_1"}
+    assert {name for name in child.data.metrics if not name.startswith("system/")} == {"loss", "nested.mean_1"}
     history = client(store).get_metric_history(child.info.run_id, "loss")
     assert [(point.step, point.value) for point in history] == [(step, 1 / (step + 1)) for step in range(5)]
 
@@ -363,13 +363,17 @@ def test_git_is_asked_for_commit_and_changes_and_what_it_does_not_tell_is_left_o
     assert git_state() == {"git.dirty": "false"}, "no commit yet"
     subprocess.run(["git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "empty", "--allow-empty"], check=True)
     (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics/environment.json").touch()
+    for written in ("metrics/environment.json", "metrics/summary.json", "dvc.lock"):
+        (tmp_path / written).touch()
     state = git_state()
-    assert len(state["git.commit"]) == 40 and state["git.dirty"] == "false", "the record of environments does not count"
+    assert len(state["git.commit"]) == 40 and state["git.dirty"] == "false", "files that a rebuild writes do not count"
+    assert state["mlflow.source.git.commit"] == state["git.commit"]
     (tmp_path / "other").touch()
     assert git_state()["git.dirty"] == "true"
     (tmp_path / ".git/index").write_text("broken")
-    assert git_state() == {"git.commit": state["git.commit"]}, "git status failed: not clean, not dirty, unknown"
+    assert git_state() == {name: value for name, value in state.items() if name != "git.dirty"}, (
+        "git status failed: not clean, not dirty, unknown"
+    )
     monkeypatch.setenv("PATH", str(tmp_path))
     assert git_state() == {}, "no git"
 

@@ -48,6 +48,7 @@ EXPORT_METRICS = EXPORTED / "metrics.json"
 MODEL_CARD = EXPORTED / "README.md"
 
 REPORT = Path("reports/report.html")
+STATISTICS = Path("reports/statistics.json")
 SPEEDS = Path("reports/speed")
 SUMMARY = Path("metrics/summary.json")
 ENVIRONMENT = Path("metrics/environment.json")

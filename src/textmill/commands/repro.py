@@ -19,6 +19,7 @@ import os
 import re
 import shutil
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -28,8 +29,9 @@ from dvc.schema import COMPILED_LOCKFILE_SCHEMA
 from ruamel.yaml import YAML, YAMLError
 from voluptuous import Invalid
 
+from textmill.base import paths
 from textmill.base.errors import UserError
-from textmill.base.files import write_bytes
+from textmill.base.files import read_json, write_bytes
 from textmill.base.lifetime import is_dvc, process_key
 from textmill.commands.asking import DVC, output_of
 from textmill.commands.dvc_runs import DvcRuns
@@ -45,6 +47,7 @@ _CONFLICT = re.compile(rb"^<{7} ", re.MULTILINE)
 
 
 def main(jobs: int) -> int:
+    started = time.monotonic()
     params_text(Path("params.yaml"))
     set_site_cache()
     dvc = DvcRuns()
@@ -62,7 +65,24 @@ def main(jobs: int) -> int:
     if stale:
         print(f"repro: after the run the workspace differs from dvc.lock in {', '.join(stale)}: is the disk full? Make room, run again.")
         return 1
+    print(closing_lines(time.monotonic() - started), end="")
     return 0
+
+
+def closing_lines(seconds: float) -> str:
+    """Score, size and time of the rebuild, and where the report is. seconds: that it took."""
+    if not paths.SUMMARY.is_file():
+        return ""
+    summary = read_json(paths.SUMMARY)
+    ((metric, baseline),) = summary["best_baseline"].items()
+    student, exported = summary["systems"]["student"], summary["systems"]["exported"]
+    minutes, rest = divmod(round(seconds), 60)
+    return (
+        f"\nstudent   {student[metric]:6.2f} {metric}   {student['megabytes']:7.2f} MB\n"
+        f"exported  {exported[metric]:6.2f} {metric}   {exported['megabytes']:7.2f} MB   {paths.EXPORTED_INT8}\n"
+        f"baseline  {baseline:6.2f} {metric}\n"
+        f"Finished in {minutes} min {rest} s. Report: {paths.REPORT}   Runs: textmill ui\n"
+    )
 
 
 def heal_lock(path: Path) -> bool:

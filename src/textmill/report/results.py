@@ -1,10 +1,10 @@
-"""All numbers of a rebuild in one place: what the page shows and what stands in metrics/summary.json."""
+"""All numbers of a rebuild in one place."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from textmill.evaluate.significance import Difference, paired_difference
 from textmill.settings.languages import LanguageSettings
 
 BASELINES = ("copy", "translation_memory", "majority")
-_COMPARED_METRICS = ("chrf", "bleu")
+COMPARED_METRICS = ("chrf", "bleu")
 
 
 @dataclass(frozen=True)
@@ -87,44 +87,9 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
         comparisons=[
             Comparison(first, second, metric, _compare(metric, languages, predictions[first], predictions[second], weights))
             for first, second in pairs
-            for metric in _COMPARED_METRICS
+            for metric in COMPARED_METRICS
         ],
     )
-
-
-def summary(results: Results) -> dict[str, Any]:
-    """The few numbers that belong into git: they are read in a review and compared between commits."""
-    kept = ("score", "low", "high")
-    folds = {name: metrics for name, metrics in results.systems.items() if name.startswith("fold-")}
-    clean, split = results.corpus["clean"], results.corpus["split"]
-    return {
-        "corpus": {
-            "collected": clean["rows_in"],
-            "clean": clean["rows_out"],
-            "test": split["test"],
-            "development": split["development"],
-        },
-        "cross_validation": {metric: _spread([each[metric]["score"] for each in folds.values()]) for metric in _COMPARED_METRICS},
-        "leak": split["leak"],
-        "systems": {
-            name: {metric: {key: metrics[metric][key] for key in kept} for metric in METRICS if metric in metrics}
-            | {key: metrics[key] for key in ("loss", "parameters", "size_bytes") if key in metrics}
-            for name, metrics in results.systems.items()
-        },
-        "comparisons": {
-            f"{first}-{second}": {
-                each.metric: asdict(each.result) for each in results.comparisons if (each.first, each.second) == (first, second)
-            }
-            for first, second in dict.fromkeys((each.first, each.second) for each in results.comparisons)
-        },
-        "export": {"size_ratio": results.export["size_ratio"], "parity": results.export["parity"]},
-    }
-
-
-def _spread(scores: list[float]) -> dict[str, float]:
-    """Mean and, of two folds or more, standard deviation."""
-    spread = {"standard_deviation": float(np.std(scores, ddof=1))} if len(scores) > 1 else {}
-    return {"mean": float(np.mean(scores))} | spread
 
 
 def _compare(metric: str, languages: LanguageSettings, first: pd.DataFrame, second: pd.DataFrame, weights: np.ndarray) -> Difference:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import json
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +16,12 @@ from typing import Any
 
 from textmill.base import paths
 from textmill.base.files import md5_of, read_json
-from textmill.tracking.connection import Connection, connect, git_state, this_process
-from textmill.tracking.environment import recorded_environment
+from textmill.track.headline import all_params, headline_metrics
+from textmill.track.models import publish_models, version_of
+from textmill.tracking.connection import Connection, connect, git_state, source_tags, this_process
 from textmill.tracking.redaction import redacted
-from textmill.tracking.runs import log_metrics_batch
-from textmill.tracking.values import environment_tags, flat_numbers, flat_params, metric_name
+from textmill.tracking.runs import log_metrics_batch, log_params
+from textmill.tracking.values import flat_numbers, metric_name
 
 
 @dataclass(frozen=True)
@@ -71,19 +71,18 @@ def registered_version(model_name: str, content: str) -> str | None:
     if connection is None:
         return None
     try:
-        return connection.call(lambda: _version_of(connection, model_name, content))
+        return connection.call(lambda: version_of(connection, model_name, content))
     except Exception as error:
         connection.say_lost(error)
         return None
 
 
 def _publish(connection: Connection, stages: Sequence[LockedStage], lock_file: Path, model_name: str) -> dict[str, int]:
-    counts = {"ran": 0, "cached": 0, "restored": 0}
     children = _children(connection)
-    for stage in stages:
-        counts[_publish_stage(connection, stage, children)] += 1
-    _complete_parent(connection, counts, lock_file)
-    _register_model(connection, model_name, {stage.name: stage for stage in stages}.get("export"))
+    published = {stage.name: _publish_stage(connection, stage, children) for stage in stages}
+    counts = {origin: sum(each == origin for each, _ in published.values()) for origin in ("ran", "cached", "restored")}
+    _complete_parent(connection, stages, counts, lock_file)
+    publish_models(connection, {stage.name: stage for stage in stages}, {name: run for name, (_, run) in published.items()}, model_name)
     connection.client.set_terminated(connection.parent_id, "FINISHED")
     return counts
 
@@ -95,12 +94,13 @@ def _children(connection: Connection) -> dict[tuple[str, str], Any]:
     return {(run.data.tags.get("dvc.stage", ""), run.data.tags.get("dvc.inputs_key", "")): run for run in runs}
 
 
-def _publish_stage(connection: Connection, stage: LockedStage, children: Mapping[tuple[str, str], Any]) -> str:
+def _publish_stage(connection: Connection, stage: LockedStage, children: Mapping[tuple[str, str], Any]) -> tuple[str, str]:
+    """How the stage's result came about, and its run in this rebuild."""
     client = connection.client
     mine = children.get((stage.name, stage.inputs_key))
     if mine is not None:
         client.set_tag(mine.info.run_id, "dvc.lock_entry", stage.entry_hash)
-        return "ran" if mine.data.tags.get("textmill.origin", "ran") == "ran" else mine.data.tags["textmill.origin"]
+        return mine.data.tags.get("textmill.origin", "ran"), str(mine.info.run_id)
     maker = _maker(connection, stage)
     origin = "restored" if maker is None else "cached"
     tags = {
@@ -112,13 +112,14 @@ def _publish_stage(connection: Connection, stage: LockedStage, children: Mapping
         "dvc.inputs_key": stage.inputs_key,
         "dvc.lock_entry": stage.entry_hash,
         "dvc.source_run": maker.info.run_id if maker is not None else "made elsewhere",
+        **source_tags(f"stages/{stage.name}"),
+        **git_state(),
     }
     run_id = client.create_run(connection.experiment_id, run_name=f"{stage.name} ({origin})", tags=tags).info.run_id
-    for name, value in flat_params(stage.params).items():
-        client.log_param(run_id, name, value)
+    log_params(connection, run_id, stage.params)
     log_metrics_batch(connection, run_id, list(_replayed(stage)))
     client.set_terminated(run_id, "FINISHED")
-    return origin
+    return origin, str(run_id)
 
 
 def _maker(connection: Connection, stage: LockedStage) -> Any | None:
@@ -133,7 +134,7 @@ def _replayed(stage: LockedStage) -> Iterator[tuple[str, float, int, int]]:
     now = int(time.time() * 1000)
     for name, md5 in stage.outputs.items():
         path = Path(name)
-        if path.name not in ("history.csv", "metrics.json", "summary.json") or not path.is_file():
+        if path.name not in ("history.csv", "metrics.json") or not path.is_file():
             continue
         if md5_of(path) != md5:
             print(f"track: {path} is not what dvc.lock has on record, so it is not published. `make doctor` says more.", file=sys.stderr)
@@ -146,40 +147,19 @@ def _replayed(stage: LockedStage) -> Iterator[tuple[str, float, int, int]]:
             yield from ((metric_name(key), value, now, 0) for key, value in flat_numbers(read_json(path)))
 
 
-def _complete_parent(connection: Connection, counts: Mapping[str, int], lock_file: Path) -> None:
+def _complete_parent(connection: Connection, stages: Sequence[LockedStage], counts: Mapping[str, int], lock_file: Path) -> None:
+    """Give the rebuild's run its parameters, headline metrics and files: what people compare, and nothing else."""
     client, parent = connection.client, connection.parent_id
     lock_hash = hashlib.sha256(lock_file.read_bytes()).hexdigest()
     tags = {"dvc.lock": lock_hash, **git_state(), **{f"stages.{name}": str(count) for name, count in counts.items()}}
     for name, value in tags.items():
         client.set_tag(parent, name, value)
-    if paths.SUMMARY.is_file():
-        now = int(time.time() * 1000)
-        summary = json.loads(paths.SUMMARY.read_text(encoding="utf-8"))
-        log_metrics_batch(connection, parent, [(metric_name(key), value, now, 0) for key, value in flat_numbers(summary)])
-    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.ENVIRONMENT, paths.REPORT):
+    if not client.get_run(parent).data.params:  # published again after a change of params.yaml, it keeps those that it began with
+        log_params(connection, parent, all_params({stage.name: stage.params for stage in stages}))
+    now = int(time.time() * 1000)
+    log_metrics_batch(connection, parent, [(metric_name(key), value, now, 0) for key, value in headline_metrics().items()])
+    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.STATISTICS, paths.ENVIRONMENT, paths.REPORT):
         if path.is_file():
             client.log_artifact(parent, str(path))
-
-
-def _register_model(connection: Connection, name: str, stage: LockedStage | None) -> None:
-    """Register the exported model as a version of `name`, once for the same content; alias it `newest`."""
-    if stage is None or not (paths.EXPORTED_INT8 / "manifest.json").is_file():
-        return
-    client = connection.client
-    content = stage.outputs[str(paths.EXPORTED_INT8 / "model.bin")]
-    version = _version_of(connection, name, content) or _log_model(connection, name)
-    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment("export"))}
-    for tag, value in tags.items():
-        client.set_model_version_tag(name, version, tag, value)
-    client.set_registered_model_alias(name, "newest", version)  # "latest" is a reserved word
-
-
-def _version_of(connection: Connection, name: str, content: str) -> str | None:
-    versions = connection.client.search_model_versions(f"name = '{name}'")
-    return next((str(version.version) for version in versions if version.tags.get("dvc.md5") == content), None)
-
-
-def _log_model(connection: Connection, name: str) -> str:
-    from textmill.serving.logging import log_model
-
-    return log_model(connection.parent_id, paths.EXPORTED_INT8, name)
+    for path in sorted(paths.SPEEDS.glob("*.js")):  # the report loads them from beside it
+        client.log_artifact(parent, str(path), paths.SPEEDS.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import socket
 import subprocess
@@ -28,6 +29,13 @@ from textmill.tracking.store import (
     store_folder,
     tracking_uri,
 )
+
+_COMMANDS = {"rebuild": "dvc repro", "search": "textmill tune"}
+_DESCRIPTIONS = {
+    "rebuild": "One rebuild of the pipeline. Its child runs are the stages. When the rebuild is complete, it has all parameters,"
+    " the headline metrics, the report and the model.",
+    "search": "One search for better settings. Its child runs are the trials.",
+}
 
 
 class Connection:
@@ -93,12 +101,25 @@ def rebuild_key() -> str:
 def git_state() -> dict[str, str]:
     """Commit and dirty flag as tags, as far as git tells them; no remote address, which may hold a password.
 
-    The record of environments does not count: on another machine the first stage changes it.
+    Files that a rebuild writes do not count: dvc.lock and metrics/ of a clean clone change on another kind of machine.
     """
     commit = _git("rev-parse", "HEAD")
-    changes = _git("status", "--porcelain", "--", ":/", f":(top,exclude){paths.ENVIRONMENT.as_posix()}")
-    found = {"git.commit": commit, "git.dirty": None if changes is None else str(bool(changes)).lower()}
+    written = (f":(top,exclude){path}" for path in ("dvc.lock", paths.SUMMARY.parent.as_posix()))
+    changes = _git("status", "--porcelain", "--", ":/", *written)
+    found = {
+        "git.commit": commit,
+        "mlflow.source.git.commit": commit,
+        "git.dirty": None if changes is None else str(bool(changes)).lower(),
+    }
     return {name: value for name, value in found.items() if value}
+
+
+def source_tags(command: str) -> dict[str, str]:
+    """The tags from which the UI fills its columns for user and source. command: that started the run."""
+    tags = {"mlflow.source.name": command, "mlflow.source.type": "LOCAL"}
+    with suppress(OSError, KeyError):  # a container whose user has no name
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def _connected(role: str, key: Callable[[], str], to_publish: bool) -> Connection | None:
@@ -144,7 +165,9 @@ def _connect(client: Any, role: str, key: str, notes: Notes) -> Connection:
 def _new_parent(client: Any, experiment: str, role: str, key: str, notes: Notes) -> str:
     """Create the parent run. Of several processes that do it at once, the first one's counts, and the others delete theirs."""
     tags = {"textmill.role": role, f"textmill.{role}": key, "textmill.process": this_process(), **git_state()}
-    mine = str(client.create_run(experiment, run_name=time.strftime(f"{role} %Y-%m-%d %H:%M:%S"), tags=tags).info.run_id)
+    tags |= source_tags(_COMMANDS[role]) | {"mlflow.note.content": _DESCRIPTIONS[role]}
+    name = os.environ.get("DVC_EXP_NAME") or time.strftime(f"{role} %Y-%m-%d %H:%M:%S")  # dvc exp run sets it
+    mine = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
     first = notes.claim(mine)
     if first == mine:
         return mine

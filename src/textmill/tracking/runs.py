@@ -16,14 +16,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from textmill.base.files import md5_of
-from textmill.tracking.connection import Connection, connect, git_state, this_process
+from textmill.tracking.connection import Connection, connect, git_state, source_tags, this_process
 from textmill.tracking.redaction import redacted
+from textmill.tracking.store import tracking_uri
 from textmill.tracking.values import environment_tags, flat_numbers, flat_params, metric_name
 
-_BATCH_METRICS = 1000  # MLflow's limit for one log_batch
+if TYPE_CHECKING:
+    import pandas as pd
+
+_BATCH_METRICS, _BATCH_PARAMS = 1000, 100  # MLflow's limits for one log_batch
+_TABLE_ROWS = 5000  # of predictions: the UI loads all of them
 
 
 _SECONDS_BETWEEN_FLUSHES = 10.0
@@ -36,6 +41,7 @@ class RunLog:
         self._connection, self._run_id = connection, run_id
         self._waiting: list[tuple[str, float, int, int]] = []
         self._last_flush = time.monotonic()
+        self._monitor: Any = None
 
     def metrics(self, values: Mapping[str, Any], step: int = 0) -> None:
         """Log numbers; mappings inside are flattened to a.b, and what is no finite number is left out."""
@@ -53,6 +59,10 @@ class RunLog:
         for path in sorted(folder.iterdir()):
             self.artifact(path, name)
 
+    def table(self, table: pd.DataFrame, name: str) -> None:
+        """Keep the first rows of a table in the form that the UI shows, as the artifact `name`.json."""
+        self._try(lambda c: c.client.log_table(self._run_id, table.head(_TABLE_ROWS), f"{name}.json"))
+
     def dataset(self, path: Path, name: str, rows: int) -> None:
         """Say which data the stage read. Its digest is the file's MD5: the hash that dvc.lock has."""
         self._try(lambda c: _log_dataset(c, self._run_id, path, name, rows))
@@ -60,6 +70,16 @@ class RunLog:
     def tag(self, name: str, value: str) -> None:
         """Set a tag of the run."""
         self._try(lambda c: c.client.set_tag(self._run_id, name, redacted(value)))
+
+    def monitor_system(self) -> None:
+        """Log the use of processors, memory and GPU every ten seconds until the run ends."""
+        self._try(lambda c: self._start_monitor())
+
+    def _start_monitor(self) -> None:
+        from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
+
+        self._monitor = SystemMetricsMonitor(self._run_id, tracking_uri=tracking_uri())
+        self._monitor.start()
 
     def flush(self) -> None:
         """Send the metrics that wait, in as few requests as MLflow allows."""
@@ -74,6 +94,7 @@ class RunLog:
 
         Nobody else would: `track` does not run then. Stages beside it may go on, and `track` may still finish the rebuild.
         """
+        self._try(lambda c: self._monitor.finish() if self._monitor is not None else None)
         self.flush()
         self._try(lambda c: c.client.set_terminated(self._run_id, status))
         if status != "FINISHED":
@@ -109,6 +130,7 @@ def stage_run(
     An exception in the body closes the run as FAILED (KILLED for SystemExit, KeyboardInterrupt and the like) and goes on.
     """
     log = _open_stage(stage, params, input_files, inputs_key, environment or {})
+    log.monitor_system()
     try:
         yield log
     except Exception:
@@ -136,6 +158,15 @@ def log_metrics_batch(connection: Connection, run_id: str, metrics: list[tuple[s
         _log_metrics(connection, run_id, metrics[start : start + _BATCH_METRICS])
 
 
+def log_params(connection: Connection, run_id: str, params: Mapping[str, Any]) -> None:
+    """Log nested params by their full keys, in as few requests as MLflow allows."""
+    from mlflow.entities import Param
+
+    entries = [Param(key, value) for key, value in flat_params(params).items()]
+    for start in range(0, len(entries), _BATCH_PARAMS):
+        connection.client.log_batch(run_id, params=entries[start : start + _BATCH_PARAMS])
+
+
 def _open_stage(
     stage: str, params: Mapping[str, Any], input_files: Mapping[str, str], inputs_key: str, environment: Mapping[str, str]
 ) -> RunLog:
@@ -152,14 +183,12 @@ def _open_stage(
 def _open_child(connection: Connection | None, name: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> RunLog:
     if connection is None:
         return RunLog(None)
-    from mlflow.entities import Param, RunTag
-
     tags = {"mlflow.parentRunId": connection.parent_id, **tags, "textmill.process": this_process(), **git_state()}
+    tags |= source_tags(f"stages/{name}" if "dvc.stage" in tags else "textmill tune")
 
     def create() -> str:
         run_id = str(connection.client.create_run(connection.experiment_id, run_name=name, tags=tags).info.run_id)
-        entries = [Param(key, value) for key, value in flat_params(params).items()]
-        connection.client.log_batch(run_id, params=entries, tags=[RunTag("textmill", "1")])
+        log_params(connection, run_id, params)
         return run_id
 
     try:
@@ -191,7 +220,21 @@ def _log_dataset(connection: Connection, run_id: str, path: Path, name: str, row
         digest=md5_of(path),
         source_type="local",
         source=json.dumps({"uri": str(path)}),
-        profile=json.dumps({"num_rows": rows}),
+        schema=_schema(path),
+        profile=json.dumps({"num_rows": rows, "num_bytes": path.stat().st_size}),
     )
     tags = [InputTag("mlflow.data.context", os.environ.get("DVC_STAGE", "stage"))]
     connection.client.log_inputs(run_id, [DatasetInput(dataset, tags)])
+
+
+def _schema(path: Path) -> str | None:
+    """The columns of a Parquet file as MLflow writes them; None for another file."""
+    if path.suffix != ".parquet":
+        return None
+    import pyarrow.parquet as pq
+
+    columns = [
+        {"name": field.name, "type": "string" if str(field.type) in ("string", "large_string") else str(field.type), "required": True}
+        for field in pq.read_schema(path)
+    ]
+    return json.dumps({"mlflow_colspec": columns})

@@ -22,6 +22,13 @@ T = TypeVar("T")
 
 
 EXPERIMENT = "textmill"
+_EXPERIMENT_TAGS = {
+    "mlflow.experimentKind": "custom_model_development",  # without it the UI opens its pages for traces of language models
+    "mlflow.note.content": (
+        "Rebuilds of this project. One run per rebuild (`dvc repro`), with one child run per stage; one run per hyper-parameter search"
+        " (`textmill tune`), with one child run per trial. To compare rebuilds, select their runs and choose Compare."
+    ),
+}
 
 
 _SECONDS_TO_WAIT, TIMES_TO_PUBLISH = 30.0, 10  # for a server, in all that one process does; what is published has models in it
@@ -58,10 +65,13 @@ def store_folder() -> Path:
     return (Path(os.environ.get("DVC_ROOT", ".")) / ".mlflow").resolve()
 
 
-def prepare_store() -> None:
-    """Create or migrate the store under the lock: done at once by several processes, it destroys an SQLite file."""
+def prepare_store() -> str:
+    """Create or migrate the store under the lock: done at once by several processes, it destroys an SQLite file.
+
+    Returns the id of the experiment.
+    """
     with locked_store():
-        experiment_of(open_client())
+        return experiment_of(open_client())
 
 
 def open_client() -> Any:
@@ -75,6 +85,8 @@ def open_client() -> Any:
     import mlflow
 
     logging.getLogger("mlflow.store").setLevel(logging.CRITICAL)  # it logs an error with 60 lines of traceback, and raises it as well
+    for name in ("mlflow.pyfunc", "mlflow.system_metrics.system_metrics_monitor"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     mlflow.set_tracking_uri(tracking_uri())
     return mlflow.MlflowClient(tracking_uri())
 
@@ -103,10 +115,12 @@ def patience_for(times: int) -> Patience:
 def experiment_of(client: Any) -> str:
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
+        for name in _EXPERIMENT_TAGS.keys() - experiment.tags.keys():  # made by an earlier version, or by hand
+            client.set_experiment_tag(experiment.experiment_id, name, _EXPERIMENT_TAGS[name])
         return str(experiment.experiment_id)
     location = (store_folder() / "artifacts").as_uri() if not tracking_uri().startswith("http") else None
     try:
-        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
+        return str(client.create_experiment(EXPERIMENT, location, _EXPERIMENT_TAGS))
     except Exception:  # another process was faster
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is None:

@@ -1,0 +1,139 @@
+"""The models of a rebuild in MLflow: on the Models tab, linked to the runs that made and scored them, and in the registry."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textmill.base import paths
+from textmill.base.files import md5_of, read_json
+from textmill.tracking.connection import Connection, git_state
+from textmill.tracking.environment import recorded_environment
+from textmill.tracking.values import environment_tags, flat_numbers, flat_params
+
+if TYPE_CHECKING:
+    from textmill.track.publication import LockedStage
+
+EXPORT = "export"
+_TYPE = "text-to-text"
+_DATASET = "test"
+_PARAM_CHARACTERS = 500  # MLflow's limit for a parameter of a logged model
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A model that a stage makes. system: as it is called in data/evaluate. scored_by: the stage that scores it."""
+
+    system: str
+    path: Path
+    scored_by: str
+
+
+def publish_models(connection: Connection, stages: Mapping[str, LockedStage], runs: Mapping[str, str], name: str) -> None:
+    """Make a logged model of each model, link it to its runs and scores, and register the exported one as a version of `name`.
+
+    stages: entries of dvc.lock, by name. runs: the run of each stage in this rebuild. A model whose bytes are known already
+    is not stored again.
+    """
+    for stage, kind in _kinds(stages).items():
+        content = stages[stage].outputs.get(str(kind.path))
+        if content is None or not kind.path.is_file():
+            continue
+        model = _find(connection, kind, content) or _create(connection, stages[stage], kind, content, runs[stage])
+        _link(connection, kind, model, stages, runs)
+        if stage == EXPORT:
+            _register(connection, name, stages[stage], content, model, runs[stage])
+
+
+def version_of(connection: Connection, name: str, content: str) -> str | None:
+    """The version of the registered model with this MD5 of model.bin, or None."""
+    versions = connection.client.search_model_versions(f"name = '{name}'")
+    return next((str(version.version) for version in versions if version.tags.get("dvc.md5") == content), None)
+
+
+def _kinds(stages: Mapping[str, LockedStage]) -> dict[str, _Kind]:
+    folds = sorted(int(name.partition("@")[2]) for name in stages if name.startswith("train@"))
+    return {f"train@{fold}": _Kind(f"fold-{fold}", paths.fold_model(fold), f"evaluate@fold-{fold}") for fold in folds} | {
+        "distill": _Kind("student", paths.STUDENT, "evaluate@student"),
+        "prune": _Kind("pruned", paths.PRUNED, "evaluate@pruned"),
+        EXPORT: _Kind("exported", paths.EXPORTED_INT8 / "model.bin", "evaluate-exported"),
+    }
+
+
+def _find(connection: Connection, kind: _Kind, content: str) -> str | None:
+    query = f"name = '{kind.system}' AND tags.`dvc.md5` = '{content}'"
+    found = connection.client.search_logged_models([connection.experiment_id], query, max_results=1)
+    return str(found[0].model_id) if found else None
+
+
+def _create(connection: Connection, stage: LockedStage, kind: _Kind, content: str, run_id: str) -> str:
+    """A logged model with the files: a pyfunc model of the exported folder, or the torch weights."""
+    tags = {"dvc.md5": content, "dvc.path": str(kind.path), "dvc.stage": stage.name, **git_state()}
+    tags["mlflow.note.content"] = _description(kind)
+    params = {key: value[:_PARAM_CHARACTERS] for key, value in flat_params(stage.params).items() if not key.startswith("packages")}
+    model = connection.client.create_logged_model(connection.experiment_id, kind.system, run_id, tags, params, _TYPE)
+    try:
+        with tempfile.TemporaryDirectory(prefix="textmill-model-") as temporary:
+            if kind.system == "exported":
+                from textmill.serving.logging import save_pyfunc
+
+                save_pyfunc(kind.path.parent, Path(temporary) / "model", model.model_id)
+            else:
+                (Path(temporary) / "model").mkdir()
+                (Path(temporary) / "model" / kind.path.name).symlink_to(kind.path.resolve())
+            connection.client.log_model_artifacts(model.model_id, str(Path(temporary) / "model"))
+    except BaseException:
+        connection.client.finalize_logged_model(model.model_id, "FAILED")
+        raise
+    connection.client.finalize_logged_model(model.model_id, "READY")
+    return str(model.model_id)
+
+
+def _description(kind: _Kind) -> str:
+    if kind.system == "exported" and paths.MODEL_CARD.is_file():
+        return paths.MODEL_CARD.read_text(encoding="utf-8")
+    return f"`{kind.path}`: the {kind.system} model as torch weights. Load it with `textmill.model.weights.load_model`."
+
+
+def _link(connection: Connection, kind: _Kind, model: str, stages: Mapping[str, LockedStage], runs: Mapping[str, str]) -> None:
+    """Show the model as an output of its stage's run and an input of the run that scored it, and give it those scores."""
+    from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric
+
+    client = connection.client
+    maker, scorer = runs[next(stage for stage, each in _kinds(stages).items() if each == kind)], runs.get(kind.scored_by)
+    if not client.get_run(maker).outputs.model_outputs:
+        client.log_outputs(maker, [LoggedModelOutput(model, 0)])
+    scores = paths.system_metrics(kind.system)
+    if scorer is None or not scores.is_file() or client.get_run(scorer).inputs.model_inputs:
+        return
+    client.log_inputs(scorer, models=[LoggedModelInput(model)])
+    now, digest = int(time.time() * 1000), md5_of(paths.TEST) if paths.TEST.is_file() else None
+    numbers = [(key, value) for key, value in flat_numbers(read_json(scores)) if key.endswith(".score") or key == "loss"]
+    client.log_batch(
+        scorer,
+        metrics=[
+            Metric(f"{_DATASET}.{key.removesuffix('.score')}", value, now, 0, model_id=model, dataset_name=_DATASET, dataset_digest=digest)
+            for key, value in numbers
+        ],
+    )
+
+
+def _register(connection: Connection, name: str, stage: LockedStage, content: str, model: str, run_id: str) -> None:
+    """Register the exported model as a version of `name`, once for the same content; give it the alias `newest`."""
+    client = connection.client
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name, description="Exported by textmill: int8 weights for CTranslate2, which need no torch.")
+    version = version_of(connection, name, content)
+    if version is None:
+        card = paths.MODEL_CARD.read_text(encoding="utf-8") if paths.MODEL_CARD.is_file() else None
+        version = str(client.create_model_version(name, f"models:/{model}", run_id, description=card, model_id=model).version)
+        client.set_logged_model_tags(model, {"mlflow.modelVersions": json.dumps([{"name": name, "version": version}])})  # for the UI
+    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment(EXPORT))}
+    for tag, value in tags.items():
+        client.set_model_version_tag(name, version, tag, value)
+    client.set_registered_model_alias(name, "newest", version)  # "latest" is a reserved word
