@@ -12,7 +12,7 @@ import os
 import threading
 import time
 
-_POLL_SECONDS = 0.001
+_SECONDS_BETWEEN_LOOKS = 0.001
 
 
 class _Gate:
@@ -41,7 +41,7 @@ class _Gate:
         self._lock.acquire()
         self._closed_by = thread
         while self._inside - {thread}:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 inside = _Gate()

@@ -29,7 +29,8 @@ _METADATA_KEY = "textmill"
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
     """Write tensors and JSON metadata with a SHA-256 of both. The same content always gives the same bytes."""
     stored = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    content = json.loads(json.dumps({"metadata": metadata, "tensors_sha256": _tensors_sha256(stored)}))  # as it will be after reading: JSON turns tuples into lists
+    # The digest is over the metadata as they will be read: JSON turns tuples into lists.
+    content = json.loads(json.dumps({"metadata": metadata, "tensors_sha256": _tensors_sha256(stored)}))
     text = json.dumps(content | {"sha256": _json_sha256(content)}, sort_keys=True, ensure_ascii=False)
     with replacing(path) as temporary:
         try:

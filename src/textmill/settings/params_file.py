@@ -38,9 +38,7 @@ def params_text(path: Path) -> str:
     except RecursionError:
         raise UserError(f"{path.name}: nested too deeply, or an alias contains itself. Settings need neither: correct it.") from None
     if size > _MAX_VALUES:
-        raise UserError(
-            f"{path.name}: has more than {_MAX_VALUES} values after aliases (*name) are expanded. Remove the aliases."
-        )
+        raise UserError(f"{path.name}: has more than {_MAX_VALUES} values, with aliases (*name) expanded. Remove what is not a setting.")
     return text
 
 
