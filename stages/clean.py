@@ -1,10 +1,10 @@
 """Repair, filter and deduplicate the collected pairs.
 
-in   data/collect/pairs.parquet      one row a pair: id, source, target, group, origin, line, ...
-out  data/clean/pairs.parquet        rows that passed, repaired, private data masked
-     data/clean/rejected.parquet     every other row, as it came, with the reason it was rejected for
+in   data/collect/pairs.parquet      one row per pair: id, source, target, group, origin, line, ...
+out  data/clean/pairs.parquet        rows that passed, repaired and with private data masked
+     data/clean/rejected.parquet     all other rows, unchanged, with the reason for the rejection
      data/clean/samples.json         a few rejected, repaired and masked rows for each reason
-     data/clean/metrics.json         the funnel: rows in, repaired, rejected by reason, out; languages, lengths, warnings
+     data/clean/metrics.json         rows in, repaired, rejected by reason, and out; languages, lengths, warnings
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Read the sources named in params.yaml.
 
-in   data/preflight/settings.json     the settings as a whole are right
-     data/raw                         the user's files
-out  data/collect/pairs.parquet       one row a pair: id, source, target, group, origin, line, ...
-     data/collect/metrics.json        rows, skipped and bad ones: all together, and by reason for every source
+in   data/preflight/settings.json     proof that all settings are valid
+     data/raw                         files of the user
+out  data/collect/pairs.parquet       one row per pair: id, source, target, group, origin, line, ...
+     data/collect/metrics.json        number of rows, skipped rows and bad rows, in total and by reason for every source
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Turn the development text into token ids, once for all folds.
 
-in   data/split/development.parquet         pairs with their fold
-     data/back_translate/pairs.parquet      pairs with synthetic sources, of no fold; none, unless back_translate is on
+in   data/split/development.parquet         pairs with their folds
+     data/back_translate/pairs.parquet      pairs with synthetic sources, in no fold; empty unless back_translate is on
      data/tokenizer/tokenizer.model
-out  data/encode/development.safetensors    flat token ids with offsets, memory-mapped by training
-     data/encode/metrics.json               pairs, how many of them are back-translated, pairs left out as too long, tokens on both sides
+out  data/encode/development.safetensors    flat token ids with offsets, which training memory-maps
+     data/encode/metrics.json               number of pairs, of back-translated pairs, of pairs that are too long, and of tokens for both sides
 """
 
 from __future__ import annotations

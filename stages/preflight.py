@@ -1,9 +1,9 @@
-"""Check params.yaml as a whole, that DVC watches every source, and that dvc.yaml names every fold, before anything else runs.
+"""Check params.yaml as a whole, that DVC tracks every source, and that dvc.yaml lists every fold, before anything else runs.
 
-in   params.yaml                        every section, also those of stages that would run hours later
-out  data/preflight/settings.json       the names of the sections: the same for all right settings, so nothing reruns
+in   params.yaml                        all sections, including those of stages that run hours later
+out  data/preflight/settings.json       the names of the sections. It is the same for all valid settings, so nothing reruns
 
-dvc.yaml is read too: DVC does not allow it as a dependency, but a change of split.folds in params.yaml leads here.
+dvc.yaml is also read. DVC does not allow it as a dependency, but a change of split.folds in params.yaml reruns this stage.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Cut off a test set and make folds, over groups of similar pairs that are never taken apart.
+"""Hold out a test set and make folds, by groups of similar pairs that stay together.
 
 in   data/clean/pairs.parquet             cleaned pairs
-out  data/split/development.parquet       the same columns and folds, one number a repeat; group is the number of the group
-     data/split/test.parquet              read by the evaluate stages alone
-     data/split/test_digest.parquet       hashes by which texts that know the test set are found where it may not be read
-     data/split/removed.parquet           pairs that know the test set, with the reason and the test pair that they know
-     data/split/metrics.json              sizes and balance of test set and folds, what was grouped by what, and the score
-                                          that a naive split would have invented
+out  data/split/development.parquet       the same columns plus folds, one number per repeat; group is the number of the group
+     data/split/test.parquet              read only by the evaluate stages
+     data/split/test_digest.parquet       hashes that find overlaps with the test set in stages that must not read it
+     data/split/removed.parquet           training pairs that overlap with the test set, with the reason and the test pair
+     data/split/metrics.json              sizes and balance of test set and folds, how pairs were grouped, and by how much a
+                                          naive split would inflate the score
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Fit one SentencePiece model for source and target on the development text.
 
-in   data/split/development.parquet     the only text that it sees: the test set is not among it
+in   data/split/development.parquet     its only input, which does not include the test set
 out  data/tokenizer/tokenizer.model     SentencePiece model with byte fallback
-     data/tokenizer/metrics.json        vocabulary size; tokens a text and a character on both sides
+     data/tokenizer/metrics.json        vocabulary size; tokens per text and per character for both sides
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How programs end: one line for what a user can mend, a full disk and a signal."""
+"""Programs end with one line on an error that the user can fix, on a full disk and on a signal."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from textmill.base.tensors import write_tensors
         (UserError("no answer of https://user:word@host/"), 2, "clean: no answer of https://***@host/"),
     ],
 )
-def test_what_is_not_a_bug_is_one_line(capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str) -> None:
+def test_an_error_that_is_not_a_bug_is_one_line(capsys: pytest.CaptureFixture[str], error: BaseException, code: int, line: str) -> None:
     with pytest.raises(SystemExit) as end, one_line_errors("clean"):
         raise error
     said = capsys.readouterr().err
@@ -89,7 +89,7 @@ def test_a_folder_that_may_not_be_written_is_one_line_with_its_path() -> None:
         assert len(lines) == 6
         for line in lines:
             assert line.startswith(f"clean: {made}/")
-            assert line.endswith(": Permission denied. Change its owner or mode, or run as a user who may.")
+            assert line.endswith(": Permission denied. Change its owner or mode, or run as a user who has access.")
         assert [path.name for path in folder.iterdir()] == ["out"] and (folder / "out").read_text() == "good"
 
 
@@ -109,13 +109,13 @@ with one_line_errors("clean"):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_is_one_line_also_with_another_right_behind_it(number: int, code: int) -> None:
+def test_a_signal_is_one_line_even_if_another_follows_at_once(number: int, code: int) -> None:
     done = subprocess.run([sys.executable, "-c", STOPPED, str(int(number))], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (code, "before", "clean: stopped.\n")
 
 
 @pytest.mark.parametrize("error", [ValueError(), FileNotFoundError(2, "a file that we forgot"), sqlite3.OperationalError("no such table")])
-def test_what_is_a_bug_keeps_its_traceback(error: Exception) -> None:
+def test_a_bug_keeps_its_traceback(error: Exception) -> None:
     with pytest.raises(type(error)), one_line_errors("clean"):
         raise error
 
@@ -135,7 +135,7 @@ def write_rows(path: Path) -> None:
         write_rows,
     ],
 )
-def test_a_write_without_room_is_one_line_with_the_file(
+def test_a_write_to_a_full_disk_is_one_line_with_the_file(
     write: Callable[[Path], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "file"

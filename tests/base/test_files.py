@@ -41,7 +41,7 @@ def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(tmp_path: P
 
 @pytest.mark.parametrize("kind", ["json", "parquet", "safetensors"])
 def test_a_full_disk_keeps_the_old_file(tmp_path: Path, kind: str) -> None:
-    """RLIMIT_FSIZE stands in for a full disk: pyarrow deletes the good file and plain writes cut it without our writer."""
+    """RLIMIT_FSIZE simulates a full disk. Without our writer, pyarrow deletes the old file, and plain writes truncate it."""
     path = tmp_path / f"out.{kind}"
     program = f"""
 import resource, sys
@@ -71,8 +71,8 @@ assert len(list(Path({str(tmp_path)!r}).iterdir())) == 1
     assert "failed" in done.stdout
 
 
-def test_nothing_of_a_write_that_the_kernel_killed_outlives_the_next_clean_up(tmp_path: Path) -> None:
-    """At the size limit, with the signal's default action, the process ends inside safetensors, which has opened a file of its own."""
+def test_the_next_clean_up_removes_all_files_of_a_writer_that_the_kernel_killed(tmp_path: Path) -> None:
+    """SIGXFSZ with its default action ends the process at the size limit, inside safetensors, while its own temporary file is open."""
     path = tmp_path / "out.safetensors"
     write_tensors(path, {"a": torch.zeros(10)}, {})
     before = path.read_bytes()
@@ -140,7 +140,7 @@ def test_a_flipped_bit_in_metadata_is_noticed_without_reading_tensors(tmp_path: 
     write_tensors(path, {"a": torch.zeros(2)}, {"history": [17]})
     assert read_metadata(path) == {"history": [17]}
     path.write_bytes(path.read_bytes().replace(b"[17]", b"[16]"))
-    with pytest.raises(UserError, match="metadata does not have the SHA-256"):
+    with pytest.raises(UserError, match="the SHA-256 of its metadata is wrong"):
         read_metadata(path)
 
 
@@ -148,7 +148,7 @@ def test_a_file_of_tensors_without_a_digest_is_not_read(tmp_path: Path) -> None:
     for number, metadata in enumerate((None, {"other": "{}"}, {"textmill": json.dumps({"shape": {}})})):
         path = tmp_path / f"{number}.safetensors"
         save_file({"a": torch.zeros(2)}, path, metadata=metadata)
-        with pytest.raises(UserError, match=rf"{number}\.safetensors: .+ names no SHA-256"):
+        with pytest.raises(UserError, match=rf"{number}\.safetensors: .+ has no SHA-256"):
             read_tensors(path)
 
 
@@ -212,7 +212,7 @@ for name, each in readers.items():
 
 
 def test_a_file_that_is_cut_anywhere_is_named(tmp_path: Path, corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
-    """In a process of its own: a crash inside a library would end the one that reads."""
+    """Runs in a child process, because a crash inside a library would end this one."""
     write_table(tmp_path / "table", pd.DataFrame({"text": [f"line {number}" for number in range(500)]}), SCHEMA)
     write_tensors(tmp_path / "tensors", {"a": torch.rand(50), "b": torch.arange(9)}, {"steps": [1, 2]})
     corpus.save(tmp_path / "corpus")
@@ -237,14 +237,14 @@ def test_a_pipe_and_a_folder_are_refused_and_not_waited_for(
     signal.signal(signal.SIGALRM, lambda *_: pytest.fail("it waits for a writer"))
     signal.alarm(30)
     try:
-        with pytest.raises(UserError, match=r"x: is no ordinary file\. Remove it"):
+        with pytest.raises(UserError, match=r"x: not a regular file\. Remove it"):
             read(tmp_path / "x")
     finally:
         signal.alarm(0)
 
 
 def crafted(header: object, data: bytes = b"\0" * 8) -> bytes:
-    """A safetensors file. header: as JSON, or as it is."""
+    """Return a safetensors file. header: a value to write as JSON, or raw bytes."""
     text = header if isinstance(header, bytes) else json.dumps(header).encode()
     return len(text).to_bytes(8, "little") + text + data
 
@@ -283,9 +283,9 @@ def test_crafted_tensors_are_refused_in_one_line(tmp_path: Path, content: bytes)
 
 
 @pytest.mark.parametrize("read", [read_tensors, read_metadata])
-def test_metadata_that_are_no_mapping_are_refused_also_with_the_right_digest(tmp_path: Path, read: Callable[[Path], object]) -> None:
+def test_metadata_that_is_not_a_mapping_is_refused_even_with_the_right_digest(tmp_path: Path, read: Callable[[Path], object]) -> None:
     write_tensors(tmp_path / "x", {"a": torch.zeros(2)}, ["no", "mapping"])  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"its metadata are no mapping"):
+    with pytest.raises(UserError, match=r"its metadata is not a mapping"):
         read(tmp_path / "x")
 
 

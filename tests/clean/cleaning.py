@@ -37,7 +37,7 @@ EVERYTHING_OFF = replace(
 
 
 def filters(**changes: Any) -> CleanSettings:
-    """The default settings with other knobs under filters."""
+    """Return the default settings with other filter settings."""
     return replace(CLEAN, filters=replace(CLEAN.filters, **changes))
 
 
@@ -48,7 +48,7 @@ def frame(pairs: list[tuple[str, str]], **columns: Any) -> pd.DataFrame:
 
 
 class Cleaned(NamedTuple):
-    """What clean_corpus wrote and returned."""
+    """Output files and result of clean_corpus."""
 
     kept: pd.DataFrame
     rejected: pd.DataFrame
@@ -58,7 +58,7 @@ class Cleaned(NamedTuple):
 
 
 def cleaned(rows: pd.DataFrame, folder: Path, settings: CleanSettings = CLEAN, languages: LanguageSettings = EN_ZH) -> Cleaned:
-    """Run the whole of cleaning."""
+    """Run the complete cleaning."""
     outputs = Outputs(folder / "kept.parquet", folder / "rejected.parquet", folder / "samples.json")
     write_table(folder / "pairs.parquet", rows, PAIR_SCHEMA)
     metrics = clean_corpus(folder / "pairs.parquet", outputs, settings, languages)
@@ -67,5 +67,5 @@ def cleaned(rows: pd.DataFrame, folder: Path, settings: CleanSettings = CLEAN, l
 
 
 def language_reason(source: str, target: str, languages: LanguageSettings, settings: FilterSettings = CLEAN.filters) -> str:
-    """What the language check says of one pair."""
+    """Return the result of the language check for one pair."""
     return language_reasons([Pair(source, target)], settings, languages)[0][0]

@@ -64,7 +64,7 @@ def test_every_step_leaves_its_trace(tmp_path: Path) -> None:
 ODD_CHARACTERS = ["\ufdd0", "\ufdef", "\uffff", "\U0010ffff", "\ue000", "\u202e", "\u0378"]
 
 
-def test_characters_that_nobody_sees_are_taken_out_and_counted_and_the_rest_comes_back_from_the_tokens(tmp_path: Path) -> None:
+def test_invisible_characters_are_removed_and_counted_and_the_rest_comes_back_from_the_tokens(tmp_path: Path) -> None:
     things = {"window": "窗户", "door": "门", "box": "盒子", "book": "书", "letter": "信", "bag": "包", "bottle": "瓶子"}
     odd = [
         (f"Open the {character}{thing}.", f"打开{chinese}。")
@@ -137,7 +137,7 @@ def test_labels_need_few_knobs(tmp_path: Path) -> None:
     assert cleaned(rows, tmp_path, settings, LanguageSettings("en", "und")).rejected.empty
 
 
-def test_a_file_that_is_not_what_it_claims_is_called_so(tmp_path: Path) -> None:
+def test_a_file_in_another_language_than_claimed_gives_a_warning(tmp_path: Path) -> None:
     cantonese = [(pair.source, f"佢哋{pair.target}嘅") for pair in PAIRS[:90]]
     result = cleaned(frame([*cantonese, ("Good morning to you.", "早上好啊。")]), tmp_path)
     warning = result.metrics["warnings"][0]
@@ -146,8 +146,8 @@ def test_a_file_that_is_not_what_it_claims_is_called_so(tmp_path: Path) -> None:
     assert result.metrics["languages"]["target"] == {"yue": 90, "zh": 1}
 
 
-def test_an_empty_corpus_and_one_that_nothing_of_passes_are_errors_of_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"pairs\.parquet: holds no pairs"):
+def test_an_empty_corpus_and_one_without_a_passing_row_are_errors_of_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"pairs\.parquet: contains no pairs"):
         cleaned(frame([]), tmp_path)
     (tmp_path / "kept.parquet").write_text("from an earlier run")
     with pytest.raises(UserError, match=r"no pair of 2 passed \(copy: 1, empty: 1\)"):
@@ -156,5 +156,5 @@ def test_an_empty_corpus_and_one_that_nothing_of_passes_are_errors_of_one_line(t
 
 
 def test_a_scheduler_that_does_not_answer_is_an_error_of_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"clean\.scheduler: nobody to work at tcp://127\.0\.0\.1:9 .*Start it"):
+    with pytest.raises(UserError, match=r"clean\.scheduler: no Dask scheduler with workers at tcp://127\.0\.0\.1:9 .*Start both"):
         cleaned(frame([("a", "b")]), tmp_path, replace(CLEAN, scheduler="tcp://127.0.0.1:9"))

@@ -39,7 +39,7 @@ def fates(
         (Pair("...", "。。。"), Pair("!!!", "！！！"), ""),
     ],
 )
-def test_what_is_a_duplicate(first: Pair, second: Pair, fate: str, tmp_path: Path) -> None:
+def test_which_pairs_are_duplicates(first: Pair, second: Pair, fate: str, tmp_path: Path) -> None:
     assert fates([first, second], tmp_path) == ["", fate]
     assert fates([first, second], tmp_path, similarity=0)[1] == ("duplicate" if fate == "duplicate" else "")
 
@@ -54,8 +54,8 @@ def test_the_better_row_stays_wherever_it_stands(tmp_path: Path) -> None:
     assert fates([Pair("I LIKE DOGS.", "我喜欢狗。"), Pair("I like dogs.", "我喜欢狗。")], tmp_path) == ["near_duplicate", ""]
 
 
-def test_similarity_is_not_handed_on(tmp_path: Path) -> None:
-    """In a chain of small steps the far end is like its neighbour, but not like the row that stays."""
+def test_similarity_is_not_transitive(tmp_path: Path) -> None:
+    """In a chain of small steps, the last text is similar to its neighbour, but not to the row that is kept."""
     letters = [chr(0x4E00 + 37 * number) for number in range(60)]
     chain = ["".join([*letters[step:], *(chr(0x5E00 + 41 * extra) for extra in range(step))]) for step in range(0, 40, 2)]
     reasons = fates([Pair(text, "y") for text in chain], tmp_path, similarity=0.85)

@@ -48,7 +48,7 @@ def evidence() -> Evidence:
     return fitted([*PAIRS, *wrong])
 
 
-def test_real_pairs_pass_and_those_of_other_rows_and_cut_ones_do_not(evidence: Evidence) -> None:
+def test_real_pairs_pass_and_misaligned_and_truncated_ones_do_not(evidence: Evidence) -> None:
     settings = CLEAN.filters
     assert set(evidence_reasons(PAIRS, hashed(PAIRS), evidence, settings)) == {""}
     wrong = [Pair(pair.source, PAIRS[-place - 1].target) for place, pair in enumerate(PAIRS[:30])]  # the corpus holds these too
@@ -61,7 +61,7 @@ def test_real_pairs_pass_and_those_of_other_rows_and_cut_ones_do_not(evidence: E
     assert evidence_reasons(long, hashed(long), evidence, settings) == ["length_unlikely"]
 
 
-def test_a_pair_is_judged_alike_alone_and_in_a_crowd(evidence: Evidence) -> None:
+def test_a_pair_is_judged_alike_alone_and_among_others(evidence: Evidence) -> None:
     together = evidence_reasons(PAIRS[:50], hashed(PAIRS[:50]), evidence, CLEAN.filters)
     assert together == [evidence_reasons([pair], hashed([pair]), evidence, CLEAN.filters)[0] for pair in PAIRS[:50]]
 
@@ -74,13 +74,13 @@ def test_where_nothing_corresponds_nothing_is_rejected() -> None:
     assert sum(reason == "misaligned" for reason in reasons) <= 0.01 * len(replies)
 
 
-def test_too_few_pairs_teach_nothing() -> None:
+def test_no_model_is_fitted_to_too_few_pairs() -> None:
     hashes, first = np.unique(hashed(PAIRS[:100]), return_index=True)
     assert fit_evidence([PAIRS[place] for place in first], hashes, 2.0) is None
 
 
 def test_the_lexicon_is_ibm_model_1() -> None:
-    """Against the textbook's loops (Koehn 2010, figure 4.3, without the empty word)."""
+    """Compared with the loops of the textbook (Koehn 2010, figure 4.3, without the empty word)."""
     sources = [words(pair.source) for pair in PAIRS[:60]]
     targets = [words(pair.target) for pair in PAIRS[:60]]
     lexicon = fit_lexicon(sources, targets)
@@ -104,7 +104,7 @@ def test_the_lexicon_is_ibm_model_1() -> None:
         assert probability == pytest.approx(chance[names[first], target_names[second]], abs=1e-9)
 
 
-def test_a_pair_is_not_its_own_witness() -> None:
+def test_a_pair_is_scored_without_its_own_counts() -> None:
     odd = Pair("Zebra quux sees frobnicate zebra.", "斑马奇怪斑马。")
     pairs = [*PAIRS[:300], odd, Pair("Zebra quux", "国王"), Pair("The frobnicate", "斑马"), Pair("a", "奇怪")]
     lexicon = fit_lexicon([words(pair.source) for pair in pairs], [words(pair.target) for pair in pairs])

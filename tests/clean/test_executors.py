@@ -21,7 +21,7 @@ def scaled(number: int, factor: int) -> int:
 
 
 def listening(_: int, parent: int) -> tuple[int, list[tuple[str, object]]]:
-    """This process's id, and every port that it or the process that it works for listens at."""
+    """Return the id of this process, and all ports on which it or its parent listens."""
     connections = [each for pid in (os.getpid(), parent) for each in psutil.Process(pid).net_connections("inet")]
     return os.getpid(), [(each.status, each.laddr) for each in connections if each.status == psutil.CONN_LISTEN or not each.raddr]
 
@@ -32,14 +32,14 @@ def killed(number: int, _: None) -> int:
     return number
 
 
-def test_answers_come_in_order_and_one_executor_serves_several_functions() -> None:
+def test_results_come_in_order_and_one_executor_serves_several_functions() -> None:
     with executor(2, "") as work:
         for factor in (2, 3):
             assert list(work.map(scaled, ((number,) for number in range(20)), factor)) == [number * factor for number in range(20)]
 
 
 def test_workers_open_no_port() -> None:
-    """A port on this machine is one for all its users, and a Dask scheduler runs what it is sent."""
+    """All users of a machine can reach its ports, and a Dask scheduler runs any code that it receives."""
     with executor(2, "") as work:
         answers = list(work.map(listening, ((number,) for number in range(8)), os.getpid()))
     assert {pid for pid, _ in answers} - {os.getpid()}, "nothing ran in another process"

@@ -56,7 +56,7 @@ def test_private_data_is_masked(text: str, masked: str) -> None:
         "000-12-3456 666-12-3456 123456789012345678",
     ],
 )
-def test_what_belongs_to_nobody_stays(text: str) -> None:
+def test_text_that_is_not_private_is_kept(text: str) -> None:
     assert without_private_data(text) == text
 
 

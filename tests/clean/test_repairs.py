@@ -44,7 +44,7 @@ def test_repairs(text: str, mended: str, names: set[str]) -> None:
     assert mend(text) == (Pair(mended, "x"), names)
 
 
-def test_markup_that_both_sides_hold_is_content_and_so_are_escaped_angles() -> None:
+def test_markup_on_both_sides_is_content_and_so_are_escaped_angle_brackets() -> None:
     pair = Pair('Open <a href="%s">this</a> &lt;tag&gt;', '打开<a href="%s">这个</a>&lt;tag&gt;')
     assert mend(*pair)[0] == pair
     assert mend(pair.source, "打开这个")[0].source == "Open this <tag>"
@@ -72,19 +72,19 @@ PLAIN = st.text(st.sampled_from("aZ09 .,'\"!?()ÀéßÃÂöüÿøÐ我们的龥�
 
 
 @given(PLAIN, PLAIN)
-def test_a_text_that_needs_nothing_gets_nothing(source: str, target: str) -> None:
+def test_a_text_that_needs_no_repair_is_unchanged(source: str, target: str) -> None:
     assert mend(source, target, quick=True) == mend(source, target, quick=False)
 
 
 @given(st.lists(st.integers(0x21, 0xD7FF).map(chr), max_size=4).map("".join))
-def test_nor_do_any_few_characters_that_need_nothing(text: str) -> None:
+def test_any_short_text_that_needs_no_repair_is_unchanged(text: str) -> None:
     if NEEDS_NOTHING.fullmatch(text):
         assert mend(text, quick=True) == mend(text, quick=False)
         assert unicodedata.normalize("NFC", text) == text
 
 
 @given(st.text(max_size=40), st.text(max_size=40))
-def test_what_is_mended_stays_mended(source: str, target: str) -> None:
+def test_repairing_twice_is_repairing_once(source: str, target: str) -> None:
     settings = replace(CLEAN.repairs, entities=False, mojibake=False)  # &amp;lt; and doubled mojibake are unpacked one layer at a time
     once = mend(source, target, settings)[0]
     assert mend(*once, settings)[0] == once

@@ -53,20 +53,18 @@ def test_an_id_stays_when_other_sources_come_or_other_lines_change(tmp_path: Pat
     assert ids["2"] == before["id"][1]
 
 
-def test_one_file_for_two_tasks_has_ids_of_its_own_and_for_one_task_is_an_error(tmp_path: Path) -> None:
+def test_one_file_for_two_tasks_has_different_ids_and_twice_for_one_task_is_an_error(tmp_path: Path) -> None:
     there = tsv(tmp_path / "m.tsv", "1", task="there")
     back = SourceSettings("tsv", path=there.path, source_column="target", target_column="source", task="back")
     assert pairs(collected(tmp_path, there, back)) == [("x1", "1"), ("1", "x1")]
-    with pytest.raises(UserError, match=r"m\.tsv: two of collect\.sources read it under task 'there'"):
+    with pytest.raises(UserError, match=r"m\.tsv: two entries of collect\.sources read it for task 'there'"):
         collected(tmp_path, there, SourceSettings("tsv", path=str(tmp_path / "*.tsv"), task="there"))
 
 
 @pytest.mark.parametrize(
     "path", ["file:///etc/hostname", "http://127.0.0.1/x", "http://169.254.169.254/x", "https://example.org/x", "s3://b/x"]
 )
-def test_an_address_in_the_place_of_a_path_is_a_file_that_is_missing_and_nothing_is_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
-) -> None:
+def test_a_url_as_a_path_is_a_missing_file_and_nothing_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str) -> None:
     monkeypatch.setattr(socket, "socket", lambda *_, **__: pytest.fail("a socket was opened"))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: pytest.fail("a name was looked up"))
     with pytest.raises(UserError, match=r"^[^\n]*no such file[^\n]*$"):
@@ -74,13 +72,13 @@ def test_an_address_in_the_place_of_a_path_is_a_file_that_is_missing_and_nothing
     assert not (tmp_path / "out/pairs.parquet").exists()
 
 
-def test_several_pairs_of_one_line_have_ids_of_their_own(tmp_path: Path) -> None:
+def test_several_pairs_of_one_line_have_different_ids(tmp_path: Path) -> None:
     (tmp_path / "x").write_text('["a", "b", "c", "d"]\n["e", "f"]\n')
     frame = collected(tmp_path, SourceSettings("conversations", path=str(tmp_path / "x")))
     assert [identity.split("-")[1] for identity in frame["id"]] == ["1", "1.2", "1.3", "2"]
 
 
-def test_what_was_found_is_in_rows_or_counted_with_its_first_place(tmp_path: Path) -> None:
+def test_everything_found_is_a_row_or_is_counted_with_its_first_line(tmp_path: Path) -> None:
     lines = ['{"source": "a", "target": "b"}', "", '{"source": 1, "target": "b"}', '{"source": "\\ud800", "target": "b"}', '{"sour']
     (tmp_path / "x").write_text("\n".join(lines))
     frame = collected(tmp_path, SourceSettings("jsonl", path=str(tmp_path / "x")), max_bad_share=0.6)
@@ -145,7 +143,7 @@ def test_a_wheel_is_read_as_a_zip_file_once_its_hash_is_right(tmp_path: Path) ->
 
 def test_a_corrupted_wheel_with_a_right_hash_and_one_without_catalogs_are_named(tmp_path: Path) -> None:
     (tmp_path / "wheels").mkdir()
-    for content, message in ((b"PK\x03\x04 no zip", "damaged wheel"), (None, "holds no catalog for language zh")):
+    for content, message in ((b"PK\x03\x04 no zip", "damaged wheel"), (None, "contains no catalog for language zh")):
         path = tmp_path / "w"
         sha256 = wheel(path, {"a.py": ""}) if content is None else hashlib.sha256(content).hexdigest()
         (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(path.read_bytes() if content is None else content)
@@ -175,7 +173,7 @@ def test_a_wheel_that_is_damaged_inside_is_named_also_with_the_right_hash(tmp_pa
 
 
 def kept_wheel(folder: Path, files: dict[str, str], name: str = "app-1") -> SourceSettings:
-    """app==1 with the hash of a wheel that the folder of wheels has, whatever its metadata say."""
+    """A source app==1 with the hash of a wheel in the folder, whatever its metadata says."""
     (folder / "wheels").mkdir(exist_ok=True)
     sha256 = wheel(folder / "w", files, name)
     (folder / "w").rename(folder / "wheels" / f"{sha256}.whl")
@@ -185,7 +183,7 @@ def kept_wheel(folder: Path, files: dict[str, str], name: str = "app-1") -> Sour
 @pytest.mark.parametrize("name", ["app-2", "other-1", "-", "app"])
 def test_the_hash_of_another_version_or_package_is_not_enough(tmp_path: Path, name: str) -> None:
     source = kept_wheel(tmp_path, {"app/zh/a.po": PO}, name)
-    with pytest.raises(UserError, match=r"the wheel with the sha256 of app==1 is .* by its metadata\. Correct wheel and sha256"):
+    with pytest.raises(UserError, match=r"the wheel with the sha256 of app==1 is .* according to its metadata\. Correct wheel or sha256"):
         collected(tmp_path, source)
 
 
@@ -196,8 +194,8 @@ def test_one_wheel_with_two_hashes_is_an_error(tmp_path: Path) -> None:
 
 
 def test_pip_takes_a_wheel_for_a_name_whatever_it_looks_like(tmp_path: Path) -> None:
-    """Settings refuse such a name before; here pip itself must not take it for an option: it would build and run a setup script."""
-    with pytest.raises(UserError, match=r"wheels could not be fetched \(Invalid requirement: .--only-binary=:none:"):
+    """Settings reject such a name earlier. Here, pip itself must not take it for an option, because it would run a setup script."""
+    with pytest.raises(UserError, match=r"wheels could not be downloaded \(Invalid requirement: .--only-binary=:none:"):
         pip_download(["--only-binary=:none:,app==1"], tmp_path)
 
 
@@ -221,17 +219,17 @@ def test_the_size_that_a_wheel_claims_for_a_member_is_not_believed(tmp_path: Pat
         collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))
 
 
-def test_names_in_a_wheel_that_lead_out_of_it_lead_nowhere(tmp_path: Path) -> None:
+def test_names_in_a_wheel_that_point_outside_write_no_file(tmp_path: Path) -> None:
     source = kept_wheel(tmp_path, {"../../zh/a.po": PO, f"{tmp_path}/zh/b.po": PO})
     assert len(collected(tmp_path, source)) == 4
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "wheels"]
 
 
 @pytest.mark.parametrize("stated", [0, 1, 1_000_001])
-def test_a_wheel_of_a_million_members_is_refused_before_its_table_of_contents_is_read(
+def test_a_wheel_of_a_million_members_is_refused_before_its_central_directory_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stated: int
 ) -> None:
-    """All members are the same empty file: only the table of contents is long, and what it states about itself is a choice."""
+    """All entries of the central directory point to the same empty file, and the count that it states can be wrong."""
     name = b"app/zh/a.po"
     member = struct.pack("<4s5H3I2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0) + name
     entry = struct.pack("<4s6H3I5H2I", b"PK\x01\x02", 20, 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0, 0, 0, 0, 0, 0) + name
@@ -242,7 +240,5 @@ def test_a_wheel_of_a_million_members_is_refused_before_its_table_of_contents_is
     (tmp_path / "wheels").mkdir()
     (tmp_path / "wheels" / f"{sha256}.whl").write_bytes(content)
     monkeypatch.setattr(zipfile, "ZipFile", lambda *_: pytest.fail("its table of contents was read"))
-    with pytest.raises(
-        UserError, match=r"^app==1: holds more than 100000 files\. It is no package of text: remove it from collect\.sources\.$"
-    ):
+    with pytest.raises(UserError, match=r"^app==1: contains more than 100000 files, too many to read\. Remove it from collect\.sources\.$"):
         collected(tmp_path, SourceSettings("gettext", wheel="app==1", sha256=sha256))

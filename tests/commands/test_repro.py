@@ -104,4 +104,4 @@ def test_params_that_dvc_would_never_finish_reading_are_refused_before_dvc_start
     with pytest.raises(SystemExit) as end, one_line_errors("repro"):
         repro(1)
     assert end.value.code == 2
-    assert capsys.readouterr().err.startswith("repro: params.yaml: is nested too deeply, or has an alias inside itself")
+    assert capsys.readouterr().err.startswith("repro: params.yaml: nested too deeply, or an alias contains itself")

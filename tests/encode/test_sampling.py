@@ -30,7 +30,7 @@ def decoded(corpus: EncodedCorpus, tokenizer: Tokenizer) -> list[tuple[str, str]
     return [(tokenizer.decode(source), tokenizer.decode(target)) for source, target in cuts(corpus)]
 
 
-def test_texts_stay_the_same_and_rows_that_are_not_asked_for_their_cuts_too(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
+def test_texts_stay_the_same_and_so_do_the_segmentations_of_other_rows(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
     rows = np.array([row for row in range(len(texts)) if row % 3])
     anew = resampled(texts, rows, tokenizer, 0.2, 16, 1, 0)
     assert decoded(anew, tokenizer) == decoded(texts, tokenizer)
@@ -39,7 +39,7 @@ def test_texts_stay_the_same_and_rows_that_are_not_asked_for_their_cuts_too(text
     assert anew.source_lengths().max() <= texts.source_lengths().max() and anew.target_lengths().max() <= texts.target_lengths().max()
 
 
-def test_a_cut_depends_on_seed_epoch_and_row_alone(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
+def test_a_segmentation_depends_on_seed_epoch_and_row_alone(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
     every = np.arange(len(texts))
     first, again, alone = (resampled(texts, rows, tokenizer, 0.2, 16, 1, 4) for rows in (every, every[::-1], every[7:8]))
     assert cuts(first) == cuts(again) and cuts(first)[7] == cuts(alone)[7]
@@ -47,7 +47,9 @@ def test_a_cut_depends_on_seed_epoch_and_row_alone(texts: EncodedCorpus, tokeniz
         assert cuts(resampled(texts, every, tokenizer, 0.2, 16, seed, epoch)) != cuts(first)
 
 
-def test_a_large_alpha_takes_the_likeliest_cut_and_a_small_one_all_alike(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
+def test_a_large_alpha_takes_the_most_likely_segmentation_and_a_small_one_draws_uniformly(
+    texts: EncodedCorpus, tokenizer: Tokenizer
+) -> None:
     every = np.arange(len(texts))
     assert cuts(resampled(texts, every, tokenizer, 1e6, 16, 1, 0)) == cuts(texts)
     (row,) = [index for index, (source, _) in enumerate(PAIRS[:60]) if source == "Open the folder now"]
@@ -58,7 +60,7 @@ def test_a_large_alpha_takes_the_likeliest_cut_and_a_small_one_all_alike(texts: 
 
 
 def test_a_chance_is_the_probability_to_the_power_alpha(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
-    """Kudo 2018, section 3.2; cuts longer than the longest text of the corpus have none."""
+    """Kudo 2018, section 3.2. Segmentations longer than the longest text of the corpus have probability 0."""
     candidates = [(cut, score) for cut, score in tokenizer.candidates(PAIRS[0][0], 8) if len(cut) <= texts.source_lengths().max()]
     weights = np.exp(0.3 * np.array([score for _, score in candidates]))
     names = [cut for cut, _ in candidates]
@@ -72,7 +74,7 @@ def test_a_tokenizer_that_is_no_unigram_model_is_refused(texts: EncodedCorpus) -
         resampled(texts, np.arange(3), pieces, 0.2, 16, 1, 0)
 
 
-def test_workers_cut_the_same_epochs(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
+def test_workers_give_the_same_epochs(texts: EncodedCorpus, tokenizer: Tokenizer) -> None:
     arguments = texts, np.arange(len(texts)), tokenizer, 0.2, 8, 1
     alone, helped = ResampledEpochs(*arguments, num_workers=0), ResampledEpochs(*arguments, num_workers=2)
     try:
@@ -83,7 +85,7 @@ def test_workers_cut_the_same_epochs(texts: EncodedCorpus, tokenizer: Tokenizer)
 
 
 def test_a_corpus_that_is_sent_to_workers_keeps_its_memory(texts: EncodedCorpus) -> None:
-    """torch would move its tensors to shared memory: NumPy arrays of them, as a training has, would be of memory that is free."""
+    """torch would move the tensors to shared memory, and NumPy views of them, as in training, would point to freed memory."""
 
     def places(corpus: EncodedCorpus) -> list[tuple[int, bool]]:
         return [(tensor.data_ptr(), tensor.is_shared()) for tensor in vars(corpus).values() if isinstance(tensor, torch.Tensor)]

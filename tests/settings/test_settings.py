@@ -40,12 +40,12 @@ def test_the_default_settings_are_right() -> None:
         ("train", "decay_steps", 9, "train.decay_steps: needed with schedule warmup_stable_decay"),
         ("model", "heads", 7, "model.heads: 7 does not divide width 160"),
         ("model", "key_value_heads", 3, "model.key_value_heads: 3 does not divide heads 4"),
-        ("model", "key_value_heads", 2, "prune.encoder_heads is 3, but by model.key_value_heads 2 heads share a key and go together"),
+        ("model", "key_value_heads", 2, "prune.encoder_heads is 3, but model.key_value_heads makes groups of 2 heads that share a key"),
         ("model", "positions", "learned", "model.max_positions: must be 1 or more with learned positions"),
         ("model", "width", None, "model.width must be a whole number"),
         ("split", "folds", [0, 2], "split.folds: must be 0, 1, 2"),
         ("split", "folds", -1, "split.folds must be a list"),
-        ("split", "folds", [0, 1, 2, 3], "split.folds: names 4, but num_folds times repeats are 3"),
+        ("split", "folds", [0, 1, 2, 3], "split.folds: lists 4 folds, but num_folds times repeats is 3"),
         ("split", "folds", [], "split.folds: must be 0, 1, 2"),
         ("split", "similarity", 0.1, "split.similarity: must be between 0.3"),
         ("collect", "sources", [], "collect.sources: is empty"),
@@ -75,9 +75,14 @@ def test_the_default_settings_are_right() -> None:
         ),
         ("collect", "sources", [{"format": "jsonl"}], "collect.sources[0].path: give either path or wheel"),
         ("collect", "sources", [{"format": "jsonl", "path": "x", "weight": 0}], "collect.sources[0].weight: must be between 0.01 and 100"),
-        ("collect", "sources", [{"format": "jsonl", "path": "x", "task": "qa_zh"}], "collect.sources[0].task: may hold small letters"),
+        ("collect", "sources", [{"format": "jsonl", "path": "x", "task": "qa_zh"}], "collect.sources[0].task: use only lower-case letters"),
         ("collect", "sources", [{"format": "lines", "path": "x"}], "collect.sources[0].target_path: needed with format lines"),
-        ("collect", "sources", [{"format": "conversations", "path": "x", "turn_separator": " "}], "turn_separator: must be visible"),
+        (
+            "collect",
+            "sources",
+            [{"format": "conversations", "path": "x", "turn_separator": " "}],
+            "turn_separator: must have a visible character",
+        ),
         ("collect", "sources", [{"format": "text", "path": ""}], "collect.sources[0].path: is empty"),
         ("collect", "max_bad_share", 2.0, "collect.max_bad_share: must be between 0 and 1"),
         ("collect", "max_row_bytes", 10, "collect.max_row_bytes: must be between"),
@@ -104,9 +109,9 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"distill.train.subword_sampling": 0.5}, "distill.train.subword_sampling is for the models of the folds (train.subword_sampling)"),
-        ({"prune.fine_tune.stop_on": "chrf"}, "prune.fine_tune.stop_on is for the models of the folds"),
-        ({"back_translate.train.parallel": "data"}, "back_translate.train.parallel is for the models of the folds"),
+        ({"distill.train.subword_sampling": 0.5}, "distill.train.subword_sampling is only for the fold models (train.subword_sampling)"),
+        ({"prune.fine_tune.stop_on": "chrf"}, "prune.fine_tune.stop_on is only for the fold models"),
+        ({"back_translate.train.parallel": "data"}, "back_translate.train.parallel is only for the fold models"),
         ({"train.compile": True, "train.parallel": "sharded"}, "train.compile: works with parallel: none or data. Set it to false."),
         (
             {"model.architecture": "lstm", "prune.fine_tune.compile": True},
@@ -115,7 +120,7 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
         ({"model.architecture": "lstm", "train.cuda_graphs": "always"}, "train.cuda_graphs does not work with an lstm. Set it to auto."),
         ({"train.cuda_graphs": "always", "train.parallel": "data"}, "train.cuda_graphs: always works with parallel: none and without"),
         ({"train.cuda_graphs": "always", "train.compile": True}, "train.cuda_graphs: always works with parallel: none and without"),
-        ({"distill.train.profile": True}, "distill.train.profile is for the models of the folds"),
+        ({"distill.train.profile": True}, "distill.train.profile is only for the fold models"),
         ({"train.subword_sampling": 0.5, "tokenizer.model_type": "bpe"}, "train.subword_sampling needs tokenizer.model_type unigram"),
         ({"distill.feed_forward": 32}, "distill.feed_forward is 32 and model.feed_forward"),
         ({"distill.decoder_layers": -1}, "distill.decoder_layers: must be 0 or more"),
@@ -166,7 +171,7 @@ def test_a_table_of_positions_holds_the_longest_text() -> None:
         params["model"] |= {"architecture": architecture, "positions": "learned", "max_positions": needed}
         check_settings(params)
         params["model"]["max_positions"] -= 1
-        with pytest.raises(UserError, match=f"let texts reach {needed} positions"):
+        with pytest.raises(UserError, match=f"a text can have {needed} positions"):
             check_settings(params)
 
 
@@ -175,7 +180,7 @@ def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
     assert limits(params) == ""
     params["model"]["architecture"] = "lstm"
     check_settings(params)
-    assert "neither pruned nor exported" in limits(params) and limits(params).count("\n") == 1
+    assert "cannot be pruned or exported" in limits(params) and limits(params).count("\n") == 1
 
 
 def bomb(level: str) -> str:
@@ -189,10 +194,10 @@ def bomb(level: str) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (bomb("[BELOW]"), "has more than 100000 values, aliases"),
-        (bomb("{<<: [BELOW]}"), "has more than 100000 values, aliases"),
-        ("a: &a [*a]\n", "is nested too deeply, or has an alias inside itself"),
-        ("- " * 5000, "is nested too deeply"),
+        (bomb("[BELOW]"), "has more than 100000 values, with aliases"),
+        (bomb("{<<: [BELOW]}"), "has more than 100000 values, with aliases"),
+        ("a: &a [*a]\n", "nested too deeply, or an alias contains itself"),
+        ("- " * 5000, "nested too deeply"),
         ("a: " + "x" * (1 << 21), "has more than 100000 values"),
         ("a: b: c", "not valid YAML"),
         ("a: *b", "not valid YAML"),

@@ -18,7 +18,7 @@ _WORDS += ["打开", "关闭", "保存", "文件", "窗口", "用户", "页面",
 
 
 def ngrams(text: str) -> set[str]:
-    """What the docstring says, with strings and a set: the independent source."""
+    """An independent implementation of the docstring, with strings and a set."""
     text = f" {normalized(text)} "
     return {text[i : i + 2] if text[i] >= "\u2e80" else text[i : i + 3] for i in range(len(text) - 1)}
 
@@ -29,7 +29,7 @@ def exact(first: str, second: str) -> float:
 
 
 def corpus(size: int, seed: int = 1) -> list[str]:
-    """Sentences of few words, a third of them with one character changed: near duplicates of every degree."""
+    """Short sentences, a third of them with one changed character, so that there are pairs of every similarity."""
     rng = random.Random(seed)
     texts = [" ".join(rng.choices(_WORDS, k=rng.randint(3, 9))) for _ in range(size)]
     for place in range(0, size - 1, 3):
@@ -132,7 +132,7 @@ def test_neither_pairs_nor_representatives_depend_on_the_order(order: list[int])
     )
 
 
-def test_a_text_is_dropped_only_for_one_that_stays_and_that_it_resembles_itself() -> None:
+def test_a_text_is_dropped_only_if_it_is_similar_to_a_text_that_is_kept() -> None:
     texts = corpus(500, seed=3) + corpus(40, seed=3)
     ids = list(range(len(texts)))
     dropped, stays = representatives(ids, texts, 0.5)
@@ -142,14 +142,14 @@ def test_a_text_is_dropped_only_for_one_that_stays_and_that_it_resembles_itself(
     assert len(brute_force(left, 0.5)) <= 0.02 * len(brute_force(texts, 0.5)), "what is left has no near duplicates"
 
 
-def test_a_chain_does_not_hand_similarity_on() -> None:
+def test_similarity_is_not_transitive_along_a_chain() -> None:
     chain = ["abcdefghij", "cdefghijkl", "efghijklmn"]
     assert exact(chain[0], chain[1]) >= 0.35 > exact(chain[0], chain[2])
     dropped, stays = representatives([0, 1, 2], chain, 0.35)
     assert (dropped.tolist(), stays.tolist()) == ([1], [0])
 
 
-def test_equal_texts_are_paired_with_their_first_and_share_its_fate() -> None:
+def test_equal_texts_are_paired_with_the_first_of_them_and_treated_alike() -> None:
     texts = ["Open the file now", "Open the file now!", "open  the file now!", "open the file now!"]
     pairs = similar_pairs(texts[1:], 0.9)
     assert (pairs.first.tolist(), pairs.second.tolist(), pairs.similarity.tolist()) == ([0, 0], [1, 2], [1.0, 1.0])

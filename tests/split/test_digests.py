@@ -33,12 +33,12 @@ _TEST = pd.DataFrame({"source": [_LONG, "Save all files", ""], "target": [_CHINE
         ("", "source", 0.9, ""),
     ],
 )
-def test_what_knows_the_test_set_is_recognized_by_its_digest(text: str, side: str, similarity: float, reason: str) -> None:
+def test_texts_that_overlap_with_the_test_set_are_recognized_by_its_digest(text: str, side: str, similarity: float, reason: str) -> None:
     digest = digest_of(_TEST, 13)
     assert recognized(["nothing of the kind", text], digest, side, OverlapSettings(similarity, 13)) == ["", reason]
 
 
-def test_a_digest_holds_no_text_and_an_empty_one_recognizes_nothing(tmp_path: Path) -> None:
+def test_a_digest_contains_no_text_and_an_empty_one_recognizes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "digest.parquet"
     write_table(path, digest_of(_TEST, 13), DIGEST_SCHEMA)
     content = path.read_bytes()

@@ -13,7 +13,7 @@ SPLIT = SplitSettings(folds=[0, 1], num_folds=2, repeats=1, test_share=0.2, simi
 
 
 def pairs(family: int, labels: bool = False, official: str = "") -> pd.DataFrame:
-    """150 families of sentences that differ by a digit or a word, with one target each or a random label."""
+    """150 families of sentences that differ by a digit or a word. Each family has one target, or each sentence a random label."""
     rng = random.Random(1)
     rows = []
     for number in range(150):
@@ -26,7 +26,7 @@ def pairs(family: int, labels: bool = False, official: str = "") -> pd.DataFrame
     return table.assign(id=ids, group="", origin="f", line=range(len(table)), task="", weight=1.0, official_split=split)
 
 
-def test_a_random_cut_through_families_invents_score_and_one_without_families_does_not() -> None:
+def test_a_random_split_inflates_scores_if_there_are_near_copies_and_not_otherwise() -> None:
     leak = measure_leak(split_corpus(pairs(family=3), SPLIT, 1), 1)
     assert leak["metric"] == "chrf" and leak["naive"] > 80 > 40 > leak["protected"]
     assert leak["invented"] == pytest.approx(leak["naive"] - leak["protected"])
@@ -39,7 +39,7 @@ def test_labels_are_scored_by_accuracy() -> None:
     assert leak["metric"] == "accuracy" and leak["naive"] > 85 and leak["protected"] < 60
 
 
-def test_a_published_test_set_that_repeats_training_text_invents_what_was_removed() -> None:
+def test_an_official_test_set_that_repeats_training_text_inflates_scores_unless_the_copies_are_removed() -> None:
     result = split_corpus(pairs(family=3, official="test"), SPLIT, 1)
     assert sum(result.metrics["removed"][reason] for reason in ("near_source", "equal_source")) == 40 and len(result.test) == 20
     leak = measure_leak(result, 1)

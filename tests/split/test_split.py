@@ -43,7 +43,7 @@ def frame(sources: list[str], **columns: list[str]) -> pd.DataFrame:
 
 
 def sentences(size: int, seed: int = 1) -> list[str]:
-    """Two thirds of them alone, the rest in families that differ by a word."""
+    """Two thirds are single sentences, the rest are families that differ by a word."""
     rng = random.Random(seed)
     words = ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 8))) for _ in range(600)]
     made = [" ".join(rng.choices(words, k=rng.randint(5, 9))) for _ in range(size)]
@@ -53,7 +53,7 @@ def sentences(size: int, seed: int = 1) -> list[str]:
 
 
 def nearest_across(one: pd.DataFrame, other: pd.DataFrame) -> float:
-    """The greatest similarity between a source here and one there, by brute force."""
+    """Return the greatest similarity between the sources of two tables, by brute force."""
     texts = compared_texts(one) + compared_texts(other)
     first, second = np.meshgrid(np.arange(len(one)), len(one) + np.arange(len(other)))
     return float(jaccard(texts, first.ravel(), second.ravel()).max())
@@ -75,7 +75,7 @@ def test_only_letters_and_their_marks_count(first: str, second: str, is_equal: b
     assert (letters_only(first) == letters_only(second)) is is_equal
 
 
-def test_what_makes_a_group() -> None:
+def test_which_pairs_are_in_one_group() -> None:
     pairs = frame(
         ["Save the file as it is", "Save the file as it was", "entirely different words", "zebra", "42", "a lonely one", "", ""],
         group=["", "", "", "a", "a", "", "", ""],
@@ -98,7 +98,7 @@ def test_labels_are_told_from_sentences_by_task() -> None:
     assert label_tasks(long, "auto") == {"": False}, "few but long"
 
 
-def test_a_group_that_is_too_large_is_taken_apart_by_a_stricter_similarity_and_says_so() -> None:
+def test_a_group_that_is_too_large_is_split_by_a_stricter_similarity_and_reported() -> None:
     chain = [" ".join(f"word{'abcdefghijklmnopqrstuvwxyz'[(k + i) % 26] * 3}" for i in range(6)) for k in range(26)]
     pairs = frame(chain + sentences(60, seed=4))
     whole, apart = group_pairs(pairs, settings_with(similarity=0.5), np.inf), group_pairs(pairs, settings_with(similarity=0.5), 20)
@@ -110,7 +110,7 @@ def test_a_group_that_is_too_large_is_taken_apart_by_a_stricter_similarity_and_s
     assert all(any(part <= set(group) for group in coarse) for part in fine), "parts of the groups that there were"
 
 
-def test_a_test_set_resembles_nothing_in_development_even_where_a_group_was_taken_apart() -> None:
+def test_no_test_source_is_similar_to_a_development_source_even_if_a_group_was_split() -> None:
     chain = [" ".join(f"word{'abcdefghijklmnopqrstuvwxyz'[(k + i) % 26] * 3}" for i in range(6)) for k in range(26)]
     pairs = frame(chain + sentences(40, seed=4))
     removed = 0
@@ -171,7 +171,7 @@ def test_many_small_groups_give_even_folds_of_examples_characters_and_labels() -
     assert shares["c"] == pytest.approx(labels.count("c") / 3000, rel=0.2)
 
 
-def test_an_official_test_set_is_kept_and_what_knows_it_is_removed_with_a_reason() -> None:
+def test_an_official_test_set_is_kept_and_overlapping_training_pairs_are_removed_with_a_reason() -> None:
     test_text = "the cat that sat on the mat in the hall saw a very small grey mouse"
     cases = {  # source, target, group of a training row -> reason
         "same group": ("nothing in common here at all", "t1", "document", "user_group"),
@@ -244,11 +244,11 @@ def test_a_test_set_of_toy_pairs_is_the_same_as_ever_far_from_development() -> N
         (frame(sentences(10)), {"num_folds": 20, "folds": [0]}, "too few for split.num_folds = 20"),
         (frame([f"page {n}" for n in range(20)] + ["one", "two", "three", "four"]), {}, "20 of 24 pairs have one source or one group"),
         (frame(sentences(24), group=["a"] * 20 + [""] * 4), {}, "20 of 24 pairs have one source or one group"),
-        (frame(["a", "b"], official_split=["test"] * 2), {}, "nothing is left to train on"),
+        (frame(["a", "b"], official_split=["test"] * 2), {}, "no training pairs remain"),
         (frame(["one", "two", "three", "four"], group=["a", "b", "c", "d"]), {"num_folds": 3, "repeats": 9}, "Lower it"),
     ],
 )
-def test_what_cannot_be_split_is_an_error_with_numbers(pairs: pd.DataFrame, changes: dict[str, object], message: str) -> None:
+def test_a_corpus_that_cannot_be_split_is_an_error_with_numbers(pairs: pd.DataFrame, changes: dict[str, object], message: str) -> None:
     with pytest.raises(UserError) as error:
         split_corpus(pairs, settings_with(**changes), 1)
     assert message in str(error.value) and "\n" not in str(error.value)
@@ -269,7 +269,7 @@ def assignable(groups: np.ndarray, stratum: np.ndarray) -> Assignable:
 
 
 def parts_by_id(result: SplitCorpus) -> dict[str, tuple[int, ...]]:
-    """The fold of every development pair in every repeat; -1 for the test set, -2 for what was removed."""
+    """Return the fold of every development pair in every repeat; -1 for the test set, -2 for removed pairs."""
     found = dict(zip(result.development["id"], map(tuple, result.development["folds"]), strict=True))
     return found | dict.fromkeys(result.test["id"], (-1,)) | dict.fromkeys(result.removed["id"], (-2,))
 
@@ -332,8 +332,8 @@ def test_parts_that_may_grow_are_as_even_as_asked_for(name: str) -> None:
 
 @given(st.integers(0, 2**16), st.integers(1, 400), st.integers(2, 6), st.sampled_from(["1", "2"]))
 @settings(max_examples=30, deadline=None)
-def test_a_group_more_leaves_nearly_all_others_where_they_are(seed: int, new: int, num_folds: int, salt: str) -> None:
-    """Without texts: any groups of any size and any strata, and one group of one pair more."""
+def test_one_more_group_leaves_nearly_all_others_where_they_are(seed: int, new: int, num_folds: int, salt: str) -> None:
+    """Without texts: random groups and strata, and one more group of one pair."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(400), rng.integers(1, 4, 400))
     stratum = rng.integers(0, rng.integers(1, 6), len(groups))
@@ -365,7 +365,7 @@ def test_when_two_groups_become_one_only_the_pairs_of_one_of_them_move() -> None
 
 
 def test_variants_of_a_pair_are_never_in_two_parts() -> None:
-    """Near-copies that only a person would take for the same: in case, spaces, composition, punctuation, direction."""
+    """Near-copies that differ only in case, spaces, Unicode composition, punctuation or direction."""
     texts, targets = sentences(300, seed=11), [f"{text[::-1]} é" for text in sentences(300, seed=12)]
     variants = {
         "case": (str.upper, str),

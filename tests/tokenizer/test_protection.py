@@ -32,7 +32,7 @@ A, B = SLOTS[:2]
         ("打开文件 a < b", "打开文件 a < b", ()),
     ],
 )
-def test_what_is_a_span(source: str, text: str, spans: tuple[str, ...]) -> None:
+def test_which_texts_are_spans(source: str, text: str, spans: tuple[str, ...]) -> None:
     assert protect(source) == (text, spans)
 
 
@@ -71,7 +71,7 @@ def test_a_span_comes_back_at_most_as_often_as_the_source_has_it() -> None:
 
 
 class Fixed:
-    """An engine that answers every source with the same outputs."""
+    """An engine that returns the same outputs for every source."""
 
     def __init__(self, outputs: list[list[int]]) -> None:
         self.outputs = outputs

@@ -256,5 +256,5 @@ def test_a_name_that_the_settings_allow_is_never_copied_through_a_slot(task: str
 
 @pytest.mark.parametrize("task", ["qa_zh", "translateBack", "task 12", "a.bc.de", "<s>", "a: b", " qa", "qa ", "a  b", "a\n"])
 def test_other_names_are_refused(task: str) -> None:
-    with pytest.raises(ValueError, match="task: may hold small letters"):
+    with pytest.raises(ValueError, match="task: use only lower-case letters"):
         SourceSettings("tsv", path="x", task=task)

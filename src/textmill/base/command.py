@@ -1,4 +1,4 @@
-"""How every program of the project ends: with one line for a user's mistake, a full disk or a signal, and never with a traceback for them."""
+"""End every program with one line, not a traceback, on a user's mistake, a full disk or a signal."""
 
 from __future__ import annotations
 
@@ -19,26 +19,28 @@ from textmill.base.lifetime import Stopped
 from textmill.tracking.redaction import redacted
 
 _MISTAKE = 2
-# What the machine refuses, and what to do about it. Any other OSError is a bug and keeps its traceback.
+# Errors of the operating system that the user can fix, and how. Any other OSError is a bug and keeps its traceback.
 _REFUSED = {
     errno.ENOSPC: "Make room and run again; earlier outputs are still there.",
     errno.EDQUOT: "Make room and run again; earlier outputs are still there.",
     errno.EFBIG: "Raise the limit on the size of files (ulimit -f) and run again; earlier outputs are still there.",
-    errno.EROFS: "Use a copy of the project on a disk that can be written to.",
-    errno.EACCES: "Change its owner or mode, or run as a user who may.",
-    errno.EPERM: "Change its owner or mode, or run as a user who may.",
-    errno.EIO: "The disk reports an error: check it before you go on.",
+    errno.EROFS: "Use a copy of the project on a writable disk.",
+    errno.EACCES: "Change its owner or mode, or run as a user who has access.",
+    errno.EPERM: "Change its owner or mode, or run as a user who has access.",
+    errno.EIO: "The disk reports an error. Check it before you continue.",
     errno.EMFILE: "Raise the limit on open files (ulimit -n).",
-    errno.ENFILE: "Close other programs: the machine has too many files open.",
+    errno.ENFILE: "The machine has too many open files. Close other programs.",
 }
 _DATABASE_REFUSED = ("readonly", "disk is full", "unable to open", "disk I/O error")
 
 
 @contextmanager
 def one_line_errors(name: str) -> Iterator[None]:
-    """Exit with code 2 and one line on stderr for what a user can mend, and with 128 + N for signal N.
+    """Exit with one line on stderr if the user can fix the error, or if a signal ended the program.
 
-    name: what the line begins with. An exception that is none of these is a bug: it goes on.
+    Exit codes: 2 for an error that the user can fix, 1 for a failed subprocess, 128 + N for signal N.
+    name: the start of the line.
+    Any other exception is a bug and is raised.
     """
     try:
         yield
@@ -58,7 +60,7 @@ def one_line_errors(name: str) -> Iterator[None]:
     except subprocess.CalledProcessError as error:
         shown = " ".join(map(str, error.cmd)) if isinstance(error.cmd, list) else error.cmd
         _exit(1, f"{name}: `{shown}` failed with exit code {error.returncode}{_last_line(error.stderr)}.")
-    except sqlite3.OperationalError as error:  # of DVC's own databases
+    except sqlite3.OperationalError as error:  # from DVC's own databases
         if not any(words in str(error) for words in _DATABASE_REFUSED):
             raise
         _exit(_MISTAKE, f"{name}: DVC's database cannot be written ({error}). Is the disk full, or the project read-only?")
@@ -69,14 +71,14 @@ def one_line_errors(name: str) -> Iterator[None]:
 
 
 def run(name: str, main: Callable[[], int | None]) -> NoReturn:
-    """Run a script's `main`, and exit with its code or as `one_line_errors` says."""
+    """Run a script's `main` and exit with its return code, or as `one_line_errors` says."""
     redact_tracebacks()
     with one_line_errors(name):
         sys.exit(main())
 
 
 def redact_tracebacks() -> None:
-    """Keep passwords out of the traceback of a bug too: Python's own shows an address with its password."""
+    """Keep passwords out of tracebacks: by default, Python prints a URL with its password."""
     sys.excepthook = _print_redacted
 
 
@@ -85,7 +87,7 @@ def _print_redacted(kind: type[BaseException], error: BaseException, trace: Trac
 
 
 def _is_of_dvc(error: Exception) -> bool:
-    """Is it DVC's own kind of error? Asked by name: loading DVC takes a second."""
+    """Return whether the error is a DvcException, by the name of its class: importing DVC takes a second."""
     return any((kind.__module__, kind.__name__) == ("dvc.exceptions", "DvcException") for kind in type(error).__mro__)
 
 
@@ -96,10 +98,10 @@ def _last_line(output: str | bytes | None) -> str:
 
 
 def _stop(code: int, name: str) -> NoReturn:
-    """End at once: while Python takes itself down it does not listen any more, and a further signal would be a second end."""
+    """Exit without Python's own shutdown, during which our handler no longer catches a second signal."""
     print(f"{name}: stopped.", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # closed, or nobody reads it
+        with suppress(OSError, ValueError):  # closed, or its reader is gone
             stream.flush()
     os._exit(code)
 

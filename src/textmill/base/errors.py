@@ -1,9 +1,9 @@
-"""The one exception for mistakes that a user can mend."""
+"""The one exception for mistakes that a user can fix."""
 
 
 class UserError(Exception):
     """A mistake in the input or the settings.
 
-    Its message is one line that says which file and row, what is wrong, and what to do. The stage runner prints it
-    without a traceback and ends with exit code 2; everything else that is raised is a bug and keeps its traceback.
+    The message is one line: which file and row, what is wrong, and what to do.
+    `base/command.py` prints it without a traceback and exits with code 2. An exception that is not handled there is a bug.
     """

@@ -1,4 +1,4 @@
-"""Writing and reading files so that a reader never sees half a file and a failed write loses nothing."""
+"""Read files, and write them atomically: a reader never sees half a file, and a failed write keeps the old one."""
 
 from __future__ import annotations
 
@@ -17,19 +17,21 @@ from typing import Any
 from textmill.base.errors import UserError
 
 _UNFINISHED = ".tmp"
-_UNFINISHED_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as tempfile makes them
+_UNFINISHED_NAME = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")  # as tempfile names them
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path to write to; on success it becomes `path` in one step, on any error `path` stays as it was.
+    """Yield a temporary path to write to. On success it is renamed to `path`; on any error `path` stays as it was.
 
-    The temporary file is in a hidden folder of its own beside the target: a rename is atomic only inside one file system, and
-    a library that writes through a temporary file of its own (safetensors does) puts it into that folder too, so a killed
-    process leaves nothing that `remove_unfinished` does not find. The file is flushed to the disk before the rename, and
-    gets the mode that the umask asks for: safetensors would leave 0600. Creates the folders above `path`. An OSError for want of room
-    names the file.
+    The temporary file is in a new hidden folder next to the target, for two reasons:
+    - A rename is atomic only within one file system.
+    - A library that writes through its own temporary file (safetensors does) puts that file into the same folder. So
+      `remove_unfinished` finds everything that a killed process left.
+
+    The file is flushed to disk before the rename. Its mode follows the umask: safetensors would leave 0600.
+    Parent folders are created. An OSError for a full disk names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED))
@@ -41,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
-        if error.filename is None and error.errno in _NO_ROOM:  # a failed write does not say of which file
+        if error.filename is None and error.errno in _NO_ROOM:  # a failed write does not name its file
             error.filename = os.fspath(path)
         raise
     finally:
@@ -50,34 +52,37 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed writers left in `folder`. Call it only where no other process writes."""
+    """Remove the temporary folders that killed processes left in `folder`. Call it only if no other process writes there."""
     for left in filter(is_unfinished, folder.glob(f".*{_UNFINISHED}")):
         shutil.rmtree(left, ignore_errors=True)
 
 
 def is_unfinished(path: Path) -> bool:
-    """Is it a folder that `replacing` writes in? One whose process is gone is a leftover."""
+    """Return whether `path` is a temporary folder of `replacing`."""
     return path.is_dir() and _UNFINISHED_NAME.fullmatch(path.name) is not None
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` to `path`, all of it or nothing."""
+    """Write `content` to `path` atomically."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8 with its line ends untouched, all of it or nothing."""
+    """Write `text` to `path` atomically, as UTF-8, without changing line ends."""
     write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON with sorted keys: the same value gives the same bytes in every process."""
+    """Write `value` atomically as indented JSON with sorted keys, so that the same value always gives the same bytes."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON. Raises UserError if the file is missing, is no ordinary file, or is not JSON."""
+    """Read JSON.
+
+    Raises UserError if the file is missing, is not a regular file, or is not JSON.
+    """
     require_ordinary(path)
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -90,30 +95,30 @@ def read_json(path: Path) -> Any:
 
 
 def require_ordinary(path: Path) -> None:
-    """Raise UserError for a pipe, a device or a folder: opening a pipe waits for a writer that never comes."""
+    """Raise UserError for a pipe, a device or a folder. Opening a pipe would wait for a writer forever."""
     if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is no ordinary file. Remove it and run `dvc checkout`.")
+        raise UserError(f"{path}: not a regular file. Remove it and run `dvc checkout`.")
 
 
 def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def md5_of(path: Path) -> str:
-    """Hexadecimal MD5 of a file's bytes: the hash that dvc.lock has."""
+    """Return the MD5 of a file in hexadecimal, the hash that dvc.lock records."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def total_size(paths: Iterable[Path]) -> int:
-    """Bytes of several files together."""
+    """Return the total size of several files in bytes."""
     return sum(path.stat().st_size for path in paths)
 
 
 def _umask() -> int:
-    # The umask can only be read by setting it; stages are single-threaded when they write.
+    # The umask can only be read by setting it. This is safe because stages are single-threaded when they write.
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -1,6 +1,6 @@
-"""Processes: names that no later one has, signals that ask for an end, and children that do not outlive their parent.
+"""Unique names for processes, stop signals, and child processes that end with their parent.
 
-Imports only what is cheap: the first lines of every stage need it.
+Only cheap imports are allowed here: every stage loads this module first.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
-_START_TIME = 19  # of /proc/PID/stat, counted after the name: ticks since boot
+_START_TIME = 19  # index in /proc/PID/stat, counted from the field after the name; the unit is ticks since boot
 _DVC = ("dvc", "textmill.commands.dependent_dvc")
 
 
 class Stopped(BaseException):
-    """A signal asked this process to end. An exception, so that open files are cleaned up and MLflow runs are closed."""
+    """Raised when a signal asks this process to stop. As an exception it lets files be cleaned up and MLflow runs be closed."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -27,10 +27,10 @@ class Stopped(BaseException):
 
 
 def end_with_parent(signal_number: int, parent: int | None = None) -> None:
-    """Ask the kernel to send this process `signal_number` when its parent dies (Linux; elsewhere nothing happens).
+    """Ask the kernel to send `signal_number` to this process when its parent dies. Linux only; elsewhere a no-op.
 
-    The parent is the thread that started it: one that ends before its process counts as dead.
-    parent: its process id, where it is known; if it died before the call, this process ends at once.
+    To the kernel, the parent is the thread that started this process: the signal is also sent when only that thread ends.
+    parent: process id of the parent, if known. If it died before this call, this process exits at once.
     """
     if sys.platform != "linux":
         return
@@ -40,18 +40,18 @@ def end_with_parent(signal_number: int, parent: int | None = None) -> None:
 
 
 def stop_signals() -> list[signal.Signals]:
-    """The signals that ask this process to end: Ctrl-C, SIGTERM and a closed terminal, but none that it was told to ignore (nohup)."""
+    """Return the signals that stop this process: SIGINT (Ctrl-C), SIGTERM and SIGHUP, except those it ignores (nohup)."""
     asked = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     return [number for number in asked if signal.getsignal(number) is not signal.SIG_IGN]
 
 
 def raise_when_stopped() -> None:
-    """Turn the first signal that asks for an end into Stopped, and ignore those that follow: the end is on its way."""
+    """Raise Stopped on the first stop signal and ignore later ones, because the process is already stopping."""
     is_ending = False
 
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal is_ending
-        if is_ending:  # not by SIG_IGN: Python prints a traceback for a signal that came just before that
+        if is_ending:  # not with SIG_IGN: Python prints a traceback for a signal that arrives just before the handler changes
             return
         is_ending = True
         raise Stopped(number)
@@ -61,9 +61,9 @@ def raise_when_stopped() -> None:
 
 
 def process_key(pid: int) -> str | None:
-    """A name that no other process of this machine ever has; None if no process with this number is alive.
+    """Return a name that no other process on this machine ever has, or None if no process with this id is alive.
 
-    PID-START-BOOT, with the start in the kernel's ticks since boot: unlike a time of day it stays when the clock is set.
+    The name is PID-START-BOOT. START is in kernel ticks since boot, which do not change when the clock is set.
     """
     if sys.platform != "linux":
         return _key_by_clock(pid)
@@ -71,19 +71,19 @@ def process_key(pid: int) -> str | None:
         fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
     except OSError:
         return None
-    if fields[0] in "ZX":  # killed, and only not yet waited for
+    if fields[0] in "ZX":  # zombie: it has ended, but its parent has not waited for it yet
         return None
     return f"{pid}-{fields[_START_TIME]}-{Path('/proc/sys/kernel/random/boot_id').read_text(encoding='utf-8')[:8]}"
 
 
 def is_alive(key: str) -> bool:
-    """Is the process with this `process_key` alive? False for a text that is no such key."""
+    """Return whether the process with this `process_key` is alive; False if `key` is not a process key."""
     pid = key.partition("-")[0]
     return pid.isdigit() and process_key(int(pid)) == key
 
 
 def is_dvc(command: Sequence[str]) -> bool:
-    """Does a command line run dvc, by itself or as `textmill.commands.dependent_dvc`?"""
+    """Return whether a command line runs dvc, directly or through `textmill.commands.dependent_dvc`."""
     return any(Path(part).name in _DVC for part in command[:3])
 
 
@@ -97,6 +97,6 @@ def _key_by_clock(pid: int) -> str | None:
 
 
 def begin_worker(parent: int) -> None:
-    """To be called first in a worker process of `parent`: it dies with it, and leaves Ctrl-C, which reaches both, to it."""
+    """Set up a worker process; call it first. The worker dies with `parent` and ignores Ctrl-C, which the parent handles."""
     end_with_parent(signal.SIGKILL, parent)
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -1,8 +1,8 @@
-"""Compiled code at the end of a process.
+"""Calls into compiled libraries that must not be interrupted by the end of the process.
 
-CTranslate2 and SentencePiece let other Python threads run while they work. When Python ends, it ends the other threads wherever
-they are, and inside such a library that aborts the whole process. So their calls, all of them short, are `with inside:`; at the
-end of the process nobody gets in any more, and those inside are waited for.
+CTranslate2 and SentencePiece release the GIL while they work. When Python exits, it stops the other threads wherever they are.
+Inside such a library, this aborts the whole process. So every call into them is wrapped in `with inside:`. All these calls are short.
+At exit, no other thread can enter any more, and Python waits until all threads inside have left.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class _Gate:
         self._inside.discard(threading.get_ident())
 
     def close(self) -> None:
-        """Let nobody in but this thread; returns when all others are out."""
+        """Keep other threads from entering, and wait until all of them have left. This thread may still enter."""
         thread = threading.get_ident()
         if thread == self._closed_by:
             return
@@ -46,4 +46,4 @@ class _Gate:
 
 inside = _Gate()
 atexit.register(inside.close)
-os.register_at_fork(after_in_child=inside._open)  # those who were inside are in the parent
+os.register_at_fork(after_in_child=inside._open)  # threads that were inside exist only in the parent

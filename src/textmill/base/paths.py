@@ -1,6 +1,6 @@
-"""Where every output of the pipeline lies, relative to the root of the project.
+"""Paths of all outputs of the pipeline, relative to the project root.
 
-A stage's outputs are in the folder with its name: data/ for tables, models/ for weights.
+The outputs of a stage are in a folder with the name of the stage: in data/ for tables, in models/ for weights.
 """
 
 from __future__ import annotations
@@ -58,30 +58,30 @@ WHEELS = Path("data/wheels")
 
 
 def fold_model(fold: int) -> Path:
-    """The best weights of the model that never saw `fold`."""
+    """Return the weights of the model that was not trained on `fold`."""
     return Path(f"models/train/{fold}/model.safetensors")
 
 
 def fold_history(fold: int) -> Path:
-    """The learning curve of that model."""
+    """Return the learning curve of that model."""
     return Path(f"models/train/{fold}/history.csv")
 
 
 def fold_metrics(fold: int) -> Path:
-    """Its steps, best validation loss and stop reason."""
+    """Return the metrics of that model: steps, best validation loss and stop reason."""
     return Path(f"models/train/{fold}/metrics.json")
 
 
 def system_metrics(system: str) -> Path:
-    """Scores of one system on the test set, with intervals and signatures."""
+    """Return the scores of one system on the test set, with intervals and signatures."""
     return Path(f"data/evaluate/{system}/metrics.json")
 
 
 def system_predictions(system: str) -> Path:
-    """Its outputs, a row a test example."""
+    """Return the outputs of one system, one row per test example."""
     return Path(f"data/evaluate/{system}/predictions.parquet")
 
 
 def system_speed(system: str) -> Path:
-    """Its speed on this machine: differs from run to run, so no stage output and not tracked."""
+    """Return the speed of one system on this machine. It differs from run to run, so it is neither a stage output nor tracked."""
     return SPEEDS / f"{system}.js"

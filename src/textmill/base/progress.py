@@ -1,4 +1,4 @@
-"""Progress of long steps: a bar with rate and ETA on a terminal, a plain line now and then in a log."""
+"""Show the progress of long steps: a bar on a terminal, an occasional plain line in a log."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ _SECONDS_BETWEEN_LOG_LINES = 15.0
 
 
 class Progress:
-    """Counts towards `total` of `unit`; use as a context manager and call `advance`.
+    """Counts up to `total`. Use it as a context manager and call `advance`.
 
-    On a terminal it is tqdm's bar. Elsewhere it prints at most one line in 15 seconds, and one at the end of a step
-    that took longer than that, each with done/total, the rate and the time left.
+    On a terminal it is a tqdm bar. Elsewhere it prints at most one line every 15 seconds, and one line at the end of a step
+    that took longer. Each line has done/total, the rate and the remaining time.
+
+    unit: plural noun, such as `pairs`. done: count to start from.
     """
 
     def __init__(self, description: str, total: int, unit: str, done: int = 0) -> None:
@@ -26,7 +28,7 @@ class Progress:
         self._bar = tqdm(total=total, initial=done, desc=description, unit=unit, leave=False) if sys.stderr.isatty() else None
 
     def advance(self, count: int = 1, **extra: str) -> None:
-        """Say that `count` more units are done; `extra` is shown behind, as name=value."""
+        """Count `count` more units as done; `extra` is shown after the count, by name."""
         self._done += count
         if extra:
             self._extra = "".join(f", {name} {value}" for name, value in extra.items())

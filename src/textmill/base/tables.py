@@ -1,4 +1,4 @@
-"""Parquet tables, with page checksums: without them a flipped bit is read as a wrong value and nobody notices."""
+"""Read and write Parquet tables with page checksums. Without checksums, a flipped bit would silently be read as a wrong value."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 from textmill.base.errors import UserError
 from textmill.base.files import replacing, require_ordinary
 
-# What every corpus table holds, in this order. `id` is unique; rows of one non-empty `group` must stay together;
-# `origin` and `line` (counted from 1) say where the row came from; `task` is the name of its task in a mixture, or empty;
-# `weight` is how often it is seen in an epoch; `official_split` is train or test where its source says so, else empty.
+# Columns of every corpus table, in this order.
+# id: unique. group: rows of one non-empty group must stay together. origin, line: where the row came from; lines count from 1.
+# task: name of the task in a mixture, or empty. weight: how often the row is seen per epoch.
+# official_split: train or test if the settings of the source name one, else empty.
 PAIR_SCHEMA = pa.schema(
     [
         ("id", pa.string()),
@@ -33,27 +34,27 @@ PAIR_SCHEMA = pa.schema(
     ]
 )
 
-# A row group ends with the row that makes it this long or this large.
+# A row group ends with the row that reaches one of these limits.
 _GROUP_ROWS, _GROUP_BYTES = 1 << 15, 64 << 20
 
 
 def extended(schema: pa.Schema, columns: Mapping[str, pa.DataType]) -> pa.Schema:
-    """`schema` with more columns behind its own."""
+    """Return `schema` with more columns at the end."""
     for name, kind in columns.items():
         schema = schema.append(pa.field(name, kind))
     return schema
 
 
-# What is trained on: `folds` is the pair's fold in each repeat, or NO_FOLD in all of them (encode/encoded_corpus.py).
+# Training data. folds: the fold of the pair in each repeat, or NO_FOLD in all of them (encode/encoded_corpus.py).
 DEVELOPMENT_SCHEMA = extended(PAIR_SCHEMA, {"folds": pa.list_(pa.int16())})
 
 
 class TableWriter:
-    """Writes a table piece by piece, in bounded memory: `with TableWriter(path, schema) as writer: writer.write(frame)`.
+    """Writes a table in bounded memory: `with TableWriter(path, schema) as writer: writer.write(frame)`.
 
-    Exactly the columns of `schema`, in its order, without pandas' own metadata. The bytes are a function of the rows alone,
-    however they were cut into `write` calls: rows wait until a row group of a fixed size is full. The file appears, as a
-    whole, when the block ends without an error.
+    The file has exactly the columns of `schema`, in the same order, without the metadata of pandas.
+    Its bytes depend on the rows only, not on how they were divided into `write` calls: rows are buffered into row groups of fixed size.
+    The complete file appears when the block ends without an error.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -72,17 +73,17 @@ class TableWriter:
         if kind is not None:
             self._open.__exit__(kind, error, trace)
             return
-        with self._open:  # an error in here reaches `replacing`, which then keeps the earlier file
+        with self._open:  # on an error in here, `replacing` keeps the old file
             self._write_group()
 
     def write(self, frame: pd.DataFrame) -> None:
-        """Append the rows of `frame`, which holds at least the columns of the schema."""
+        """Append the rows of `frame`, which must have the columns of the schema; other columns are ignored."""
         batch = pa.RecordBatch.from_arrays([_column(frame, field) for field in self.schema], schema=self.schema)
         sizes = _text_bytes(batch)
         start = 0
         while start < len(batch):
             ends = np.cumsum(sizes[start : start + _GROUP_ROWS - self._waiting_rows])
-            # The row that fills the group up to the limit is the last one in it.
+            # The row that reaches the limit is the last one of its group.
             count = min(int(np.searchsorted(ends, _GROUP_BYTES - self._waiting_bytes)) + 1, len(ends))
             self._waiting.append(batch.slice(start, count))
             self._waiting_rows += count
@@ -94,29 +95,33 @@ class TableWriter:
 
     def _write_group(self) -> None:
         if self._waiting:
-            # One chunk: Arrow cuts pages by chunks too.
+            # One chunk, because Arrow also starts a new page at each chunk.
             table = pa.Table.from_batches(self._waiting, self.schema).combine_chunks()
             self._writer.write_table(table, row_group_size=_GROUP_ROWS)
         self._waiting, self._waiting_rows, self._waiting_bytes = [], 0, 0
 
 
 def write_table(path: Path, frame: pd.DataFrame, schema: pa.Schema) -> None:
-    """Write a whole table; the same bytes as by TableWriter."""
+    """Write a whole table, with the same bytes as TableWriter."""
     with TableWriter(path, schema) as writer:
         writer.write(frame)
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a table that a stage wrote. Raises UserError if it is missing or damaged."""
+    """Read a table that a stage wrote.
+
+    Raises UserError if it is missing or damaged.
+    """
     with _naming(path):
         frame: pd.DataFrame = pq.read_table(path, page_checksum_verification=True).to_pandas()
     return frame
 
 
 def read_batches(path: Path, rows: int) -> Iterator[pd.DataFrame]:
-    """A table that a stage wrote, in order, in frames of at most `rows` rows, each with its index from 0; none if it is empty.
+    """Yield a table that a stage wrote, in order, in frames of at most `rows` rows.
 
-    Holds about one row group in memory. Raises UserError if the file is missing or damaged.
+    The index of each frame starts at 0. An empty table yields nothing. About one row group is in memory at a time.
+    Raises UserError if the file is missing or damaged.
     """
     with _naming(path), pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False) as file:
         for batch in file.iter_batches(rows, use_threads=False):
@@ -125,14 +130,17 @@ def read_batches(path: Path, rows: int) -> Iterator[pd.DataFrame]:
 
 
 def num_rows(path: Path) -> int:
-    """Rows of a table that a stage wrote, by its footer. Raises UserError if the file is missing or damaged."""
+    """Return the number of rows of a table that a stage wrote, from its footer.
+
+    Raises UserError if the file is missing or damaged.
+    """
     with _naming(path), pq.ParquetFile(path) as file:
         return int(file.metadata.num_rows)
 
 
 @contextmanager
 def _naming(path: Path) -> Iterator[None]:
-    """Errors of Arrow, as one line with the file."""
+    """Turn errors of Arrow into a UserError that names the file."""
     require_ordinary(path)
     try:
         yield
@@ -149,7 +157,7 @@ def _column(frame: pd.DataFrame, field: pa.Field) -> pa.Array:
 
 
 def _text_bytes(batch: pa.RecordBatch) -> np.ndarray:
-    """UTF-8 bytes of every row, (N,) int64."""
+    """Return the UTF-8 bytes of every row, (N,) int64."""
     sizes = np.zeros(len(batch), dtype=np.int64)
     for column in batch.columns:
         if pa.types.is_string(column.type):

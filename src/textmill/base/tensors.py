@@ -1,6 +1,6 @@
-"""safetensors files: the only format that weights, checkpoints and encoded text are stored in.
+"""Read and write safetensors files with checksums. All weights, checkpoints and encoded text are stored in this format.
 
-The format has no checksum of its own: of 50 flipped bits 49 would be read as other values.
+The format itself has no checksum: of 50 flipped bits, 49 would be read as wrong values without an error.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ from torch import Tensor
 from textmill.base.errors import UserError
 from textmill.base.files import replacing, require_ordinary
 
-# safetensors 0.8 writes two or more metadata keys in a random order, so everything goes into one.
+# safetensors 0.8 writes metadata keys in random order, so there is only one key.
 _METADATA_KEY = "textmill"
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> None:
-    """Write tensors and JSON metadata with a SHA-256 of both; the same content gives the same bytes in every process."""
+    """Write tensors and JSON metadata with a SHA-256 of both. The same content always gives the same bytes."""
     stored = {name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)}
-    content = json.loads(json.dumps({"metadata": metadata, "tensors_sha256": _tensors_sha256(stored)}))  # as it will be read
+    # The digest is over the metadata as they will be read: JSON turns tuples into lists.
+    content = json.loads(json.dumps({"metadata": metadata, "tensors_sha256": _tensors_sha256(stored)}))
     text = json.dumps(content | {"sha256": _json_sha256(content)}, sort_keys=True, ensure_ascii=False)
     with replacing(path) as temporary:
         try:
@@ -39,35 +40,39 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Read and check what `write_tensors` wrote. The tensors are memory-mapped: every page is read once here, and may be dropped again.
+    """Read and verify a file of `write_tensors`.
 
+    The tensors are memory-mapped. Verification reads every page once; the system may then free these pages again.
     Raises UserError if the file is missing or damaged.
     """
     with _opened(path) as file:
         content = _content(file)
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no iterator)
-        _require(_tensors_sha256(tensors) == content["tensors_sha256"], "its tensors do not have the SHA-256 that it names")
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (safe_open is not iterable)
+        _require(_tensors_sha256(tensors) == content["tensors_sha256"], "the SHA-256 of its tensors is wrong")
         return tensors, content["metadata"]
 
 
 def read_metadata(path: Path) -> dict[str, Any]:
-    """Read and check the metadata alone, a few kilobytes. Raises UserError if the file is missing or its metadata damaged."""
+    """Read and verify only the metadata, a few kilobytes.
+
+    Raises UserError if the file is missing or its metadata are damaged.
+    """
     with _opened(path) as file:
         metadata: dict[str, Any] = _content(file)["metadata"]
         return metadata
 
 
 def _refused(error: SafetensorError) -> Exception:
-    """The OSError that safetensors has made a text of."""
+    """Return the OSError that safetensors reports as text only, or the error itself."""
     number = re.search(r"os error (\d+)", str(error))
     return OSError(int(number[1]), os.strerror(int(number[1]))) if number else error
 
 
 def _content(file: Any) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((file.metadata() or {}).get(_METADATA_KEY, "null"))
-    _require(isinstance(content, dict) and set(content) == {"metadata", "tensors_sha256", "sha256"}, "it names no SHA-256")
-    _require(content.pop("sha256") == _json_sha256(content), "its metadata does not have the SHA-256 that it names")
-    _require(isinstance(content["metadata"], dict), "its metadata are no mapping")
+    _require(isinstance(content, dict) and set(content) == {"metadata", "tensors_sha256", "sha256"}, "it has no SHA-256")
+    _require(content.pop("sha256") == _json_sha256(content), "the SHA-256 of its metadata is wrong")
+    _require(isinstance(content["metadata"], dict), "its metadata is not a mapping")
     return content
 
 
@@ -81,7 +86,7 @@ def _json_sha256(content: Mapping[str, Any]) -> str:
 
 
 def _tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """Of names, types, shapes and bytes, in the order of the names."""
+    """Hash names, types, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode("utf-8"))

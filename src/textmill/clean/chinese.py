@@ -1,7 +1,7 @@
-"""How a Chinese text is written: simplified or traditional characters, Mandarin or Cantonese.
+"""Detect how a Chinese text is written: simplified or traditional characters, Mandarin or Cantonese.
 
-No table of characters is needed: GB 2312 has the simplified ones, Big5 the traditional ones, and a character that is in one of
-them only tells. Characters that are in both (台, 里, 后, ...) or in neither tell nothing.
+No table of characters is needed: GB 2312 has the simplified characters and Big5 the traditional ones. A character that is in
+only one of them is evidence. A character in both (台, 里, 后, ...) or in neither is not.
 """
 
 from __future__ import annotations
@@ -13,21 +13,22 @@ from textmill.text.scripts import HAN_CHARACTER
 
 VARIANTS = ("simplified", "traditional", "cantonese", "unclear")
 
-# What Cantonese writes and Mandarin does not, or hardly: 係 is a word of its own in Cantonese, and a part of 關係 and 係數 in both.
+# Characters of written Cantonese that Mandarin hardly uses. 係 is a word in Cantonese, but part of 關係 and 係數 in both.
 _CANTONESE = re.compile("[嘅啲唔佢咗喺嚟哋冇嗰咁嘢畀諗瞓嗱噉睇乜喐嗌咩啩嘥攰孭揾]|(?<![關关維维聯联連连干])係(?![數数統统列])")
 
 
-@lru_cache(maxsize=4096)  # asked twice in a row: what language, and which way of writing
+@lru_cache(maxsize=4096)  # each text is checked twice: for its language and for its variant
 def chinese_variant(text: str) -> str:
-    """One of VARIANTS. `unclear`: none of its characters tells, or as many tell one thing as the other.
+    """Return one of VARIANTS. `unclear`: no evidence, or equal evidence for simplified and traditional.
 
-    Cantonese needs two characters that only Cantonese writes, or one in a short text: a name or a quoted word is not enough.
+    Cantonese needs at least two Cantonese characters (more in a long text), or one in a short text, so that a name or a quoted
+    word is not enough.
     """
     han = HAN_CHARACTER.findall(text)
     cantonese = len(_CANTONESE.findall(text))
     if cantonese >= 2 + len(han) // 40 or (cantonese and len(han) <= 16):
         return "cantonese"
-    simplified, traditional = _telling()
+    simplified, traditional = _evidence()
     first, second = len(simplified.intersection(han)), len(traditional.intersection(han))
     if first == second:
         return "unclear"
@@ -35,8 +36,8 @@ def chinese_variant(text: str) -> str:
 
 
 @cache
-def _telling() -> tuple[frozenset[str], frozenset[str]]:
-    """Characters of simplified text only, and of traditional text only."""
+def _evidence() -> tuple[frozenset[str], frozenset[str]]:
+    """Return the characters that only simplified text uses, and those that only traditional text uses."""
     common = [chr(code) for code in range(0x4E00, 0xA000)]
     simplified = {character for character in common if _encodes(character, "gb2312")}
     traditional = {character for character in common if _encodes(character, "big5")}

@@ -1,7 +1,11 @@
-"""Repairs, filters, private data and duplicates over a whole corpus, in bounded memory, with a reason for every row that goes.
+"""Clean a whole corpus in bounded memory, with a reason for every rejected row.
 
-Three passes, each in chunks: rows by themselves; then what has to know the corpus (evidence, keys of duplicates); then, when it
-is known who goes, the tables in a stable order. What is done to a chunk does not depend on where it was cut or who does it.
+There are three passes, each in chunks:
+1. repairs, filters and language checks, which see one row at a time;
+2. learned filters, private data and duplicate keys, which need statistics of the corpus;
+3. the output tables, in a stable order.
+
+The result does not depend on the chunk boundaries or on which process works on a chunk.
 """
 
 from __future__ import annotations
@@ -36,7 +40,8 @@ from textmill.text.hashing import hashes64
 
 Result = TypeVar("Result")
 CHUNK_ROWS = 4096
-# A row on its way: as it came, as it is now (empty reason: it still passes), what was repaired and what private data was found.
+# A row between passes: the original columns, the cleaned texts, the reason (empty: it still passes), and the repairs and private data
+# found, each as a sum of 2 ** index in REPAIRS and KINDS.
 _WORK_SCHEMA = extended(
     PAIR_SCHEMA,
     {"clean_source": pa.string(), "clean_target": pa.string(), "reason": pa.string(), "repairs": pa.int64(), "found": pa.int64()},
@@ -45,7 +50,7 @@ REJECTED_SCHEMA = extended(PAIR_SCHEMA, {"reason": pa.string()})
 
 
 class Outputs(NamedTuple):
-    """Where the results go: `kept` and `rejected` tables, and a JSON file of `samples` for each reason."""
+    """Output paths: tables of `kept` and `rejected` rows, and a JSON file with `samples` for each reason."""
 
     kept: Path
     rejected: Path
@@ -55,8 +60,9 @@ class Outputs(NamedTuple):
 def clean_corpus(collected: Path, outputs: Outputs, clean: CleanSettings, languages: LanguageSettings) -> dict[str, Any]:
     """Clean a table of pairs into `outputs`.
 
-    Every row is in `kept`, repaired, or in `rejected`, as it came, with a column `reason`. Returns the counts of
-    cleaning_counts.Counts. Raises UserError if there is no row, or none passes.
+    Every row goes into one table: into `kept` after its repairs, or into `rejected` unchanged with a column `reason`.
+    Returns `Counts.metrics` (clean/counts.py).
+    Raises UserError if there is no row, or if no row passes.
     """
     outputs.kept.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -65,19 +71,19 @@ def clean_corpus(collected: Path, outputs: Outputs, clean: CleanSettings, langua
     ):
         folder = Path(name)
         counts = Counts(clean, languages)
-        evidence = _look_at_rows(collected, folder / "rows.parquet", clean, languages, work, counts)
+        evidence = _clean_all_rows(collected, folder / "rows.parquet", clean, languages, work, counts)
         counts.fitted(evidence)
-        duplicates = _look_at_corpus(folder / "rows.parquet", folder / "judged.parquet", clean, evidence, work)
+        duplicates = _judge_all_rows(folder / "rows.parquet", folder / "judged.parquet", clean, evidence, work)
         counts.duplicates(duplicates)
         _write(folder / "judged.parquet", duplicates, outputs, stable_ranks(collected), counts)
     write_json(outputs.samples, counts.samples())
     return counts.metrics()
 
 
-def _look_at_rows(
+def _clean_all_rows(
     collected: Path, rows: Path, clean: CleanSettings, languages: LanguageSettings, work: Executor, counts: Counts
 ) -> Evidence | None:
-    """First pass: repairs, filters and language of each row; and the model that is learned from those that pass."""
+    """First pass: repair and filter each row, check its language, and fit the learned filters to the rows that pass."""
     sample: SmallestHashes[Pair] = SmallestHashes(clean.evidence_rows)
     plan = RowPlan(clean.repairs, clean.filters, languages)
     with TableWriter(rows, _WORK_SCHEMA) as writer:
@@ -88,7 +94,7 @@ def _look_at_rows(
                 sample.offer(_content_hashes(passed), passed.__getitem__)
             writer.write(_with_results(frame, result))
     if writer.rows == 0:
-        raise UserError(f"{collected}: holds no pairs. Name other sources in params.yaml, collect.sources.")
+        raise UserError(f"{collected}: contains no pairs. Name other sources in params.yaml, collect.sources.")
     if not clean.filters.learns():
         return None
     hashes, pairs = sample.drawn()
@@ -110,8 +116,10 @@ def _with_results(frame: pd.DataFrame, result: CleanedRows) -> pd.DataFrame:
 
 
 class JudgePlan(NamedTuple):
-    """What the second pass does to each row that the first let pass. by_source: of equal sources one is enough. near:
-    near-duplicates go too."""
+    """Settings of the second pass.
+
+    by_source: rows with equal sources are duplicates, whatever their targets. near: near-duplicates are removed too.
+    """
 
     evidence: Evidence | None
     filters: FilterSettings
@@ -121,7 +129,7 @@ class JudgePlan(NamedTuple):
 
 
 class JudgedRows(NamedTuple):
-    """Pairs with private data masked, the reasons, what was found, and the keys of duplicates."""
+    """Pairs with private data masked, their reasons, the private data found (see `private_data`), and the keys for finding duplicates."""
 
     pairs: list[Pair]
     reasons: list[str]
@@ -130,7 +138,7 @@ class JudgedRows(NamedTuple):
 
 
 def judge_rows(sources: list[str], targets: list[str], contexts: list[str], repairs: list[int], plan: JudgePlan) -> JudgedRows:
-    """Evidence, private data and keys of rows that passed the first pass."""
+    """Apply the learned filters, look for private data, and compute duplicate keys, for rows that passed the first pass."""
     pairs = [Pair(*texts) for texts in zip(sources, targets, strict=True)]
     reasons = [""] * len(pairs)
     if plan.evidence is not None:
@@ -140,8 +148,8 @@ def judge_rows(sources: list[str], targets: list[str], contexts: list[str], repa
     return JudgedRows(masked, reasons, found, duplicate_keys(masked, contexts, repairs, plan.by_source, plan.near))
 
 
-def _look_at_corpus(rows: Path, judged: Path, clean: CleanSettings, evidence: Evidence | None, work: Executor) -> Duplicates:
-    """Second pass: evidence and private data of each row that passed, and which of them are duplicates."""
+def _judge_all_rows(rows: Path, judged: Path, clean: CleanSettings, evidence: Evidence | None, work: Executor) -> Duplicates:
+    """Second pass: judge each row that passed the first one, then find the duplicates among the rows that still pass."""
     plan = JudgePlan(evidence, clean.filters, clean.privacy.actions(), clean.duplicates == "source", clean.near_duplicates > 0)
     keys: list[Keys] = []
     ties: list[np.ndarray] = []
@@ -171,7 +179,7 @@ def _passed_texts(frame: pd.DataFrame) -> tuple[Any, ...]:
 
 
 def _with_judgement(frame: pd.DataFrame, passed: np.ndarray, result: JudgedRows) -> tuple[pd.DataFrame, np.ndarray]:
-    """The frame after the second pass, and the places among the passed rows of those that still pass."""
+    """Return the frame after the second pass, and the indices, among the passed rows, of those that still pass."""
     columns = {name: frame[name].to_numpy(dtype=object, copy=True) for name in ("clean_source", "clean_target", "reason", "found")}
     columns["clean_source"][passed] = [pair.source for pair in result.pairs]
     columns["clean_target"][passed] = [pair.target for pair in result.pairs]
@@ -181,7 +189,7 @@ def _with_judgement(frame: pd.DataFrame, passed: np.ndarray, result: JudgedRows)
 
 
 def _write(judged: Path, duplicates: Duplicates, outputs: Outputs, ranks: np.ndarray | None, counts: Counts) -> None:
-    """Third pass: every row into one of the tables, in the order of the ranks."""
+    """Third pass: write every row into one of the tables, in the order of the ranks."""
     frames = in_order(_with_duplicates(judged, duplicates.reason), ranks, _WORK_SCHEMA, judged.parent)
     with TableWriter(outputs.kept, PAIR_SCHEMA) as kept, TableWriter(outputs.rejected, REJECTED_SCHEMA) as rejected:
         for frame in frames:
@@ -192,7 +200,7 @@ def _write(judged: Path, duplicates: Duplicates, outputs: Outputs, ranks: np.nda
         assert kept.rows + rejected.rows == counts.rows_in(), "a row was lost"
         if not kept.rows:
             raise UserError(
-                f"clean: no pair of {counts.rows_in()} passed ({counts.listed()}). Correct the sources or the settings under clean."
+                f"clean: no pair of {counts.rows_in()} passed ({counts.listed()}). Correct the sources, or the settings of clean."
             )
 
 
@@ -217,7 +225,7 @@ def _mapped(
     constant: Any,
     description: str,
 ) -> Iterator[tuple[pd.DataFrame, Result]]:
-    """function(*arguments(chunk), constant) of every chunk of a table, beside the chunk, in order."""
+    """Yield every chunk of a table with function(*arguments(chunk), constant), in order."""
     waiting: deque[pd.DataFrame] = deque()
 
     def chunks() -> Iterator[tuple[Any, ...]]:
@@ -241,6 +249,6 @@ def _origin_hashes(frame: pd.DataFrame) -> np.ndarray:
 
 
 def _listed(texts: pd.Series[str]) -> list[str]:
-    """A column of texts as a list; iterating over the column itself is several times slower (pandas 3.1)."""
+    """Return a column of texts as a list. Iterating over the column itself is several times slower (pandas 3.1)."""
     listed: list[str] = texts.to_numpy(dtype=object).tolist()
     return listed

@@ -1,4 +1,4 @@
-"""What cleaning did to a corpus, in numbers, in samples and, where something is wrong with the whole of it, in words."""
+"""Count what cleaning did to a corpus, keep samples, and warn if the corpus as a whole looks wrong."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ REASONS = tuple(dict.fromkeys([*FILTERS, *LANGUAGE_REASONS, *EVIDENCE_REASONS, *
 _SAMPLES = 4
 _SHOWN_CHARACTERS = 200
 _HISTOGRAM_EDGES = [0, 5, 10, 15, 20, 25, 30, 40, 50, 60, 80, 100, 150, 200, 300, 500, 1000, 10000]
-_SUSPICIOUS = 0.1  # more of the rows than this, and something is wrong with the file rather than with rows
+_SUSPICIOUS = 0.1  # above this share of the rows, the file is probably wrong and not only some rows
 _NAMES = {"yue": "yue (written Cantonese)"}
 
 
 class Counts:
-    """Counts rows as the passes of clean.py judge them; every row that comes in has to come through `judged`."""
+    """Counts of the three passes of clean/cleaning.py. Every input row must reach `judged` exactly once."""
 
     def __init__(self, clean: CleanSettings, languages: LanguageSettings) -> None:
         self._clean, self._languages = clean, languages
@@ -42,19 +42,22 @@ class Counts:
         self._samples: dict[tuple[str, str], SmallestHashes[dict[str, Any]]] = defaultdict(lambda: SmallestHashes(_SAMPLES))
 
     def languages(self, counts: Counter[tuple[str, str]]) -> None:
-        """Of a chunk, what language_reasons counts."""
+        """Add the counts of `language_reasons` for one chunk."""
         self._named.update(counts)
 
     def fitted(self, evidence: Evidence | None) -> None:
-        """Say what the learned filters were fitted on."""
+        """Record how many rows the learned filters were fitted on."""
         self._evidence_rows = 0 if evidence is None else len(evidence.hashes)
 
     def duplicates(self, found: Duplicates) -> None:
-        """Say what the search for near-duplicates found."""
+        """Record the result of the search for near-duplicates."""
         self._duplicates = {"clusters": found.clusters, "largest": found.largest, "crowded": found.crowded}
 
     def judged(self, frame: pd.DataFrame) -> None:
-        """Count rows whose fate is known; the columns are those of clean.py's working table."""
+        """Count rows with their final reason.
+
+        frame: with the columns of the table between passes in clean/cleaning.py.
+        """
         reasons = frame["reason"].to_numpy(dtype=object)
         passed = reasons == ""
         self._rows += len(frame)
@@ -84,22 +87,22 @@ class Counts:
             self._samples[part, name].offer(hashes[smallest], lambda place: _shown(frame.iloc[smallest[place]]))
 
     def rows_in(self) -> int:
-        """Rows judged so far."""
+        """Return the number of rows judged so far."""
         return self._rows
 
     def listed(self) -> str:
-        """The reasons with their counts, in words."""
+        """Return the reasons with their counts as text, most frequent first."""
         return ", ".join(f"{reason}: {count}" for reason, count in sorted(self._rejected.items(), key=lambda each: (-each[1], each[0])))
 
     def samples(self) -> dict[str, dict[str, list[dict[str, Any]]]]:
-        """{"rejected", "repaired", "private"}: name to a few rows, before and after, with their place."""
+        """Return {"rejected", "repaired", "private"}: each a mapping of name to a few rows, before and after, with origin and line."""
         result: dict[str, dict[str, list[dict[str, Any]]]] = {"rejected": {}, "repaired": {}, "private": {}}
         for (part, name), sample in self._samples.items():
             result[part][name] = sample.drawn()[1]
         return result
 
     def metrics(self) -> dict[str, Any]:
-        """All numbers; `warnings` are sentences about the corpus as a whole."""
+        """Return all counts, and the sentences of `warnings`."""
         assert self._kept + sum(self._rejected.values()) == self._rows, "a row was lost"
         return {
             "rows_in": self._rows,
@@ -123,7 +126,7 @@ class Counts:
         return {variant: self._named[f"{side}_variant", variant] for variant in VARIANTS}
 
     def warnings(self) -> list[str]:
-        """What a person has to know before using this corpus."""
+        """Return warnings about the corpus as a whole, one sentence each."""
         found = []
         for side, code in zip(("source", "target"), self._languages.codes(), strict=True):
             found += self._language_warnings(side, code)
@@ -159,7 +162,7 @@ class Counts:
 
 
 def _shown(row: pd.Series[Any]) -> dict[str, Any]:
-    """A row for a reader: long texts cut, private data masked."""
+    """Return a row for people to read: long texts are truncated, private data is masked."""
     texts = {name: _short(without_private_data(row[name])) for name in ("source", "target", "clean_source", "clean_target")}
     return {**texts, "origin": row["origin"], "line": int(row["line"])}
 

@@ -1,7 +1,8 @@
-"""Which rows say what another row says already: equal ones, ones equal but for case and punctuation, and similar ones.
+"""Find duplicate rows: equal, equal except for case and punctuation, or similar.
 
-Which one stays is decided by the rows themselves, not by where they stand: first by `quality`, then by a hash of their origin.
-Memory: about 60 bytes a row, and 128 more for each that is searched for similar ones.
+Of several duplicates, the row with the best `quality` is kept; ties are broken by a hash of its origin. The order of the
+rows does not matter.
+Memory: about 60 bytes per row, and 128 bytes more for each row in the search for similar ones.
 """
 
 from __future__ import annotations
@@ -20,17 +21,20 @@ from textmill.similarity.near_duplicates import greedy_representatives, signatur
 from textmill.text.hashing import hashes64, hashes128
 
 DUPLICATE_REASONS = ("duplicate", "near_duplicate")
-_NUM_HASHES = 64  # half the usual: 128 bytes a row, and bands of five hashes at a similarity of 0.9
+_NUM_HASHES = 64  # half the default: 128 bytes per row, and bands of five hashes at a similarity of 0.9
 _CHUNK_TEXTS = 20_000
-# What does not make two texts different; signs such as + # % stay: C, C++ and C# are three things.
+# Ignored when texts are compared. Signs such as + # % are kept: C, C++ and C# are different.
 _IGNORED = re.compile(
     "[\\s.,;:!?\u2026'\"\u201c\u201d\u2018\u2019\u3002\uff0c\u3001\uff1b\uff1a\uff01\uff1f\u00b7\u2013\u2014\u00ab\u00bb\u300c\u300d-]+"
 )
 
 
 class Keys(NamedTuple):
-    """Of N rows: equal, folded: (N, 2) uint64 hashes of what must be equal (folded may be empty); context: (N,) uint64, rows of
-    different ones are not compared; quality: (N,) uint8, less is better."""
+    """Keys of N rows.
+
+    equal: (N, 2) uint64, hashes of the compared text. folded: (N, 2) uint64, the same after `folded_text`; may be empty.
+    context: (N,) uint64; rows of different contexts are not compared. quality: (N,) uint8, lower is better.
+    """
 
     equal: np.ndarray
     folded: np.ndarray
@@ -39,8 +43,12 @@ class Keys(NamedTuple):
 
 
 class Duplicates(NamedTuple):
-    """reason: (N,) 0 stays, else 1 + place in DUPLICATE_REASONS. clusters, largest: how many kept rows stand for similar ones, and
-    for how many at most. crowded: see near_duplicates.SimilarPairs."""
+    """Result of the search for duplicates among N rows.
+
+    reason: (N,), 0 if the row is kept, else 1 + index in DUPLICATE_REASONS.
+    clusters: number of kept rows for which similar rows were removed. largest: most rows removed for one kept row.
+    crowded: see `SimilarPairs` in similarity/near_duplicates.py.
+    """
 
     reason: np.ndarray
     clusters: int
@@ -49,10 +57,11 @@ class Duplicates(NamedTuple):
 
 
 def duplicate_keys(pairs: Sequence[Pair], contexts: Sequence[str], repairs: Sequence[int], by_source: bool, near: bool) -> Keys:
-    """Keys of pairs; rows of another context (task, official split) are never duplicates.
+    """Return the keys of pairs.
 
-    repairs: what was mended; an untouched row is better than a mended one. by_source: only the sources have to be equal.
-    near: near-duplicates are searched for; without, there are no folded keys.
+    contexts: task and official split of each pair; pairs of different contexts are never duplicates.
+    repairs: 0 if nothing was repaired; an unrepaired row is preferred. by_source: compare only the sources.
+    near: near-duplicates are removed too, so folded keys are needed.
     """
     compared = [compared_text(pair, by_source) for pair in pairs]
     equal = hashes128(f"{context}\0{text}" for context, text in zip(contexts, compared, strict=True))
@@ -64,22 +73,22 @@ def duplicate_keys(pairs: Sequence[Pair], contexts: Sequence[str], repairs: Sequ
 
 
 def compared_text(pair: Pair, by_source: bool) -> str:
-    """The part of a pair that makes it a duplicate."""
+    """Return the part of a pair that is compared."""
     return pair.source if by_source else f"{pair.source}\n{pair.target}"
 
 
 def folded_text(text: str) -> str:
-    """A text without case, width, spaces and punctuation; the text itself if nothing is left."""
+    """Return a text without case, width, spaces and punctuation, or the text itself if nothing would remain."""
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
     return _IGNORED.sub("", text.casefold()) or text
 
 
 def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity: float, executor: Executor) -> Duplicates:
-    """Decide which of N rows go.
+    """Decide which of N rows to remove.
 
-    ties: (N,) uint64, decide between rows of one quality. texts: what is compared, for each row.
-    similarity: that near-duplicates must have, 0: only equal rows go.
+    ties: (N,) uint64, break ties between rows of equal quality. texts: compared text of each row.
+    similarity: minimum similarity of near-duplicates; 0: remove only equal rows.
     """
     order = np.lexsort((ties, keys.quality))
     rank = np.empty(len(order), dtype=np.int64)
@@ -94,7 +103,7 @@ def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity
     sizes: list[int] = []
     crowded = 0
     for context in np.unique(keys.context[left]):
-        stay = order[(reason[order] == 0) & (keys.context[order] == context)]  # from the one that is surest to stay
+        stay = order[(reason[order] == 0) & (keys.context[order] == context)]  # in order of preference
         dropped, stays, crowd = _similar(Chosen(texts, stay), similarity, executor)
         reason[stay[dropped]] = 2
         sizes += np.unique(stays, return_counts=True)[1].tolist()
@@ -103,7 +112,7 @@ def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity
 
 
 def _similar(texts: Chosen, similarity: float, executor: Executor) -> tuple[np.ndarray, np.ndarray, int]:
-    """Places of texts that go, the places of those that stay for them, and how many lay in crowded buckets."""
+    """Return the indices of the texts to remove, the index of the text kept for each, and the number of texts in crowded buckets."""
     chunks = ((texts[start : start + _CHUNK_TEXTS],) for start in range(0, len(texts), _CHUNK_TEXTS))
     signed = np.empty((len(texts), _NUM_HASHES), dtype=np.uint16)
     for number, part in enumerate(executor.map(_signatures, chunks, _NUM_HASHES)):
@@ -117,7 +126,7 @@ def _signatures(texts: Sequence[str], num_hashes: int) -> np.ndarray:
 
 
 def _not_first(keys: np.ndarray, rank: np.ndarray) -> np.ndarray:
-    """Places of rows that have the key of a row of lower rank: all but the first of each key."""
+    """Return the indices of all rows but the one of lowest rank for each key."""
     order = np.lexsort((rank, keys[:, 1], keys[:, 0]))
     repeats = (keys[order[1:]] == keys[order[:-1]]).all(axis=1)
     places: np.ndarray = order[1:][repeats]
@@ -125,7 +134,7 @@ def _not_first(keys: np.ndarray, rank: np.ndarray) -> np.ndarray:
 
 
 def _looks_odd(pair: Pair) -> bool:
-    """Written in capitals, or with a space before its last mark: of two near-duplicates the other is the better one."""
+    """Return whether a side is in capitals or has a space before its last punctuation mark. Such a row is not preferred."""
     return any((text.isupper() and len(text) > 3) or text[-2:] in _ODD_ENDS for text in pair)
 
 

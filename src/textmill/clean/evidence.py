@@ -1,10 +1,11 @@
-"""What a corpus itself says about a pair: are these two texts likely to belong together, and is the target whole?
+"""Filters that are learned from the corpus: misaligned pairs, truncated targets and unlikely lengths.
 
-Nothing outside the corpus is asked. A bounded sample of its pairs is compared with pairs that are wrong on purpose: the same
-sources with the targets of other rows, and with targets cut short. A logistic regression learns what tells them apart (words
-that explain one another, lengths, final punctuation, numbers), and its odds say how many times more a pair looks like a wrong one
-than like a real one. Where source and target do not correspond word by word (an answer, a reply, a label), nothing tells them
-apart, the odds stay near 1, and nothing is rejected.
+No other data is used. A bounded sample of the pairs is compared with artificial wrong pairs: the same sources with the targets
+of other rows, and with truncated targets. A logistic regression learns to tell them apart from word correspondences, lengths,
+final punctuation and numbers. Its odds say how many times more likely a pair is wrong than real.
+
+If source and target do not correspond word by word (an answer, a reply, a label), the regression finds no difference. The odds
+stay near 1, and nothing is rejected.
 
 Dimensions: N pairs, F features.
 """
@@ -23,8 +24,8 @@ from textmill.clean.settings import FilterSettings
 from textmill.text.scripts import weighted_length
 
 EVIDENCE_REASONS = ("length_unlikely", "truncated", "misaligned")
-MIN_ROWS = 500  # fewer pairs say too little
-_MAX_COMBINATIONS = 6_000_000  # of words, in the sample: about 1 GB while it is fitted
+MIN_ROWS = 500  # too few pairs to learn from, below this
+_MAX_COMBINATIONS = 6_000_000  # of source and target words in the sample: about 1 GB during the fit
 _END = re.compile(r"[.!?…:;。！？：；][\"'”’」』）)\]]*$")
 _NUMBER = re.compile(r"\d+(?:[.,]\d{3})*(?!\d)|\d+")
 _CUT_SHARES = (0.1, 0.65)
@@ -33,22 +34,28 @@ _LENGTH_BINS = 24
 
 
 class Lengths(NamedTuple):
-    """Of log((target + 3) / (source + 3)) in weighted characters, for sources of 2**(bin/2) to 2**((bin+1)/2): median and scale."""
+    """Median and scale of log((target + 3) / (source + 3)) in weighted characters, per bin of source length.
+
+    Bin b has the pairs with source + 3 from 2**(b/2) to 2**((b+1)/2) weighted characters.
+    """
 
     median: np.ndarray
     scale: np.ndarray
     wide_weight: float
 
     def deviations(self, pairs: Sequence[Pair]) -> np.ndarray:
-        """How many standard deviations each target is longer than its source lets expect, (N,)."""
+        """Return by how many standard deviations each target is longer than expected from its source, (N,)."""
         ratio, bins = _length_ratios(pairs, self.wide_weight)
         deviations: np.ndarray = (ratio - self.median[bins]) / self.scale[bins]
         return deviations
 
 
 class Evidence(NamedTuple):
-    """A fitted model. hashes: sorted content hashes of the pairs that it was fitted on. truncated, misaligned: (F + 1,) weights.
-    caught: of the wrong pairs of each kind, and of real ones, the share that the limits would reject."""
+    """A fitted model.
+
+    hashes: sorted content hashes of the pairs that it was fitted on. truncated, misaligned: (F + 1,) weights, the last one is the
+    intercept.
+    """
 
     lexicon: Lexicon
     lengths: Lengths
@@ -58,9 +65,10 @@ class Evidence(NamedTuple):
 
 
 def fit_evidence(pairs: Sequence[Pair], hashes: np.ndarray, wide_weight: float) -> Evidence | None:
-    """Learn from pairs with their content hashes, in ascending order of these; None if they are too few.
+    """Fit the model to a sample of pairs. Returns None if there are too few.
 
-    A function of the set of pairs: the order is that of the hashes, and the random cuts are drawn in it.
+    hashes: content hashes of the pairs, unique and ascending. Random truncations are drawn in this order, so the result depends
+    only on the set of pairs.
     """
     assert np.all(hashes[1:] > hashes[:-1]), "not in the order of the hashes, or not unique"
     pairs, sources, targets = _within_budget(pairs)
@@ -72,7 +80,7 @@ def fit_evidence(pairs: Sequence[Pair], hashes: np.ndarray, wide_weight: float) 
     source, target = numbered(sources, lexicon.source_numbers), numbered(targets, lexicon.target_numbers)
     own, other = np.ones(len(pairs), dtype=bool), np.zeros(len(pairs), dtype=bool)
     real = _features(pairs, source, target, explained(lexicon, source, target, own), lengths)
-    moved = np.roll(np.arange(len(pairs)), 1)  # the neighbour by hash is any other row
+    moved = np.roll(np.arange(len(pairs)), 1)  # the next row by hash is an arbitrary other row
     shuffled_pairs = [Pair(pair.source, pairs[row].target) for pair, row in zip(pairs, moved, strict=True)]
     moved_target = numbered([targets[row] for row in moved], lexicon.target_numbers)
     shuffled = _features(shuffled_pairs, source, moved_target, explained(lexicon, source, moved_target, other), lengths)
@@ -84,7 +92,7 @@ def fit_evidence(pairs: Sequence[Pair], hashes: np.ndarray, wide_weight: float) 
 
 
 def evidence_reasons(pairs: Sequence[Pair], hashes: np.ndarray, evidence: Evidence, settings: FilterSettings) -> list[str]:
-    """The reason that each pair is rejected for (one of EVIDENCE_REASONS, or empty)."""
+    """Return the reason for rejecting each pair: one of EVIDENCE_REASONS, or empty."""
     source_words, target_words = [words(pair.source) for pair in pairs], [words(pair.target) for pair in pairs]
     source = numbered(source_words, evidence.lexicon.source_numbers)
     target = numbered(target_words, evidence.lexicon.target_numbers)
@@ -104,7 +112,7 @@ def evidence_reasons(pairs: Sequence[Pair], hashes: np.ndarray, evidence: Eviden
 
 
 def _within_budget(pairs: Sequence[Pair]) -> tuple[list[Pair], list[list[str]], list[list[str]]]:
-    """The first pairs, with their words, whose combinations of words fit into memory."""
+    """Return as many of the first pairs, with their words, as the limit on word combinations allows."""
     kept: list[Pair] = []
     sources: list[list[str]] = []
     targets: list[list[str]] = []
@@ -127,7 +135,7 @@ def _length_ratios(pairs: Sequence[Pair], wide_weight: float) -> tuple[np.ndarra
 
 
 def _fit_lengths(pairs: Sequence[Pair], wide_weight: float) -> Lengths:
-    """Medians and deviations that outliers do not move; a bin with few pairs borrows from its neighbours."""
+    """Fit robust medians and deviations. A bin with few pairs also uses the pairs of its neighbours."""
     ratio, bins = _length_ratios(pairs, wide_weight)
     median, scale = np.zeros(_LENGTH_BINS), np.ones(_LENGTH_BINS)
     for number in range(_LENGTH_BINS):
@@ -139,7 +147,7 @@ def _fit_lengths(pairs: Sequence[Pair], wide_weight: float) -> Lengths:
 
 
 def _cut(pairs: Sequence[Pair]) -> list[Pair]:
-    """The same pairs with a part of the target only, one character at least."""
+    """Return the same pairs with truncated targets of at least one character."""
     shares = np.random.default_rng(0).uniform(*_CUT_SHARES, len(pairs))
     return [
         Pair(pair.source, pair.target[: max(int(len(pair.target) * share), 1)].rstrip()) for pair, share in zip(pairs, shares, strict=True)
@@ -147,7 +155,7 @@ def _cut(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def _features(pairs: Sequence[Pair], source: Sides, target: Sides, words_explained: Explained, lengths: Lengths) -> np.ndarray:
-    """(N, F) float64."""
+    """Return the features, (N, F) float64."""
     deviation = np.clip(lengths.deviations(pairs), -_CLIP, _CLIP)
     ends = np.array([[_END.search(text) is not None for text in pair] for pair in pairs], dtype=bool)
     numbers = np.array([_unshared_numbers(pair) for pair in pairs], dtype=np.float64)
@@ -177,15 +185,15 @@ def _features(pairs: Sequence[Pair], source: Sides, target: Sides, words_explain
 
 
 def _unshared_numbers(pair: Pair) -> tuple[int, int]:
-    """How many numbers in digits the source has that the target has not, and the reverse."""
+    """Return how many numbers in digits are only in the source, and how many are only in the target."""
     source, target = ({number.replace(",", "").replace(".", "") for number in _NUMBER.findall(text)} for text in pair)
     return len(source - target), len(target - source)
 
 
 def _separating(real: np.ndarray, wrong: np.ndarray) -> np.ndarray:
-    """Weights of a logistic regression, (F + 1,), by Newton's method with a little shrinkage; the last is the intercept.
+    """Fit a logistic regression by Newton's method with weak L2 regularization. Returns the weights, (F + 1,); the last is the intercept.
 
-    Rounded, so that the last bits of a sum, which depend on the number of threads, decide nothing.
+    The weights are rounded, because the last bits of a sum depend on the number of threads.
     """
     features = np.concatenate([real, wrong])
     is_wrong = np.repeat([0.0, 1.0], [len(real), len(wrong)])

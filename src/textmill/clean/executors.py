@@ -1,6 +1,6 @@
-"""Who does the work on the chunks of a corpus: this process, processes of this machine, or the workers of a cluster.
+"""Executors for the chunks of a corpus: this process, local worker processes, or the workers of a Dask cluster.
 
-All of them answer in the order of the chunks and hold only a few at a time, so the result has the same bytes everywhere.
+All of them return results in the order of the chunks, so the output has the same bytes. They keep only a few chunks in memory.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ class Executor(Protocol):
     """Applies one function to many chunks."""
 
     def map(self, function: Callable[..., Result], chunks: Iterable[tuple[Any, ...]], constant: Any) -> Iterator[Result]:
-        """function(*chunk, constant) of every chunk, in order. Both travel to the workers; `constant` once only."""
+        """Yield function(*chunk, constant) for every chunk, in order. `constant` is sent to each worker only once."""
         ...
 
 
 class InProcess:
-    """One chunk after the other, here."""
+    """Runs in this process, one chunk at a time."""
 
     def map(self, function: Callable[..., Result], chunks: Iterable[tuple[Any, ...]], constant: Any) -> Iterator[Result]:
         """See Executor."""
@@ -39,17 +39,20 @@ class InProcess:
 
 
 class InProcesses:
-    """In processes of this machine, a few chunks per process ahead of the reader.
+    """Runs in local worker processes, a few chunks per worker ahead of the reader.
 
-    They are spoken to through pipes: a scheduler with a port would run whatever another user of the machine sends it.
+    The workers communicate through pipes, not over a port: through a port, other users of the machine could run code in them.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
 
     def map(self, function: Callable[..., Result], chunks: Iterable[tuple[Any, ...]], constant: Any) -> Iterator[Result]:
-        """See Executor. Raises UserError if a process dies."""
-        spawning = multiprocessing.get_context("spawn")  # a fork copies the locks of Arrow's threads, locked for ever
+        """See Executor.
+
+        Raises UserError if a worker process dies.
+        """
+        spawning = multiprocessing.get_context("spawn")  # a fork would copy locks that threads of Arrow hold and never release
         waiting: deque[Future[Result]] = deque()
         with ProcessPoolExecutor(self._workers, spawning, _start_worker, (constant, os.getpid())) as pool:
             try:
@@ -81,7 +84,7 @@ def _apply(function: Callable[..., Result], chunk: tuple[Any, ...]) -> Result:
 
 
 class OnDask:
-    """On the workers of a Dask cluster, a few chunks a worker ahead of the reader."""
+    """Runs on the workers of a Dask cluster, a few chunks per worker ahead of the reader."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -101,15 +104,16 @@ class OnDask:
 
 @contextmanager
 def executor(workers: int, scheduler: str) -> Iterator[Executor]:
-    """The executor for these settings: Dask at the address `scheduler`, or `workers` processes of this machine, or this process.
+    """Return the executor for the settings: Dask at the address `scheduler` or, if empty, `workers` local processes.
 
-    The workers of a scheduler need textmill and the same packages. Its address is trusted: it and whoever else can reach it run
-    code in the workers, and what it answers is unpickled here. Raises UserError if no scheduler or no worker answers.
+    Dask workers need textmill and the same packages. The scheduler is trusted: anyone who can reach it can run code in its
+    workers, and its answers are unpickled in this process.
+    Raises UserError if no scheduler or no worker answers.
     """
     if not scheduler:
         yield InProcess() if workers == 1 else InProcesses(workers)
         return
-    from distributed import Client  # half a second, and only needed here
+    from distributed import Client  # imported here because it takes half a second and is rarely needed
 
     try:
         client = Client(scheduler, timeout=10)
@@ -117,7 +121,7 @@ def executor(workers: int, scheduler: str) -> Iterator[Executor]:
     except (OSError, TimeoutError, ValueError) as error:
         reason = str(error).split("\n")[0]
         raise UserError(
-            f"params.yaml: clean.scheduler: nobody to work at {scheduler} ({reason}). Start it and its workers, or empty it."
+            f"params.yaml: clean.scheduler: no Dask scheduler with workers at {scheduler} ({reason}). Start both, or leave it empty."
         ) from None
     with client:
         yield OnDask(client)

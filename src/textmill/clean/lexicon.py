@@ -1,7 +1,7 @@
-"""Which words of the two sides go together, learned from the pairs themselves: IBM model 1 (Brown et al. 1993), in both directions.
+"""Learn word translations from the pairs themselves: IBM model 1 (Brown et al. 1993), in both directions.
 
-A pair must not be its own witness: in a small corpus a rare word of a misaligned pair would be explained by that very pair. So
-what a pair contributed to the counts is taken out before it is scored (leave one out).
+Pairs of the fit are scored leave-one-out: the counts that a pair contributed are subtracted first. Otherwise, in a small corpus,
+a misaligned pair would itself explain its rare words.
 
 Dimensions: N pairs, C combinations of a source and a target word of one pair, K different combinations.
 """
@@ -21,31 +21,38 @@ _WORD = re.compile(rf"[{HAN}{KANA}]|[^\W\d_{HAN}{KANA}]+|\d+")
 _MAX_WORDS = 40
 _MAX_VOCABULARY = 50_000
 _ITERATIONS = 5
-_PRIOR = 2.5  # so many occurrences of a word say what its translations are like before any was seen
+_PRIOR = 2.5  # weight of the prior, in occurrences of a word
 _CHUNK_COMBINATIONS = 2_000_000
 
 
 def words(text: str) -> list[str]:
-    """The different words of a text, lower-cased, a Han or kana character being a word, in order; at most the first 40."""
+    """Return the different words of a text in order, lower-cased, at most 40. Each Han or kana character is a word."""
     return list(dict.fromkeys(_WORD.findall(text.lower())))[:_MAX_WORDS]
 
 
 class Sides(NamedTuple):
-    """Word numbers of one side of N pairs, one behind the other, and where each pair's begin, (N + 1,). unknown: how many words
-    of each pair are not in the vocabulary."""
+    """Words of one side of N pairs.
+
+    numbers: concatenated word numbers. starts: (N + 1,), offsets of the pairs. unknown: (N,), words that are not in the vocabulary.
+    """
 
     numbers: np.ndarray
     starts: np.ndarray
     unknown: np.ndarray
 
     def sizes(self) -> np.ndarray:
-        """Known words of each pair, (N,)."""
+        """Return the number of known words of each pair, (N,)."""
         return np.diff(self.starts)
 
 
 class Lexicon(NamedTuple):
-    """keys: (K,) sorted source number * targets + target number. forward: P(target word | source word); backward the reverse.
-    *_counts: expected counts under them. *_totals: of each word, over all its partners. *_share: of all words of its side."""
+    """A fitted model.
+
+    keys: (K,), sorted; source number * number of target words + target number.
+    forward: (K,), P(target word | source word). backward: (K,), P(source word | target word).
+    *_counts: (K,), expected counts. *_totals: expected counts per word, summed over its partners.
+    *_share: share of each word in all words of its side.
+    """
 
     source_numbers: dict[str, int]
     target_numbers: dict[str, int]
@@ -61,15 +68,18 @@ class Lexicon(NamedTuple):
 
 
 class Explained(NamedTuple):
-    """How well the words of each pair explain one another, (N,) each: mean log ratio of the best explanation to chance, in nats,
-    not below 0, over the known words of the target (forward) and of the source (backward)."""
+    """How well the words of each pair explain one another, (N,) each, in nats.
+
+    forward: mean over the known target words of the log ratio of the best explanation to chance, at least 0 per word.
+    backward: the same over the known source words.
+    """
 
     forward: np.ndarray
     backward: np.ndarray
 
 
 def fit_lexicon(sources: Sequence[list[str]], targets: Sequence[list[str]]) -> Lexicon:
-    """Expectation maximization over the words of aligned pairs; a function of the pairs, up to rounding their order does not matter."""
+    """Fit by expectation maximization over the words of aligned pairs. Up to rounding, the order of the pairs does not matter."""
     source_numbers, target_numbers = _vocabulary(sources), _vocabulary(targets)
     source, target = numbered(sources, source_numbers), numbered(targets, target_numbers)
     row, first, second = _combinations(source, target, np.arange(len(sources)))
@@ -101,7 +111,7 @@ def fit_lexicon(sources: Sequence[list[str]], targets: Sequence[list[str]]) -> L
 
 
 def numbered(texts: Sequence[list[str]], numbers: dict[str, int]) -> Sides:
-    """The words of texts as numbers of the vocabulary, unknown ones left out."""
+    """Return the words of texts as numbers of the vocabulary. Unknown words are only counted."""
     known = [[numbers[word] for word in text if word in numbers] for text in texts]
     sizes = np.fromiter(map(len, known), dtype=np.int64, count=len(known))
     flat = np.fromiter((number for text in known for number in text), dtype=np.int64, count=int(sizes.sum()))
@@ -112,8 +122,9 @@ def numbered(texts: Sequence[list[str]], numbers: dict[str, int]) -> Sides:
 def explained(lexicon: Lexicon, source: Sides, target: Sides, is_own: np.ndarray, kept: np.ndarray | None = None) -> Explained:
     """Score N pairs.
 
-    is_own: (N,) bool, the pair is one of those that the lexicon was fitted on, so its own counts are taken out.
-    kept: (N,) how many of its known target words are really there; the rest only says what the pair contributed.
+    is_own: (N,) bool, whether the lexicon was fitted on the pair, so that its own counts are subtracted.
+    kept: (N,) number of known target words to score, for a truncated target. The other words are used only to subtract
+        the pair's own counts.
     """
     parts = [
         _explained_rows(lexicon, source, target, is_own, kept, rows)
@@ -156,7 +167,7 @@ def _explained_rows(
 
 
 def _means(values: np.ndarray, side: Sides, rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
-    """Means over the words of each row, words behind the last value counting as 0; summed row by row, so that chunks do not matter."""
+    """Return the means over the words of each row. Words after the last value count as 0. The result does not depend on the chunks."""
     places = np.arange(side.starts[rows[0]], min(int(side.starts[rows[-1] + 1]), len(values)))
     row = np.searchsorted(side.starts, places, side="right") - 1 - rows[0]
     means: np.ndarray = np.bincount(row, values[places], minlength=len(rows)) / np.maximum(sizes[rows], 1)
@@ -164,7 +175,10 @@ def _means(values: np.ndarray, side: Sides, rows: np.ndarray, sizes: np.ndarray)
 
 
 def _combinations(source: Sides, target: Sides, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Each word of the source with each of the target, of consecutive `rows`: the row, and both places, (C,) each."""
+    """Combine each source word with each target word of consecutive `rows`.
+
+    Returns the row and the indices of both words, (C,) each.
+    """
     targets = target.sizes()[rows]
     counts = source.sizes()[rows] * targets
     row = np.repeat(rows, counts)
@@ -174,14 +188,14 @@ def _combinations(source: Sides, target: Sides, rows: np.ndarray) -> tuple[np.nd
 
 
 def _posterior(probability: np.ndarray, word: np.ndarray, size: int) -> np.ndarray:
-    """Of each combination, the chance that it is the one that explains its `word`."""
+    """Return, for each combination, the probability that it is the one that explains its `word`."""
     sums = np.bincount(word, probability, minlength=size)[word]
     shares: np.ndarray = np.divide(probability, sums, out=np.zeros_like(probability), where=sums > 0)
     return shares
 
 
 def _vocabulary(texts: Sequence[list[str]]) -> dict[str, int]:
-    """The words that two texts have; of too many the most frequent."""
+    """Number the words that occur in at least two texts, at most the 50,000 most frequent."""
     counts = Counter(word for text in texts for word in text)
     repeated = sorted((-count, word) for word, count in counts.items() if count > 1)[:_MAX_VOCABULARY]
     return {word: number for number, (_, word) in enumerate(repeated)}
@@ -194,7 +208,7 @@ def _shares(numbers: np.ndarray, size: int) -> np.ndarray:
 
 
 def _chunks(weights: np.ndarray, limit: int) -> Iterator[np.ndarray]:
-    """Consecutive rows, so many that their weights add up to at most `limit`, but one at least."""
+    """Yield consecutive rows whose weights add up to at most `limit`; at least one row each time."""
     ends = np.cumsum(weights)
     start = 0
     while start < len(weights):

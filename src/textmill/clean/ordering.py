@@ -1,4 +1,4 @@
-"""Rows of a table in an order that does not depend on how they came: by origin, line and id."""
+"""Sort the rows of a table by origin, line and id, so that the order does not depend on the input order."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _BUCKET_ROWS = 1 << 17
 
 
 def stable_ranks(path: Path) -> np.ndarray | None:
-    """The place of every row of a table of pairs in the order of (origin, line, id), (N,) int64; None if they are in it already.
+    """Return the rank of every row of a table of pairs by (origin, line, id), (N,) int64, or None if it is already sorted.
 
-    Reads these three columns only: about 100 bytes a row while it sorts, 8 afterwards.
+    Only these three columns are read. Memory: about 100 bytes per row while sorting, 8 bytes afterwards.
     """
     keys = pq.read_table(path, columns=["origin", "line", "id"], read_dictionary=["origin"])
     keys = keys.set_column(0, "origin", pc.cast(keys["origin"], pa.string()))
@@ -32,9 +32,9 @@ def stable_ranks(path: Path) -> np.ndarray | None:
 
 
 def in_order(frames: Iterator[pd.DataFrame], ranks: np.ndarray | None, schema: pa.Schema, folder: Path) -> Iterator[pd.DataFrame]:
-    """The rows of `frames`, which hold the columns of `schema`, in the order of their ranks.
+    """Yield the rows of `frames`, which have the columns of `schema`, in the order of their ranks.
 
-    They go through files in `folder`, one a range of ranks, of which one at a time is sorted in memory.
+    The rows are first written to files in `folder`, one file per range of ranks. Then one file at a time is sorted in memory.
     """
     if ranks is None:
         yield from frames

@@ -1,7 +1,7 @@
-"""Private data: found by shape and by what its checksum says, masked by a token that stays readable, such as <EMAIL>.
+"""Find private data by pattern and checksum, and mask it with a readable token such as <EMAIL>.
 
-False alarms matter as much as misses: in software messages 127.0.0.1, 1.2.3.4 and 2024-01-02 are content. So addresses that
-belong to nobody and version numbers are left, and numbers need the shape that their kind is written in.
+False positives matter as much as false negatives: in software messages, 127.0.0.1, 1.2.3.4 and 2024-01-02 are content. So
+version numbers and loopback, private and reserved addresses are kept, and other numbers must have the format of their kind.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from textmill.clean.repairs import Pair
 
-# Nothing private is without a digit or an @ ...
+# Quick tests. All private data has a digit, an @ or a key header ...
 _RARE = re.compile("[0-9@]|-----BEGIN")
-# ... and then it needs one of these: digits in a row or close together, an address, a long token.
+# ... and also one of these: digits close together, an address, or a long token.
 _HINT = re.compile(
     r"@|-----BEGIN|\d[\d\u2010-\u2015 ().-]{5,}\d|[0-9A-Fa-f]:[0-9A-Fa-f:]*:[0-9A-Fa-f:]*|\d\.\d{1,3}\.\d"
     r"|[A-Za-z0-9_-]{16}|[A-Z]{2}\d\d[ A-Z0-9]{10}"
@@ -24,7 +24,7 @@ _BEFORE, _AFTER = r"(?<![\w@/.-])", r"(?![\w@])"
 
 
 class Kind(NamedTuple):
-    """A kind of private data: `pattern` finds candidates, `is_private` looks closer; a match is replaced by `mask`."""
+    """A kind of private data: `pattern` finds candidates, `is_private` checks them, and `mask` replaces them."""
 
     pattern: re.Pattern[str]
     is_private: Callable[[re.Match[str]], bool]
@@ -32,12 +32,12 @@ class Kind(NamedTuple):
 
 
 def always(match: re.Match[str]) -> bool:
-    """The shape is enough."""
+    """Accept every match: the pattern alone is enough."""
     return True
 
 
 def luhn(digits: str) -> bool:
-    """Whether the last of the digits is the checksum of the others (ISO/IEC 7812-1)."""
+    """Return whether the last digit is the checksum of the others (Luhn algorithm, ISO/IEC 7812-1)."""
     total = 0
     for place, digit in enumerate(reversed(digits)):
         value = int(digit) * (1 + place % 2)
@@ -45,24 +45,30 @@ def luhn(digits: str) -> bool:
     return total % 10 == 0
 
 
-# First digits and lengths of the issuers' numbers.
+# First digits and lengths of the card numbers of all major issuers.
 _CARD = re.compile(
     r"4(?:\d{12}|\d{15}|\d{18})|(?:5[1-5]|2[2-7])\d{14}|6(?:011|5\d\d|4[4-9]\d|2\d\d)\d{12,15}|3[47]\d{13}|35\d{14}|3(?:0[0-5]|[68]\d)\d{11}"
 )
 
 
 def _is_card(match: re.Match[str]) -> bool:
-    """A number as card issuers give them, that passes Luhn; in groups of four also if it does not: a mistyped one is somebody's, too."""
+    """Return whether a number has the prefix and length of a card issuer, and a valid checksum or groups of four digits.
+
+    In groups of four the checksum may be wrong, because a mistyped card number is private, too.
+    """
     digits = re.sub(r"\D", "", match[0])
     in_fours = re.fullmatch(r"\d{4}([ -])\d{4}\1\d{4}\1\d{4}", match[0]) is not None
     return _CARD.fullmatch(digits) is not None and len(set(digits)) > 1 and (in_fours or luhn(digits))
 
 
 def _is_resident_id(match: re.Match[str]) -> bool:
-    """A Chinese resident number (GB 11643): its checksum is right, or province, year and month of birth make sense."""
+    """Return whether a number is a Chinese resident number (GB 11643) or a US social security number.
+
+    A resident number needs a known province, a plausible year of birth, and a valid month of birth or checksum.
+    """
     number = match[0].upper()
     if len(number) != 18 or not number.isalnum():
-        return True  # a US social security number; the pattern leaves out those never issued
+        return True  # a US social security number; the pattern excludes numbers that are never issued
     weights = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
     checksum = "10X98765432"[sum(int(digit) * weight for digit, weight in zip(number, weights, strict=False)) % 11]
     sensible = number[:2] in _PROVINCES and "1900" <= number[6:10] <= "2035"
@@ -111,15 +117,21 @@ _PROVINCES = frozenset(
 
 
 def _is_iban(match: re.Match[str]) -> bool:
-    """The checksum of ISO 13616: the number, its first four characters moved behind and letters as 10 to 35, is 1 modulo 97."""
+    """Return whether the checksum is valid (ISO 13616).
+
+    The first four characters move to the end, letters become 10 to 35, and the resulting number must be 1 modulo 97.
+    """
     number = re.sub(r"\s", "", match[0])
     if not 15 <= len(number) <= 34:
         return False
     return int("".join(str(int(character, 36)) for character in number[4:] + number[:4])) % 97 == 1
 
 
-def _is_foreign_address(match: re.Match[str]) -> bool:
-    """An IP address of some machine on the net: not this host, a private net, a netmask or a multicast, and no version number."""
+def _is_public_address(match: re.Match[str]) -> bool:
+    """Return whether a match is the address of a host on the internet.
+
+    Loopback, private, multicast and reserved addresses, netmasks and version numbers are not.
+    """
     try:
         address = ipaddress.ip_address(match[0])
     except ValueError:
@@ -128,12 +140,12 @@ def _is_foreign_address(match: re.Match[str]) -> bool:
         return False
     if isinstance(address, ipaddress.IPv6Address):
         return len(match[0]) > 6
-    if any(address in network for network in _NOBODYS) or address.packed[0] in (0, 255):
+    if any(address in network for network in _PRIVATE_NETWORKS) or address.packed[0] in (0, 255):
         return False
     return max(address.packed) > 20 and _VERSION_BEFORE.search(match.string, max(match.start() - 12, 0), match.start()) is None
 
 
-_NOBODYS = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "240.0.0.0/4")]
+_PRIVATE_NETWORKS = [ipaddress.ip_network(net) for net in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10", "240.0.0.0/4")]
 _VERSION_BEFORE = re.compile(r"(?:\bv|version|release|版本|==|>=|~=)[\s:=]*$", re.IGNORECASE)
 
 
@@ -143,11 +155,11 @@ def _is_phone(match: re.Match[str]) -> bool:
 
 
 def _ascii(pattern: str) -> re.Pattern[str]:
-    r"""In Chinese text nothing separates an address from the words around it, so \w and \b are about ASCII only."""
+    r"""Compile with ASCII-only \w and \b, because Chinese text has no space between an address and the words around it."""
     return re.compile(pattern, re.ASCII)
 
 
-# In the order in which they are looked for: what has masked a text hides it from the kinds behind.
+# In the order of the search: text that one kind has masked is not seen by later kinds.
 KINDS: dict[str, Kind] = {
     "url_credentials": Kind(_ascii(r"(?<=://)[^\s/@:<>{}%]+:[^\s/@<>{}%]+(?=@[\w.-])"), always, "<CREDENTIALS>"),
     "api_key": Kind(
@@ -178,10 +190,10 @@ KINDS: dict[str, Kind] = {
     "iban": Kind(_ascii(r"\b[A-Z]{2}\d\d(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b"), _is_iban, "<IBAN>"),
     "ip_address": Kind(
         _ascii(
-            r"(?<![\w.:-])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?![\w-]|\.\w|/\d)"  # a.b.c.d/24 is a net
+            r"(?<![\w.:-])(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)\.){3}(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?![\w-]|\.\w|/\d)"  # a.b.c.d/24 is a network, not a host
             r"|(?<![\w:.])(?=[0-9A-Fa-f:]*\d)(?:[0-9A-Fa-f]{1,4}:){2,7}(?::?[0-9A-Fa-f]{1,4}){1,6}(?![\w:])"
         ),
-        _is_foreign_address,
+        _is_public_address,
         "<IP_ADDRESS>",
     ),
     "phone": Kind(
@@ -198,10 +210,11 @@ KINDS: dict[str, Kind] = {
 
 
 def private_data(pairs: Sequence[Pair], actions: dict[str, str]) -> tuple[list[Pair], list[str], list[int]]:
-    """Pairs with what is to be masked masked, the reason that each is rejected for (private_KIND, or empty), and what was
-    found in each, kept kinds apart, as a sum of 2 ** place in KINDS.
+    """Mask private data on both sides of pairs.
 
-    actions: kind to `mask`, `drop` or `keep`. A token on one side has its counterpart on the other: both are searched alike.
+    actions: kind to `mask`, `drop` or `keep`. Kinds to keep are not searched for.
+    Returns the masked pairs, the reason for rejecting each pair (private_KIND, or empty), and the kinds found in each pair as a
+    sum of 2 ** index in KINDS.
     """
     wanted = [(place, name, kind) for place, (name, kind) in enumerate(KINDS.items()) if actions[name] != "keep"]
     masked, reasons, found = [], [], []
@@ -221,7 +234,7 @@ def private_data(pairs: Sequence[Pair], actions: dict[str, str]) -> tuple[list[P
 
 
 def without_private_data(text: str) -> str:
-    """A text with all kinds masked, for a sample that people see."""
+    """Return a text with all kinds masked, for samples that people read."""
     if _may_hold_any(text):
         for kind in KINDS.values():
             text = _masked(text, kind)

@@ -1,6 +1,6 @@
-"""What is mended before anything is rejected: a repair takes a pair and gives it back, changed or not.
+"""Repairs of pairs, applied before the filters. A repair takes a pair and returns it, changed or unchanged.
 
-Most texts need nothing, and a regular expression says so in a fraction of a microsecond: `NEEDS_NOTHING`.
+Most texts need no repair. The regular expression `NEEDS_NOTHING` recognizes them in less than a microsecond.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import ftfy
 from textmill.clean.settings import RepairSettings
 from textmill.text.scripts import CJK_CHARACTER, HAN
 
-# Printable ASCII without & and <, and beside it either CJK characters with their usual punctuation, or Western European letters
-# without any punctuation that could be the second byte of mojibake (nor Â and Ã, of which that byte may have become a space). The tests show that no repair changes such a text, but that
-# of white space where there are two spaces, or one at an end.
+# Printable ASCII without & and <, plus either CJK characters with their usual punctuation, or Western European letters. The
+# second set has no punctuation that could be the second byte of mojibake, and no Â or Ã, after which that byte may be a space.
+# Tests show that no repair changes such a text, except `whitespace` if there are two spaces in a row or one at an end.
 NEEDS_NOTHING = re.compile(
     "[ -%'-;=-~\u3001-\u301b\u3041-\u3096\u30a1-\u30fe\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3，．：；？！（）“”‘’…—·]*"
     "|[ -%'-;=-~\u00c0\u00c1\u00c4-\u00d6\u00d8-\u00f6\u00f8-\u00ff]*"
 )
 
-# ftfy's defaults fold Chinese full-width punctuation into ASCII and uncurl quotes: they change a fifth of clean rows.
+# By default, ftfy turns full-width punctuation into ASCII and curly quotes into straight ones, which changes a fifth of clean rows.
 _FTFY = ftfy.TextFixerConfig(
     unescape_html=False, uncurl_quotes=False, fix_character_width=False, fix_latin_ligatures=False, normalization=None
 )
-# Angle brackets around anything else (<name>, <a@b.c>, <=) are content.
+# Anything else in angle brackets (<name>, <a@b.c>, <=) is content.
 _TAGS = (
     "a abbr article aside b big blockquote body br button caption center cite code col colgroup dd del details div dl dt em embed font footer"
     " form h1 h2 h3 h4 h5 h6 head header hr html i iframe img input ins kbd label li link main mark meta nav ol option p picture pre q"
@@ -40,7 +40,7 @@ _DROPPED_ELEMENT = re.compile(r"<(script|style)\b[^<>]*>.*?</\1\s*>", re.IGNOREC
 _BLOCK = re.compile(r"</?(?:p|div|br|li|ul|ol|tr|table|h[1-6]|blockquote|section|article)\b", re.IGNORECASE)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[A-Za-z][A-Za-z0-9]{1,31});")
 _ESCAPED_ANGLE = re.compile(r"&(?:lt|gt|#60|#62|#x3c|#x3e);", re.IGNORECASE)
-_JOINERS = {"\u200c", "\u200d"}  # they change how the letters and emoji around them look
+_JOINERS = {"\u200c", "\u200d"}  # they change how the letters and emoji around them are displayed
 _REMOVED_CATEGORIES = {"Cc", "Cf", "Cn", "Co"}
 _JOINED = re.compile("(?<=[^\\W\\d_])[\u200c\u200d](?=[^\\W\\d_])|[\u200d](?=[\u2190-\u2bff\U0001f000-\U0001faff])")
 _CANDIDATE_INVISIBLE = re.compile(r"[^\S \n\t]|[^\w\s!-~]")
@@ -67,12 +67,12 @@ def _on_each_side(mend: Callable[[str], str]) -> Repair:
 
 
 def _mojibake(text: str) -> str:
-    """UTF-8 that was read as another encoding, line ends of other systems, terminal escapes (ftfy)."""
+    """Repair UTF-8 that was read in another encoding, line ends of other systems, and terminal escapes (ftfy)."""
     return text if text.isascii() and text.isprintable() else ftfy.fix_text(text, _FTFY)
 
 
 def markup(pair: Pair) -> Pair:
-    """Known HTML tags out, with a space in the place of blocks; a pair whose sides hold the same tags keeps them: a program wants them."""
+    """Remove known HTML tags; block tags become a space. If both sides have the same tags, they are content and are kept."""
     if "<" not in pair.source and "<" not in pair.target:
         return pair
     if _tags(pair.source) == _tags(pair.target):
@@ -90,7 +90,7 @@ def _without_tags(text: str) -> str:
 
 
 def entities(pair: Pair) -> Pair:
-    """HTML entities to their characters; escaped angle brackets that both sides hold stay escaped."""
+    """Replace HTML entities by their characters. If both sides have equally many escaped angle brackets, those stay escaped."""
     if "&" not in pair.source and "&" not in pair.target:
         return pair
     angles = [len(_ESCAPED_ANGLE.findall(text)) for text in pair]
@@ -103,7 +103,7 @@ def _character(entity: str, keep_angles: bool) -> str:
 
 
 def _invisible(text: str) -> str:
-    """Control, format, private and unassigned characters out; line ends and tabs stay, and so do joiners inside words and emoji."""
+    """Remove control, format, private-use and unassigned characters. Line ends, tabs, and joiners inside words and emoji are kept."""
     if not _CANDIDATE_INVISIBLE.search(text):
         return text
     joined = {match.start() for match in _JOINED.finditer(text)} if not _JOINERS.isdisjoint(text) else set()
@@ -115,24 +115,24 @@ def _invisible(text: str) -> str:
 
 
 def _full_width(text: str) -> str:
-    """Full-width letters and digits to ASCII; punctuation and wide spaces too where there is no Chinese or Japanese around them."""
+    """Replace full-width letters and digits by ASCII; in texts without Chinese or Japanese, also punctuation and wide spaces."""
     if text.isascii() or not _WIDE_FORMS.search(text):
         return text
     return text.translate(_LETTERS_TO_ASCII if CJK_CHARACTER.search(text) else _TO_ASCII)
 
 
 def _chinese_punctuation(text: str) -> str:
-    """Half-width , ; : ? ! behind a Han character to full-width."""
+    """Make , ; : ? ! full-width after a Han character."""
     return text if text.isascii() else _HALF_PUNCTUATION.sub(lambda mark: mark[0].translate(_TO_WIDE), text)
 
 
 def _composition(text: str) -> str:
-    """Unicode normalization form C: one way to write a letter with its accents."""
+    """Apply Unicode normalization form C, so that a letter with accents has only one encoding."""
     return unicodedata.normalize("NFC", text)
 
 
 def _whitespace(text: str) -> str:
-    """Runs of spaces, tabs and wide spaces to one space; none at the ends of lines; at most one empty line."""
+    """Collapse spaces, tabs and wide spaces into one space, strip lines, and keep at most one empty line in a row."""
     text = re.sub(r"[^\S\n]+", " ", text)
     if "\n" in text:
         text = re.sub(r" ?\n ?", "\n", text)
@@ -140,7 +140,7 @@ def _whitespace(text: str) -> str:
     return text.strip()
 
 
-# In the order in which they are applied. Their names are the knobs under clean.repairs.
+# In the order in which they are applied. The names are the settings in clean.repairs.
 REPAIRS: dict[str, Repair] = {
     "markup": markup,
     "entities": entities,
@@ -155,14 +155,14 @@ REPAIR_NAMES = tuple(REPAIRS)
 
 
 def chosen_repairs(settings: RepairSettings) -> list[tuple[int, Repair]]:
-    """The repairs that are switched on, each with its place in REPAIRS."""
+    """Return the repairs that are switched on, each with its index in REPAIRS."""
     return [(place, repair) for place, (name, repair) in enumerate(REPAIRS.items()) if getattr(settings, name)]
 
 
 def repaired(pair: Pair, repairs: list[tuple[int, Repair]], quick: bool) -> tuple[Pair, int]:
-    """The pair after all repairs, and those that changed something, as a sum of 2 ** place.
+    """Return the repaired pair, and the repairs that changed it as a sum of 2 ** index in REPAIRS.
 
-    quick: pass over texts that NEEDS_NOTHING knows (not right if chinese_punctuation is on).
+    quick: skip pairs that match NEEDS_NOTHING. Must be false if chinese_punctuation is on.
     """
     if quick and _needs_nothing(pair.source) and _needs_nothing(pair.target):
         return pair, 0

@@ -1,4 +1,4 @@
-"""The part of cleaning that looks at one row at a time: repairs, filters, language. A function of the rows of a chunk alone."""
+"""First pass of cleaning: repairs, filters and language checks, which depend on one row only."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textmill.settings.languages import LanguageSettings
 
 
 class RowPlan(NamedTuple):
-    """What is done to each row."""
+    """Settings of the first pass."""
 
     repairs: RepairSettings
     filters: FilterSettings
@@ -23,7 +23,10 @@ class RowPlan(NamedTuple):
 
 
 class CleanedRows(NamedTuple):
-    """Repaired pairs, their reasons (empty: passed), repairs (a sum of 2 ** place in REPAIRS), and what language_reasons counts."""
+    """Result of the first pass.
+
+    reasons: empty if the pair passed. repairs: a sum of 2 ** index in REPAIRS. languages: counts of `language_reasons`.
+    """
 
     pairs: list[Pair]
     reasons: list[str]
@@ -32,7 +35,7 @@ class CleanedRows(NamedTuple):
 
 
 def clean_rows(sources: Sequence[str], targets: Sequence[str], plan: RowPlan) -> CleanedRows:
-    """Repair every pair, then ask the filters, in order, until one rejects it."""
+    """Repair every pair, and apply the filters in order until one rejects it."""
     repairs, quick, filters = _steps(plan)
     pairs, changes, reasons = [], [], []
     for source, target in zip(sources, targets, strict=True):
@@ -56,5 +59,5 @@ def _first_reason(pair: Pair, filters: list[tuple[str, Rule]]) -> str:
 
 @cache
 def _steps(plan: RowPlan) -> tuple[list[tuple[int, Repair]], bool, list[tuple[str, Rule]]]:
-    """Compiled once a process: patterns and closures do not travel to workers."""
+    """Build the repairs and filters once per process, because closures cannot be sent to workers."""
     return chosen_repairs(plan.repairs), not plan.repairs.chinese_punctuation, chosen_filters(plan.filters, plan.languages)

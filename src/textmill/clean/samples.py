@@ -1,4 +1,4 @@
-"""Samples that do not depend on the order of what they are drawn from: the items with the smallest hashes."""
+"""Samples that do not depend on the order of the items: those with the smallest hashes."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ Item = TypeVar("Item")
 
 
 class SmallestHashes(Generic[Item]):
-    """Of all items that were offered, one for each hash, those with the `limit` smallest hashes."""
+    """Keeps the offered items with the `limit` smallest hashes, one item per hash."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._items: dict[int, Item] = {}
-        self._bound = 1 << 64  # what is above is out already
+        self._bound = 1 << 64  # hashes from here on are already excluded
 
     def offer(self, hashes: np.ndarray, item_at: Callable[[int], Item]) -> None:
-        """hashes: (N,) uint64; equal ones mean equal items. item_at: gives the item of a place, and is asked for few."""
+        """Offer N items.
+
+        hashes: (N,) uint64; equal hashes mean equal items. item_at: index to item; called only for items that are kept.
+        """
         for place, number in enumerate(hashes.tolist()):
             if number < self._bound and number not in self._items:
                 self._items[number] = item_at(place)
@@ -27,7 +30,7 @@ class SmallestHashes(Generic[Item]):
             self._shrink()
 
     def drawn(self) -> tuple[np.ndarray, list[Item]]:
-        """Hashes in ascending order, (at most limit,) uint64, and their items."""
+        """Return the hashes of the sample, ascending, (at most limit,) uint64, and the items."""
         self._shrink()
         hashes = sorted(self._items)
         return np.array(hashes, dtype=np.uint64), [self._items[each] for each in hashes]

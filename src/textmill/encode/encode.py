@@ -1,4 +1,4 @@
-"""Development text to encoded pairs."""
+"""Encode the development pairs as token ids."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from textmill.tokenizer.tokenizer import Tokenizer
 
 
 def with_back_translated(development: pd.DataFrame, back_translated: pd.DataFrame) -> pd.DataFrame:
-    """The development pairs, and behind them the back-translated ones: tables of the same columns."""
+    """Return the development pairs followed by the back-translated ones. Both tables have the same columns."""
     return pd.concat([development, back_translated], ignore_index=True)
 
 
 def encode_corpus(pairs: pd.DataFrame, tokenizer: Tokenizer, settings: EncodeSettings) -> tuple[EncodedCorpus, dict[str, int]]:
-    """Encode every pair (columns source, target, task, weight, folds), in order; the task goes in front of its source.
+    """Encode every pair (columns source, target, task, weight, folds) in order, with the task before its source.
 
     Pairs with more than `max_tokens` on a side are left out and counted.
-    Returns the corpus and {"pairs", "back_translated", "too_long", "source_tokens", "target_tokens"}. Raises UserError if none is left.
+    Returns the corpus and {"pairs", "back_translated", "too_long", "source_tokens", "target_tokens"}.
+    Raises UserError if no pair remains.
     """
     sources, targets = tokenizer.encode_pairs(with_tasks(pairs["source"], pairs["task"]), pairs["target"].tolist())
     kept = [

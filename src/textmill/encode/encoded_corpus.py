@@ -1,4 +1,4 @@
-"""Encoded pairs in one flat, memory-mapped file."""
+"""Store encoded pairs in one flat, memory-mapped file."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from torch import Tensor
 
 from textmill.base.tensors import read_tensors, write_tensors
 
-NO_FOLD = -1  # of a pair that every model sees and none is validated on
+NO_FOLD = -1  # for a pair that all models are trained on and none is validated on
 
 
 @dataclass(frozen=True)
 class EncodedCorpus:
     """N pairs as token ids, without begin and end.
 
-    source_tokens, target_tokens: (all tokens,) int32, one text behind the other. source_offsets, target_offsets:
-    (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]]. folds: (N, R) int64, the pair's fold in each of R repeats (or NO_FOLD in all).
-    weight: (N,) float64, how often a pair is seen in an epoch. vocabulary_size: of the tokenizer.
-    tasks: names that stand in front of sources, sorted; empty: none does.
+    source_tokens, target_tokens: (all tokens,) int32, the concatenated texts.
+    source_offsets, target_offsets: (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]].
+    folds: (N, R) int64, the fold of the pair in each of R repeats, or NO_FOLD in all of them.
+    weight: (N,) float64, how often a pair is seen per epoch.
+    vocabulary_size: of the tokenizer.
+    tasks: names of the tasks, sorted. The empty name stands for pairs without a task.
     """
 
     source_tokens: Tensor
@@ -39,33 +41,33 @@ class EncodedCorpus:
         return len(self.folds)
 
     def __reduce__(self) -> tuple[Callable[..., EncodedCorpus], tuple[Any, ...]]:
-        """For workers in other processes: torch would move the tensors to shared memory, and leave NumPy arrays of them without theirs."""
+        """Pickle NumPy arrays: torch would move the tensors to shared memory, and existing NumPy views would lose their memory."""
         return _of_arrays, ({name: getattr(self, name).numpy() for name in _TENSORS}, self.vocabulary_size, self.tasks)
 
     def source(self, index: int) -> list[int]:
-        """Token ids of source `index`."""
+        """Return the token ids of source `index`."""
         ids: list[int] = self.source_tokens[self.source_offsets[index] : self.source_offsets[index + 1]].tolist()
         return ids
 
     def target(self, index: int) -> list[int]:
-        """Token ids of target `index`."""
+        """Return the token ids of target `index`."""
         ids: list[int] = self.target_tokens[self.target_offsets[index] : self.target_offsets[index + 1]].tolist()
         return ids
 
     def source_lengths(self) -> Tensor:
-        """(N,) int64."""
+        """Return the number of tokens of every source, (N,) int64."""
         return self.source_offsets.diff()
 
     def target_lengths(self) -> Tensor:
-        """(N,) int64."""
+        """Return the number of tokens of every target, (N,) int64."""
         return self.target_offsets.diff()
 
     def lengths(self) -> tuple[np.ndarray, np.ndarray]:
-        """Of sources and of targets, (N,) int64 each, as batching takes them."""
+        """Return the lengths of sources and targets as NumPy arrays, (N,) int64 each."""
         return self.source_lengths().numpy(), self.target_lengths().numpy()
 
     def held_out(self, fold: int) -> Tensor:
-        """Which pairs the model of `fold` never sees, (N,) bool."""
+        """Return which pairs the model of `fold` is not trained on, (N,) bool."""
         return (self.folds == fold).any(dim=1)
 
     def save(self, path: Path) -> None:
@@ -76,7 +78,10 @@ class EncodedCorpus:
 
     @classmethod
     def load(cls, path: Path) -> EncodedCorpus:
-        """Raises UserError if the file is missing or damaged."""
+        """Load what `save` wrote.
+
+        Raises UserError if the file is missing or damaged.
+        """
         tensors, metadata = read_tensors(path)
         return cls(**tensors, vocabulary_size=metadata["vocabulary_size"], tasks=metadata["tasks"])
 
@@ -96,7 +101,10 @@ def encoded_corpus(
     weights: Sequence[float] | None = None,
     tasks: Sequence[str] = ("",),
 ) -> EncodedCorpus:
-    """Pack token ids. sources, targets, weights (all 1 if None): N each. folds: (N, R) int."""
+    """Pack N pairs of token ids.
+
+    folds: (N, R) int. weights: N numbers, or None for 1 each. tasks: names of the tasks, sorted.
+    """
     source_tokens, source_offsets = packed(sources)
     target_tokens, target_offsets = packed(targets)
     packed_folds = torch.from_numpy(folds.astype(np.int64))  # (N, R)
@@ -105,7 +113,7 @@ def encoded_corpus(
 
 
 def packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
-    """Token ids of all texts one behind the other, int32, and offsets, (N + 1,) int64."""
+    """Return the concatenated token ids of N texts, int32, and their offsets, (N + 1,) int64."""
     lengths = np.fromiter(map(len, texts), dtype=np.int64, count=len(texts))
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     tokens = np.fromiter((token for text in texts for token in text), dtype=np.int32, count=int(offsets[-1]))

@@ -1,4 +1,4 @@
-"""Subword regularization (Kudo 2018): the same text, cut otherwise in every epoch."""
+"""Subword regularization (Kudo 2018): sample a new segmentation of each text in every epoch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,16 @@ from textmill.tokenizer.tokenizer import Tokenizer
 def resampled(
     corpus: EncodedCorpus, rows: np.ndarray, tokenizer: Tokenizer, alpha: float, candidates: int, seed: int, epoch: int
 ) -> EncodedCorpus:
-    """`corpus` with sources and targets of `rows` cut anew, each into one of its likeliest `candidates` segmentations.
+    """Return `corpus` with a sampled segmentation for each source and target of `rows`.
 
-    A cut's chance is its probability to the power `alpha` (section 3.2 of the paper, sampling from the l best). A pure function of
-    (seed, epoch, row): other rows change nothing. No text gets longer than the longest of the corpus.
+    candidates: number of most likely segmentations to sample from. alpha: a segmentation is drawn in proportion to its probability
+        to the power `alpha` (Kudo 2018, section 3.2, sampling from the l best).
+    A pure function of (seed, epoch, row), independent of other rows. No text becomes longer than the longest of its side in the corpus.
     Raises UserError if the tokenizer is not a unigram model.
     """
     if not tokenizer.candidates("ab", 1):
         raise UserError("params.yaml: train.subword_sampling needs tokenizer.model_type unigram. Change it, or set subword_sampling to 0.")
-    # Draw i of a generator does not depend on how many follow it; the third number keeps them apart from other draws.
+    # Draw i of a generator does not depend on later draws. The 3 separates these draws from others.
     draws = np.random.default_rng([seed, epoch, 3]).random((len(corpus), 2))
     is_chosen = np.zeros(len(corpus), dtype=bool)
     is_chosen[rows] = True
@@ -50,9 +51,9 @@ def resampled(
 
 
 class ResampledEpochs:
-    """`resampled`, for one epoch after the other. num_workers: processes that cut the texts of the coming epochs; 0: none.
+    """Calls `resampled` for one epoch after another, optionally ahead of time in worker processes.
 
-    The result does not depend on the workers: an epoch is a pure function of its number.
+    num_workers: number of processes that prepare the next epochs; 0: none. The result does not depend on it.
     """
 
     def __init__(
@@ -63,11 +64,14 @@ class ResampledEpochs:
         self._pool: ProcessPoolExecutor | None = None
 
     def __getitem__(self, epoch: int) -> EncodedCorpus:
-        """The corpus of `epoch`. Raises UserError as `resampled` does, or if a worker dies."""
+        """Return the corpus of `epoch`.
+
+        Raises UserError as `resampled` does, or if a worker dies.
+        """
         if self._num_workers == 0:
             return resampled(*self._arguments, epoch)
         if self._pool is None:
-            # Not forked: a process that has used a GPU, or threads, cannot be.
+            # Spawn, not fork: a process that has used a GPU or threads cannot be forked safely.
             initial = (*self._arguments, os.getpid())
             self._pool = ProcessPoolExecutor(self._num_workers, get_context("spawn"), _begin_worker, initial)
         for coming in range(epoch, epoch + self._num_workers + 1):
@@ -80,7 +84,7 @@ class ResampledEpochs:
             raise UserError("train: a worker process was killed, perhaps because memory ran out. Lower train.num_workers.") from None
 
     def close(self) -> None:
-        """End the workers."""
+        """Shut down the workers."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool, self._coming = None, {}

@@ -9,7 +9,10 @@ from textmill.settings.schema import require
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """max_tokens: a training pair with more tokens than this on either side is left out, and counted."""
+    """Settings of the stage encode.
+
+    max_tokens: training pairs with more tokens than this on either side are left out and counted.
+    """
 
     max_tokens: int
 

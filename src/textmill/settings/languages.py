@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class LanguageSettings:
-    """The part of `collect` that later stages need: two-letter language codes."""
+    """The part of `collect` that later stages need: the language codes."""
 
     source_language: str
     target_language: str
 
     def codes(self) -> tuple[str, str]:
-        """Of source and target."""
+        """Return the codes of source and target."""
         return self.source_language, self.target_language

@@ -1,4 +1,4 @@
-"""What each setting means, read from the docstrings of the settings classes: for `textmill settings` and docs/settings.md."""
+"""Read the meaning of each setting from the docstrings of the settings classes, for `textmill settings` and docs/settings.md."""
 
 from __future__ import annotations
 
@@ -17,7 +17,11 @@ MISSING = dataclasses.MISSING
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """key: full, as in `train.max_steps`; `[]` stands for the entries of a list. default: MISSING where params.yaml must have a value."""
+    """One setting.
+
+    key: the full key, such as `train.max_steps`; `[]` marks the entries of a list.
+    default: MISSING if params.yaml must have a value.
+    """
 
     key: str
     type: str
@@ -26,13 +30,16 @@ class Setting:
 
 
 def manual(sections: Mapping[str, type]) -> Iterator[Setting]:
-    """All settings, in the order of params.yaml. sections: name to settings class."""
+    """Yield all settings in the order of params.yaml.
+
+    sections: name to settings class.
+    """
     for name, section in sections.items():
         yield from _settings(section, name)
 
 
 def introduction(section: type) -> str:
-    """What a section as a whole is for: its docstring, up to the first setting."""
+    """Return what a section is for: its docstring up to the first setting."""
     return _parts(section)[""]
 
 
@@ -43,7 +50,7 @@ def _settings(section: type, prefix: str) -> Iterator[Setting]:
         key = f"{prefix}.{field.name}"
         inner, suffix = _inner(kind)
         if (*prefix.split("."), field.name) in OTHER_TRAININGS:
-            meaning = f"{meanings.get(field.name, '')} What is left out is as in `train`."
+            meaning = f"{meanings.get(field.name, '')} A key that is left out is taken from `train`."
             yield Setting(key, "settings of train", "as in train", meaning.strip())
         elif inner is None:
             yield Setting(key, _shown(kind), field.default, meanings.get(field.name, ""))
@@ -52,7 +59,7 @@ def _settings(section: type, prefix: str) -> Iterator[Setting]:
 
 
 def _inner(kind: Any) -> tuple[type | None, str]:
-    """The settings class of a nested section, or of the entries of a list."""
+    """Return the settings class of a nested section or of the entries of a list, and the suffix of the key."""
     if dataclasses.is_dataclass(kind):
         return typing.cast(type, kind), ""
     entries = typing.get_args(kind)
@@ -62,7 +69,7 @@ def _inner(kind: Any) -> tuple[type | None, str]:
 
 
 def _parts(section: type) -> dict[str, str]:
-    """The docstring cut at the names of fields that are followed by a colon; what stands before the first is at ""."""
+    """Split the docstring at names of fields that are followed by a colon. The text before the first one has the key ""."""
     text = " ".join(inspect.cleandoc(section.__doc__ or "").split())
     names = "|".join(field.name for field in dataclasses.fields(section))
     pieces = re.split(rf"(?:(?<=^)|(?<=[.;] )|(?<=\) ))((?:(?:{names}), )*(?:{names})): ", text)

@@ -1,4 +1,4 @@
-"""Reading params.yaml without DVC, before DVC does: a file of a kilobyte can hold a list of lists of lists that never ends."""
+"""Read and check params.yaml before DVC does: with aliases, a file of a kilobyte can expand to billions of values."""
 
 from __future__ import annotations
 
@@ -15,34 +15,38 @@ _MAX_VALUES = 100_000  # the default has 400
 
 
 def read_params(path: Path) -> Any:
-    """The values of params.yaml. Raises UserError as `params_text` does."""
+    """Return the values of params.yaml.
+
+    Raises UserError as `params_text` does.
+    """
     return YAML(typ="safe").load(params_text(path))
 
 
 def params_text(path: Path) -> str:
-    """The text of params.yaml.
+    """Return the text of params.yaml.
 
-    Raises UserError if it is missing, is no YAML, is larger than any settings are, or has aliases that make it so: each
-    level of `b: [*a, *a]` doubles the values, and DVC makes a copy of every one of them.
+    Raises UserError if it is missing, is not YAML, or is too large for settings, aliases included. Each level of
+    `b: [*a, *a]` doubles the number of values, and DVC copies all of them.
     """
     try:
         text = path.read_text(encoding="utf-8")
         size = len(text) if len(text) > _MAX_BYTES else _num_values(YAML(typ="safe").compose(text), {})
     except FileNotFoundError:
-        raise UserError(f"{path.name}: no such file. `git checkout {path.name}` brings it back.") from None
+        raise UserError(f"{path.name}: no such file. Run `git checkout {path.name}` to restore it.") from None
     except (YAMLError, ValueError) as error:
         raise UserError(f"{path.name}: not valid YAML ({' '.join(str(error).split())[:300]}). Correct it.") from None
     except RecursionError:
-        raise UserError(f"{path.name}: is nested too deeply, or has an alias inside itself. No setting is.") from None
+        raise UserError(f"{path.name}: nested too deeply, or an alias contains itself. Settings need neither: correct it.") from None
     if size > _MAX_VALUES:
-        raise UserError(
-            f"{path.name}: has more than {_MAX_VALUES} values, aliases (*name) counted as what they stand for. No settings have."
-        )
+        raise UserError(f"{path.name}: has more than {_MAX_VALUES} values, with aliases (*name) expanded. Remove what is not a setting.")
     return text
 
 
 def _num_values(node: Node | None, known: dict[int, int]) -> int:
-    """Values below a node, with each alias counted as a copy. known: by id of the nodes that have been counted."""
+    """Count the values below a node, each alias as a copy.
+
+    known: counts by the id of the node.
+    """
     if node is None or id(node) not in known:
         children: list[Node] = []
         if isinstance(node, SequenceNode):

@@ -1,4 +1,4 @@
-"""Mappings to frozen dataclasses: unknown keys, missing keys and wrong types are errors that name the full key."""
+"""Build frozen dataclasses from mappings. Unknown keys, missing keys and wrong types are errors that name the full key."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from textmill.base.errors import UserError
 
 T = TypeVar("T")
 
-# Sections whose training states only what differs from `train`.
+# Trainings that inherit every key from `train` and list only the differences.
 OTHER_TRAININGS = (("distill", "train"), ("prune", "fine_tune"), ("back_translate", "train"))
 
-# Settings of a training that the folds' models alone have, with the values that leave them out.
+# Settings that only the fold models may have, with the values that switch them off.
 OF_FOLDS: dict[str, Any] = {"init_from": "", "parallel": "none", "stop_on": "loss", "subword_sampling": 0.0, "profile": False}
 _NOT_INHERITED = {*OF_FOLDS, "init_sha256", "processes", "num_workers"}
 
 
 def build(section: type[T], values: Any, key: str) -> T:
-    """Make a settings dataclass out of one section of params.yaml.
+    """Build a settings dataclass from one section of params.yaml.
 
     section: a frozen dataclass whose fields are bool, int, float, str, Literal, list[...], `X | None` or such dataclasses.
-    values: what stands in the file. key: the section's full key, for messages.
-    Raises UserError for an unknown key (naming the nearest known one), a missing key, a wrong type, or a value that
-    the section's own `__post_init__` refuses.
+    values: the section as read from the file. key: full key of the section, for messages.
+    Raises UserError for an unknown key (it suggests the nearest known one), a missing key, a wrong type, or a value that
+    `__post_init__` of the section rejects.
     """
     if not isinstance(values, Mapping):
         raise UserError(f"params.yaml: {key} must be a mapping, not {_shown(values)}.")
@@ -51,9 +51,10 @@ def build(section: type[T], values: Any, key: str) -> T:
 
 
 def completed(params: Mapping[str, Any]) -> dict[str, Any]:
-    """`params` with what the trainings of distill, prune and back_translate leave out: the settings of `train`, as far as they have a meaning.
+    """Return `params` with the trainings of distill, prune and back_translate filled in from `train`.
 
-    Sections that are not there stay away, and what has the wrong type stays as it is: `build` says so.
+    Settings of `train` that have no meaning there are not inherited. Missing sections stay missing, and values of a wrong type
+    stay as they are: `build` reports them.
     """
     full = dict(params)
     train = params.get("train")
@@ -67,7 +68,7 @@ def completed(params: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def require(condition: bool, message: str) -> None:
-    """Raise ValueError(message) unless `condition`; `build` puts the section's key before the message."""
+    """Raise ValueError(message) unless `condition`. `build` puts the key of the section before the message."""
     if not condition:
         raise ValueError(message)
 

@@ -1,4 +1,4 @@
-"""All sections of params.yaml together: what is checked before any stage starts."""
+"""All sections of params.yaml, and the checks that run before any stage starts."""
 
 from __future__ import annotations
 
@@ -39,23 +39,23 @@ SECTIONS: dict[str, type] = {
     "evaluate": EvaluateSettings,
 }
 
-SEEDS = 1 << 31  # NumPy takes twice as many, and folds and repeats add their numbers
+SEEDS = 1 << 31  # NumPy allows 2**32; this leaves room for the fold and repeat numbers that are added
 
 
 def with_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
-    """`params`, which must be right, with every setting that has a default or is inherited."""
+    """Return `params`, which must be valid, with all defaults and inherited settings filled in."""
     full = completed(params)
     return full | {name: _filled(dataclasses.asdict(build(section, full[name], name)), full[name]) for name, section in SECTIONS.items()}
 
 
 def _filled(defaults: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """`values`, as they are written, and what they leave out."""
+    """Return `values` unchanged, plus `defaults` for the missing keys."""
     filled = {name: _filled(defaults[name], value) if isinstance(value, Mapping) else value for name, value in values.items()}
     return defaults | filled
 
 
 def check_settings(params: Mapping[str, Any]) -> None:
-    """Raise UserError unless `params`, the whole of params.yaml, can be used: every key known, present and of its type."""
+    """Raise UserError if `params`, the whole of params.yaml, has an unknown or missing key, a wrong type or an invalid value."""
     known = ["seed", *SECTIONS]
     for name in params:
         if name not in known:
@@ -68,26 +68,28 @@ def check_settings(params: Mapping[str, Any]) -> None:
     if not isinstance(params["seed"], int) or isinstance(params["seed"], bool) or not 0 <= params["seed"] < SEEDS:
         raise UserError(f"params.yaml: seed must be a whole number from 0 to {SEEDS - 1}, not {params['seed']!r}.")
     full = completed(params)
-    built = {
-        "train": build(TrainSettings, full["train"], "train")
-    }  # first, so that a mistake is named there, and not where it is inherited
+    # `train` comes first, so that a mistake is reported there and not in a section that inherits it.
+    built = {"train": build(TrainSettings, full["train"], "train")}
     _check_together({name: built.get(name) or build(section, full[name], name) for name, section in SECTIONS.items()})
 
 
 def _check_together(sections: Mapping[str, Any]) -> None:
-    """Raise UserError where sections, each right by itself, do not fit each other. sections: name to the section as built."""
+    """Raise UserError if sections that are valid on their own contradict each other.
+
+    sections: name to settings object.
+    """
     model: ModelSettings = sections["model"]
     others = {f"{section}.{key}": getattr(sections[section], key) for section, key in OTHER_TRAININGS}
     for where, training in others.items():
         for name, default in OF_FOLDS.items():
             if getattr(training, name) != default:
-                raise UserError(f"params.yaml: {where}.{name} is for the models of the folds (train.{name}). Take it out.")
+                raise UserError(f"params.yaml: {where}.{name} is only for the fold models (train.{name}). Remove it.")
     for where, training in {"train": sections["train"], **others}.items():
         for name, value, off in (("compile", True, "false"), ("cuda_graphs", "always", "auto")):
             if getattr(training, name) == value and model.architecture == "lstm":
                 raise UserError(f"params.yaml: {where}.{name} does not work with an lstm. Set it to {off}.")
     if sections["train"].subword_sampling and sections["tokenizer"].model_type != "unigram":
-        raise UserError("params.yaml: train.subword_sampling needs tokenizer.model_type unigram. Set it to 0, or take that tokenizer.")
+        raise UserError("params.yaml: train.subword_sampling needs tokenizer.model_type unigram. Set it to 0, or use that tokenizer.")
     _check_student(model, sections["distill"])
     if model.architecture == "lstm":
         return
@@ -98,22 +100,22 @@ def _check_together(sections: Mapping[str, Any]) -> None:
             raise UserError(f"params.yaml: prune.{stack}_heads is {wanted}, but model.heads is {model.heads}. Lower it.")
         if wanted % group != 0:
             raise UserError(
-                f"params.yaml: prune.{stack}_heads is {wanted}, but by model.key_value_heads {group} heads share a key and go together."
-                f" Make it a multiple of {group}."
+                f"params.yaml: prune.{stack}_heads is {wanted}, but model.key_value_heads makes groups of {group} heads that share a key."
+                f" A group is pruned as a whole. Make it a multiple of {group}."
             )
     needed = _positions_needed(model.architecture, sections["encode"].max_tokens, sections["decode"].max_tokens)
     if model.positions == "learned" and model.max_positions < needed:
         raise UserError(
-            f"params.yaml: model.max_positions is {model.max_positions}, but encode.max_tokens and decode.max_tokens let texts"
-            f" reach {needed} positions. Raise it to {needed}, or lower them."
+            f"params.yaml: model.max_positions is {model.max_positions}, but with encode.max_tokens and decode.max_tokens a text"
+            f" can have {needed} positions. Raise it to {needed}, or lower them."
         )
 
 
 def _check_student(model: ModelSettings, distill: DistillSettings) -> None:
-    """Raise UserError if a student that starts from a teacher cannot take its weights."""
+    """Raise UserError if a student is to start from the weights of a teacher with another shape."""
     if distill.start_from == "scratch":
         return
-    # An LSTM has no feed-forward networks, and of its layers each needs the outputs of the one before.
+    # In an LSTM each layer needs the outputs of the layer below, so none can be left out. It has no feed-forward networks.
     fixed = ("encoder_layers", "decoder_layers") if model.architecture == "lstm" else ("feed_forward",)
     for name in fixed:
         own, theirs = getattr(distill, name), getattr(model, name)
@@ -125,17 +127,20 @@ def _check_student(model: ModelSettings, distill: DistillSettings) -> None:
 
 
 def _positions_needed(architecture: str, encoded: int, decoded: int) -> int:
-    """Positions of the longest text: a target in training has a begin before it, and one in decoding never shows its last token."""
+    """Return the positions of the longest text.
+
+    In training, a begin symbol comes before the target. In decoding, the last token is never an input.
+    """
     if architecture == "decoder_only":
         return max(2 * encoded + 1, 2 * decoded)
     return max(encoded + 1, decoded)
 
 
 def limits(params: Mapping[str, Any]) -> str:
-    """One line about what right settings cannot do; empty if they can do all."""
+    """Return one line about stages that valid settings cannot run, or an empty string."""
     if params["model"]["architecture"] != "lstm":
         return ""
     return (
-        "params.yaml: model.architecture is lstm, which can be neither pruned nor exported: `dvc repro prune` and what comes after it"
-        " will end. `dvc repro train`, `dvc repro evaluate@fold-0`, `dvc repro distill` and `dvc repro evaluate@student` work.\n"
+        "params.yaml: model.architecture is lstm, which cannot be pruned or exported: `dvc repro prune` and all later"
+        " stages will fail. `dvc repro train`, `dvc repro evaluate@fold-0`, `dvc repro distill` and `dvc repro evaluate@student` work.\n"
     )

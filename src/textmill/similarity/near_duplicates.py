@@ -1,10 +1,10 @@
-"""Texts that are nearly equal: MinHash signatures, locality-sensitive hashing, and the real similarity of every pair found.
+"""Find near-duplicate texts: MinHash signatures, locality-sensitive hashing, then the exact similarity of every candidate pair.
 
-The similarity is Jaccard's, over the sets of character n-grams of the normalized text: three characters, or two where
-the first is Han, kana or hangul, so that one changed character costs an English and a Chinese sentence about the same.
-An n-gram is one whole number that holds its characters, so no two n-grams are ever taken for one another.
+The similarity is the Jaccard similarity of the sets of character n-grams of the normalized texts. An n-gram has three
+characters, or two if the first one is Han, kana or hangul. So one changed character costs about the same in English and in Chinese.
+An n-gram is stored as an integer that contains its characters, so two different n-grams never collide.
 
-Dimensions: N texts, K hashes a signature.
+Dimensions: N texts, K hashes per signature, P pairs.
 """
 
 from __future__ import annotations
@@ -19,32 +19,34 @@ from rensa import RMinHash
 from scipy.sparse import csr_matrix
 
 NUM_HASHES = 128
-RECALL = 0.99  # of pairs exactly as similar as the threshold; more similar ones are found more surely
+RECALL = 0.99  # of pairs exactly at the threshold; recall is higher for more similar pairs
 _MAX_WIDTH, _SAMPLED_BANDS = 10, 4
-_SIGN_COST, _PAIR_COST = 13.0, 0.35  # microseconds of one core for a text of 40 characters and for a candidate
+_SIGN_COST, _PAIR_COST = 13.0, 0.35  # microseconds of one core per text of 40 characters, and per candidate pair
 _CHUNK_TEXTS = 20_000
 _BATCH_PAIRS = 200_000
 _MAX_BUCKET, _CROWD_PENALTY = 128, 10
-_FILTER_DEVIATIONS = 4.0  # a candidate whose signatures agree this much less than the threshold says is not even verified
+_FILTER_DEVIATIONS = 4.0  # a candidate is skipped if its signatures agree by this many standard deviations less than the threshold
 _WIDE = ((0x1100, 0x11FF), (0x2E80, 0x2FDF), (0x3040, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7AF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
-Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]  # first, second, the band that brought them together
+Candidates = tuple[np.ndarray, np.ndarray, np.ndarray]  # first, second, the band in which they agree
 
 
 @dataclass
 class Crowd:
-    """How many texts lay in buckets too large to compare all with all (in the round where they were most)."""
+    """Number of texts in buckets too large to compare all pairs, in the round with the most such texts."""
 
     size: int = 0
 
 
 class SimilarPairs(NamedTuple):
-    """first, second: (P,) int64 rows, first < second, ordered by both; similarity: (P,) float64, all at least the threshold.
+    """Pairs of similar texts.
 
-    crowded: texts that lay in a bucket too large to compare all with all; they were compared with its first text and
-    within smaller buckets, so that some pairs among them may be missing. 0 means that nothing was left out.
+    first, second: (P,) int64 rows, first < second, sorted by first, then second.
+    similarity: (P,) float64, at least the threshold.
+    crowded: number of texts in buckets too large to compare all pairs. Such texts were compared with the first text of the
+        bucket and within smaller buckets, so some pairs may be missing. 0: all candidates were compared.
     """
 
     first: np.ndarray
@@ -54,15 +56,15 @@ class SimilarPairs(NamedTuple):
 
 
 def normalized(text: str) -> str:
-    """What is compared: compatibility forms, case and runs of white space do not count."""
+    """Return the text that is compared: NFKC, case-folded, with single spaces."""
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def signatures(texts: Sequence[str], seed: int = 1, num_hashes: int = NUM_HASHES) -> np.ndarray:
-    """MinHash signatures (Broder 1997; rensa's R-MinHash), of which 16 bits a hash are kept (Li & König 2010): (N, K) uint16.
+    """Return the MinHash signatures of texts, (N, K) uint16.
 
-    A row is a function of its text alone: chunks of a corpus can be signed anywhere and put together. 10 million texts
-    are 2.6 GB, which may as well be a memory map.
+    MinHash: Broder 1997, computed with R-MinHash of rensa; 16 bits per hash are kept (Li & König 2010).
+    A row depends on its text only, so chunks of a corpus can be signed in different processes. 10 million texts take 2.6 GB.
     """
     result = np.empty((len(texts), num_hashes), dtype=np.uint16)
     for start in range(0, len(texts), _CHUNK_TEXTS):
@@ -73,11 +75,12 @@ def signatures(texts: Sequence[str], seed: int = 1, num_hashes: int = NUM_HASHES
 
 
 def similar_pairs(texts: Sequence[str], threshold: float, signed: np.ndarray | None = None) -> SimilarPairs:
-    """All pairs of texts whose similarity is at least `threshold` (0 to 1), but for what hashing misses: `RECALL`.
+    """Return the pairs of texts whose similarity is at least `threshold` (0 to 1), with the recall `RECALL`.
 
-    signed: what `signatures` says of these texts, if it is known already; then it alone is used, which finds less where its hashes
-    are too few for the threshold (128: below 0.5). Of texts with equal signatures, each is paired with the first of them, and only that one with other
-    texts: the connected components are the same. The answer depends on the texts alone, not on their order.
+    signed: signatures of these texts, if already computed. No others are computed then, so the recall is lower if they have
+        too few hashes for the threshold (128 hashes: below 0.5).
+    Of several texts with equal signatures, only the first is compared with other texts, and the rest are paired with the first.
+    The connected components are the same. The result depends on the set of texts only, not on their order.
     """
     crowd = Crowd()
     found = list(similar_batches(texts, threshold, crowd, signed))
@@ -87,9 +90,9 @@ def similar_pairs(texts: Sequence[str], threshold: float, signed: np.ndarray | N
 
 
 def similar_batches(texts: Sequence[str], threshold: float, crowd: Crowd, signed: np.ndarray | None = None) -> Iterator[Batch]:
-    """The same pairs as they are found, (first, second, similarity) by the batch; a pair may come several times.
+    """Yield the pairs of `similar_pairs` in batches of (first, second, similarity). A pair may come more than once.
 
-    Memory: 256 bytes a text for one round of signatures, and a batch of pairs. crowd: is told what was left out.
+    crowd: its `size` is set. Memory: 256 bytes per text for one round of signatures, plus one batch of pairs.
     """
     given, start, bands, width = signed, 0, 1, 1
     while start < bands:
@@ -109,10 +112,11 @@ def similar_batches(texts: Sequence[str], threshold: float, crowd: Crowd, signed
 
 
 def representatives(ids: Sequence[Any], texts: Sequence[str], threshold: float) -> tuple[np.ndarray, np.ndarray]:
-    """Rows to drop so that no text is left beside one that is `threshold` similar, and for each the row that stays for it.
+    """Return the rows to drop so that no two remaining texts are `threshold` similar, and for each the row that is kept for it.
 
-    Greedy, in the order of the ids: a text stays unless one that stays before it is similar enough; of several the most
-    similar stands for it. Similarity is never handed on: a text is dropped only for one that it resembles itself.
+    Greedy, in the order of the ids: a text is kept unless a text that was kept before it is similar enough. If there are
+    several, the most similar one is kept for it. Similarity is not transitive: a text is dropped only if it is similar
+    to the kept text itself.
     """
     order = np.argsort(np.asarray(ids), kind="stable")
     dropped, stay = greedy_representatives(similar_pairs([texts[row] for row in order], threshold), len(texts))
@@ -122,13 +126,16 @@ def representatives(ids: Sequence[Any], texts: Sequence[str], threshold: float) 
 
 
 def greedy_representatives(pairs: SimilarPairs, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same for similar pairs among `count` texts that are in the order in which they may stay: who goes, and who stays for it."""
-    kept_for = np.full(count, -1, dtype=np.int64)  # the place that stays for this one, or -1
+    """Return the dropped and the kept rows of `representatives`, given the similar pairs among `count` texts.
+
+    The texts must be in order of preference: earlier ones are kept first.
+    """
+    kept_for = np.full(count, -1, dtype=np.int64)  # the text that is kept for this one, or -1
     best = np.zeros(count)
     by_second = np.lexsort((pairs.first, -pairs.similarity, pairs.second))
     for first, second, similarity in zip(*(part[by_second].tolist() for part in pairs[:3]), strict=True):
         stays = first
-        if kept_for[first] >= 0 and similarity == 1.0:  # the same n-grams: what the first resembles, this one does too
+        if kept_for[first] >= 0 and similarity == 1.0:  # equal n-grams: both are similar to the same texts
             stays, similarity = int(kept_for[first]), best[first]
         if kept_for[stays] < 0 and kept_for[second] < 0:
             kept_for[second], best[second] = stays, similarity
@@ -137,7 +144,10 @@ def greedy_representatives(pairs: SimilarPairs, count: int) -> tuple[np.ndarray,
 
 
 def jaccard(texts: Sequence[str], first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """The real similarity of pairs of rows: (P,) float64. Memory grows with the number of texts named in the pairs."""
+    """Return the exact Jaccard similarity of pairs of rows, (P,) float64.
+
+    Memory grows with the number of different texts in the pairs.
+    """
     rows, places = np.unique(np.concatenate([first, second]), return_inverse=True)
     values, offsets = _ngrams([texts[row] for row in rows])
     counted = csr_matrix((np.ones(len(values), dtype=np.int32), values.astype(np.int64), offsets), shape=(len(rows), 2**63 - 1))
@@ -151,14 +161,14 @@ def jaccard(texts: Sequence[str], first: np.ndarray, second: np.ndarray) -> np.n
 
 
 def _ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The n-grams of every text, one behind the other, (all,) uint64, and where each text's begin, (N + 1,) int64; none is empty."""
+    """Return the concatenated n-grams of all texts, (all,) uint64, and the offsets of the texts, (N + 1,) int64. No text is empty."""
     padded = [f" {normalized(text)} " for text in texts]
     lengths = np.fromiter(map(len, padded), dtype=np.int64, count=len(padded))
     ends = np.cumsum(lengths)
-    codes = np.zeros(int(lengths.sum()) + 2, dtype=np.uint64)  # two more, so that each has two followers
+    codes = np.zeros(int(lengths.sum()) + 2, dtype=np.uint64)  # two more, so that two characters follow every one
     codes[:-2] = np.frombuffer("".join(padded).encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     first, second, third = codes[:-2], codes[1:-1], codes[2:].copy()
-    third[ends - 2] = 0  # the last two characters of a text are an n-gram of their own
+    third[ends - 2] = 0  # the last two characters of a text make an n-gram of two
     for low, high in _WIDE:
         third[(first >= low) & (first <= high)] = 0
     values = (first << np.uint64(42)) | (second << np.uint64(21)) | third
@@ -168,7 +178,7 @@ def _ngrams(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _mixed(values: np.ndarray) -> np.ndarray:
-    """The numbers stirred, each into another (the finalizer of splitmix64): rensa's hashes need bits that look random."""
+    """Mix the bits of numbers one to one (the finalizer of splitmix64): rensa needs inputs that look random."""
     values = values.copy()
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
         values = (values ^ (values >> np.uint64(shift))) * np.uint64(factor)
@@ -177,9 +187,10 @@ def _mixed(values: np.ndarray) -> np.ndarray:
 
 
 def _cheapest_width(signed: np.ndarray, rows: np.ndarray, threshold: float) -> int:
-    """Hashes a band for the least work: narrow bands need few rounds, wide ones bring few texts together by chance.
+    """Return the number of hashes per band that costs the least.
 
-    How few depends on the texts, so it is counted in the first bands.
+    Narrow bands need few rounds of signatures; wide bands give few false candidates. The number of candidates depends on the
+    texts, so it is counted in the first bands.
     """
     costs = {}
     for width in range(1, _MAX_WIDTH + 1):
@@ -191,24 +202,24 @@ def _cheapest_width(signed: np.ndarray, rows: np.ndarray, threshold: float) -> i
         )
         costs[width] = rounds * len(signed) * _SIGN_COST + bands * pairs * _PAIR_COST
         if rounds * len(signed) * _SIGN_COST > min(costs.values()):
-            break  # wider bands only need more rounds
+            break  # wider bands need even more rounds
     return min(costs, key=lambda width: (costs[width], width))
 
 
 def _bands_needed(threshold: float, width: int) -> int:
-    """How many bands until a pair at the threshold agrees in one of them with probability RECALL."""
+    """Return how many bands are needed for a pair at the threshold to agree in at least one with probability RECALL."""
     if threshold >= 1:
         return 1
     return int(np.ceil(np.log(1 - RECALL) / np.log1p(-(threshold**width))))
 
 
 def _band_width(threshold: float, num_hashes: int) -> int:
-    """The widest bands of so many hashes that still reach RECALL."""
+    """Return the widest band that still reaches RECALL with `num_hashes` hashes in total."""
     return max((width for width in range(1, 17) if _bands_needed(threshold, width) <= num_hashes // width), default=1)
 
 
 def _fingerprints(signed: np.ndarray) -> np.ndarray:
-    """One number a signature, (N,) uint64."""
+    """Return one number per signature, (N,) uint64."""
     prints = np.zeros(len(signed), dtype=np.uint64)
     for column in range(signed.shape[1]):
         prints = _mixed(prints + signed[:, column] + np.uint64(1))
@@ -216,14 +227,14 @@ def _fingerprints(signed: np.ndarray) -> np.ndarray:
 
 
 def _candidates(signed: np.ndarray, rows: np.ndarray, width: int, most: int, crowded: np.ndarray) -> Iterator[Candidates]:
-    """Pairs of `rows` that agree in all hashes of a band, band by band (at most `most`); a pair comes with each such band."""
+    """Yield the pairs of `rows` that agree in a whole band, once for each such band. At most `most` bands are used."""
     for start in range(0, signed.shape[1] - width + 1, width)[:most]:
         for first, second in _bucket_pairs(signed, rows, start, width, crowded):
             yield first, second, np.full(len(first), start // width)
 
 
 def _keys(signed: np.ndarray, rows: np.ndarray, start: int, width: int) -> np.ndarray:
-    """One number for the hashes of a band, of each of `rows`: (R,) uint64."""
+    """Return one number per row for the hashes of one band, (R,) uint64."""
     keys = np.zeros(len(rows), dtype=np.uint64)
     for column in range(start, start + width):
         keys = _mixed(keys + signed[rows, column % signed.shape[1]] + np.uint64(1))
@@ -233,7 +244,7 @@ def _keys(signed: np.ndarray, rows: np.ndarray, start: int, width: int) -> np.nd
 def _bucket_pairs(
     signed: np.ndarray, rows: np.ndarray, start: int, width: int, crowded: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows in one bucket, all with all; in a bucket that is too large each with its first, and the rest by a wider band."""
+    """Yield all pairs within each bucket. In a bucket that is too large, pair each row with the first, and split it by a wider band."""
     keys = _keys(signed, rows, start, width)
     order = np.argsort(keys, kind="stable")
     rows, keys = rows[order], keys[order]
@@ -256,7 +267,7 @@ def _bucket_pairs(
 
 
 def _batches(candidates: Iterator[Candidates]) -> Iterator[Candidates]:
-    """The same pairs in pieces of a good size, without those of a text with itself."""
+    """Yield the same pairs in batches of similar size, without pairs of a text with itself."""
     waiting: list[Candidates] = []
     size = 0
     for pairs in candidates:
@@ -281,9 +292,9 @@ def _joined(parts: list[Candidates]) -> Candidates:
 def _agreeing(
     signed: np.ndarray, candidates: Iterator[Candidates], threshold: float, width: int, crowded: np.ndarray
 ) -> Iterator[Candidates]:
-    """Candidates whose share of equal hashes, an estimate of the similarity, leaves a chance that they are similar enough.
+    """Yield the candidates that may reach the threshold, judged by their share of equal hashes.
 
-    Each once: where it agrees in an earlier band it has come before, unless that bucket may have been too large.
+    Each pair comes once. A pair that also agrees in an earlier band has come before, unless that bucket was too large.
     """
     needed = threshold - _FILTER_DEVIATIONS * np.sqrt(threshold * (1 - threshold) / signed.shape[1])
     bands = signed.shape[1] // width

@@ -1,4 +1,4 @@
-"""The nearest known example, by TF-IDF: what a translator's memory offers."""
+"""Translation memory: answer with the target of the nearest known source, by TF-IDF."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-_MOST_ROWS, _MOST_SIMILARITIES = 1000, 20_000_000  # at a time
+_MOST_ROWS, _MOST_SIMILARITIES = 1000, 20_000_000  # per matrix product, to bound memory
 
 
 def translation_memory(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    """Translation memory: the target of the nearest development source, by cosine of TF-IDF over character 2- to 4-grams."""
+    """Return the target of the nearest development source for each test source.
+
+    Nearest by cosine similarity of TF-IDF vectors over character 2- to 4-grams.
+    """
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
     known = vectorizer.fit_transform(development["source"])
     asked = vectorizer.transform(test["source"])
@@ -28,7 +31,7 @@ def translation_memory(development: pd.DataFrame, test: pd.DataFrame) -> list[st
 
 
 def rows_by_task(development: pd.DataFrame, test: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Rows of the test set and the development rows that may answer them, task by task."""
+    """Yield, per task, the test rows and the development rows to search: those of the same task, or all if there are none."""
     for task in sorted(set(test["task"])):
         candidates = np.flatnonzero(development["task"] == task)
         yield np.flatnonzero(test["task"] == task), candidates if len(candidates) else np.arange(len(development))

@@ -1,4 +1,4 @@
-"""Training pairs that know the test set: found, named, and removed."""
+"""Find training pairs that overlap with the test set."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from textmill.split.groups import compared_texts
 from textmill.split.settings import SplitSettings
 from textmill.text.normalization import letters_only
 
-# In the order in which they are asked; the first that holds is the reason.
+# In the order of the checks. The first one that applies is the reason.
 REASONS = ("user_group", "equal_source", "near_source", "overlap")
 _WIDE = re.compile(r"([\u1100-\u11ff\u2e80-\u2fdf\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff])")
 
 
 def contaminated(training: pd.DataFrame, test: pd.DataFrame, split: SplitSettings) -> pd.DataFrame:
-    """Of each training pair that knows the test set: `row` (its place), `test_id` (what it knows) and `reason`, in order.
+    """Return the training pairs that overlap with the test set, as columns `row`, `test_id` (the test pair) and `reason`, sorted by row.
 
-    user_group: one group of the user's. equal_source, near_source: sources as in `group_pairs`. overlap: a source or
-    target shares `split.overlap_units` words in a row (characters in Chinese, Japanese and Korean) with one of the test set.
+    user_group: both have the same non-empty group.
+    equal_source, near_source: equal or similar sources, as in `group_pairs`.
+    overlap: a source or target shares `split.overlap_units` words in a row with a source or target of the test set. In Chinese,
+        Japanese and Korean, a character counts as a word.
     """
     found = [
         _shared(training["group"], test["group"], test, "user_group"),
@@ -34,7 +36,7 @@ def contaminated(training: pd.DataFrame, test: pd.DataFrame, split: SplitSetting
 
 
 def near_sources(training: pd.DataFrame, test: pd.DataFrame, similarity: float) -> pd.DataFrame:
-    """Training pairs whose source is at least `similarity` like one of the test set: columns as in `contaminated`."""
+    """Return training pairs whose source has at least `similarity` to one of the test set, with the columns of `contaminated`."""
     names, texts = np.unique(np.array(compared_texts(training) + compared_texts(test), dtype=object), return_inverse=True)
     training_texts, test_texts = texts[: len(training)], texts[len(training) :]
     test_of = np.full(len(names), -1, dtype=np.int64)
@@ -52,7 +54,7 @@ def near_sources(training: pd.DataFrame, test: pd.DataFrame, similarity: float) 
 
 
 def units(text: str) -> list[str]:
-    """Words, and characters of scripts that do not space words, without case, digits and punctuation."""
+    """Split a text into words, and into characters in scripts without spaces. Case, digits and punctuation are ignored."""
     return _WIDE.sub(r" \1 ", letters_only(text)).split()
 
 

@@ -1,4 +1,4 @@
-"""Groups assigned to folds and to the test set by their hash: evenly by stratum, and so that old pairs stay where they are when data grow."""
+"""Assign groups to folds and to the test set by hash, balanced by stratum. When data is added, most old pairs stay where they are."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from textmill.base.errors import UserError
 from textmill.text.hashing import hashes64
 
 _LENGTH_BINS = 5
-# How much more than its share a part may hold before groups go elsewhere: a share of the smallest part, or a few pairs.
-# A wider tolerance moves fewer pairs when data grow.
+# A part may exceed its share by this fraction of the smallest part, or by this many pairs. Then groups go to other parts.
+# A wider tolerance moves fewer pairs when data is added.
 _TOLERANCE, _TOLERATED_PAIRS = 0.005, 1
-_INNER_TOLERANCE, _INNER_TOLERATED_PAIRS = 0.02, 2  # of each stratum, and of all characters
+_INNER_TOLERANCE, _INNER_TOLERATED_PAIRS = 0.02, 2  # for each stratum, and for characters
 _CHUNK_GROUPS = 100_000
 
 
 def strata(pairs: pd.DataFrame, label_tasks: list[str]) -> np.ndarray:
-    """What is to be spread evenly, (N,) int: the task, with the label where targets are labels, else a fifth by length."""
+    """Return the stratum of every pair, (N,) int: its task, combined with its label or, if targets are not labels, its length quintile."""
     lengths = characters(pairs)
     bins = pd.Series(lengths).groupby(pairs["task"].to_numpy()).transform(_fifths).astype(str)
     inner = pairs["target"].where(pairs["task"].isin(label_tasks), bins.to_numpy())
@@ -31,13 +31,16 @@ def strata(pairs: pd.DataFrame, label_tasks: list[str]) -> np.ndarray:
 
 
 def characters(pairs: pd.DataFrame) -> np.ndarray:
-    """Characters of source and target together, (N,) int64."""
+    """Return the number of characters of source plus target, (N,) int64."""
     return (pairs["source"].str.len() + pairs["target"].str.len()).to_numpy(dtype=np.int64)
 
 
 class Assignable(NamedTuple):
-    """What is assigned to parts, for N pairs. groups: (N,) int64. keys: (N,) uint64, equal in a group, by which it is hashed.
-    stratum: (N,) int64. lengths: (N,) int64, characters."""
+    """N pairs to assign to parts.
+
+    groups: (N,) int64. keys: (N,) uint64, the key of the group, from which hashes are computed.
+    stratum: (N,) int64. lengths: (N,) int64, in characters.
+    """
 
     groups: np.ndarray
     keys: np.ndarray
@@ -46,8 +49,9 @@ class Assignable(NamedTuple):
 
 
 def fold_rows(pairs: Assignable, num_folds: int, seed: str) -> np.ndarray:
-    """The fold of every pair, (N,) int64; no group is in two. seed: another one gives other folds.
+    """Return the fold of every pair, (N,) int64. Each group is in one fold.
 
+    seed: another seed gives other folds.
     Raises UserError if there are fewer groups than folds.
     """
     num_groups = len(np.unique(pairs.groups))
@@ -60,9 +64,11 @@ def fold_rows(pairs: Assignable, num_folds: int, seed: str) -> np.ndarray:
 
 
 def test_rows(pairs: Assignable, share: float, seed: str) -> np.ndarray:
-    """Which pairs are the test set, (N,) bool: `share` of all pairs, of each stratum and of all characters, up to the size of a group.
+    """Return which pairs are the test set, (N,) bool.
 
-    seed: another one gives another test set. Raises UserError if there are fewer than two groups.
+    share: of the pairs, of each stratum and of the characters that go to the test set, as closely as whole groups allow.
+    seed: another seed gives another test set.
+    Raises UserError if there are fewer than two groups.
     """
     num_groups = len(np.unique(pairs.groups))
     if num_groups < 2:
@@ -75,7 +81,10 @@ def test_rows(pairs: Assignable, share: float, seed: str) -> np.ndarray:
 
 
 def imbalance(part: np.ndarray, weights: np.ndarray) -> float:
-    """How much more than the mean the fullest fold holds: 0.02 is 2 %. part: (N,), the fold of each pair. weights: (N,)."""
+    """Return by how much the largest fold exceeds the mean: 0.02 is 2 %.
+
+    part: (N,), the fold of each pair. weights: (N,), what is summed per fold.
+    """
     sizes = np.bincount(part, weights=weights)
     return float(sizes.max() / sizes.mean() - 1)
 
@@ -86,7 +95,7 @@ def _fifths(lengths: pd.Series[int]) -> pd.Series[int]:
 
 
 def _common(stratum: np.ndarray, least: int) -> np.ndarray:
-    """Strata with fewer pairs than folds become one, and one with all others if that has too few still."""
+    """Merge strata with fewer pairs than `least`. If the merged stratum is still too small, return a single stratum."""
     sizes = np.bincount(stratum)
     is_rare = sizes[stratum] < least
     merged = np.where(is_rare, -1, stratum)
@@ -94,27 +103,28 @@ def _common(stratum: np.ndarray, least: int) -> np.ndarray:
 
 
 def _assigned(pairs: Assignable, shares: np.ndarray, seed: str) -> np.ndarray:
-    """The part of every pair, (N,) int64. shares: (P,), of the pairs that each part should hold.
+    """Return the part of every pair, (N,) int64.
 
-    Each group has an order of parts, which its hash names. It goes to the first part with room for it, or to the one that it
-    overfills least. So a new group moves old ones only where a part is full, and only the few that came last.
-    Large groups come first: the small ones then even out what those leave.
+    shares: (P,), the share of the pairs that each part should have.
+    The hash of a group gives its order of preferred parts. The group goes to the first part with enough room, or else to the part
+    that it overfills least. So a new group moves old groups only if a part is full, and then only the few that were assigned last.
+    Large groups are assigned first, and small ones even out the differences.
     """
     _, first, numbers, sizes = np.unique(pairs.groups, return_index=True, return_inverse=True, return_counts=True)
     amounts = _amounts(numbers, _common(pairs.stratum, len(shares)), pairs.lengths)
-    room = _Room(amounts, shares)
+    capacity = _Capacity(amounts, shares)
     order = np.lexsort((_salted(pairs.keys[first], f"{seed} order"), -np.frexp(sizes)[1]))
     part = np.empty(len(first), dtype=np.int64)
     for start in range(0, len(order), _CHUNK_GROUPS):
         chosen = order[start : start + _CHUNK_GROUPS]
         preferred = _preferred(pairs.keys[first[chosen]], shares, seed).tolist()
         for place, (group, parts) in enumerate(zip(chosen.tolist(), preferred, strict=True)):
-            part[group] = room.fill(group, parts, len(order) - start - place)
+            part[group] = capacity.fill(group, parts, len(order) - start - place)
     return part[numbers]
 
 
 def _amounts(numbers: np.ndarray, stratum: np.ndarray, lengths: np.ndarray) -> csr_matrix:
-    """What each of G groups holds, (G, 2 + S): pairs; characters, in pairs of mean length; pairs of each stratum."""
+    """Return the content of each of G groups, (G, 2 + S): pairs; characters, in units of the mean pair; pairs of each of S strata."""
     ones = np.ones(len(numbers))
     columns = [
         np.zeros(len(numbers), dtype=np.int64),
@@ -123,15 +133,18 @@ def _amounts(numbers: np.ndarray, stratum: np.ndarray, lengths: np.ndarray) -> c
     ]
     values = [ones, lengths / max(lengths.mean(), 1), ones]
     amounts = csr_matrix((np.concatenate(values), (np.tile(numbers, 3), np.concatenate(columns))))
-    amounts.sort_indices()  # pairs first
+    amounts.sort_indices()  # so that the column of pairs comes first
     return amounts
 
 
-class _Room:
-    """How much more each part takes, of each column of `amounts`."""
+class _Capacity:
+    """Remaining capacity of each part, for each column of `amounts`."""
 
     def __init__(self, amounts: csr_matrix, shares: np.ndarray) -> None:
-        """amounts: (G, C), of each group. shares: (P,)."""
+        """Start with empty parts.
+
+        amounts: (G, C), the content of each group. shares: (P,), the share of each part.
+        """
         totals = np.asarray(amounts.sum(axis=0)).ravel()  # (C,)
         slack = np.maximum(_INNER_TOLERANCE * shares.min() * totals, _INNER_TOLERATED_PAIRS)
         slack[0] = max(_TOLERANCE * shares.min() * totals[0], _TOLERATED_PAIRS)
@@ -140,10 +153,10 @@ class _Room:
         self._starts, self._columns, self._values = amounts.indptr.tolist(), amounts.indices.tolist(), amounts.data.tolist()
 
     def fill(self, group: int, parts: Sequence[int], num_left: int) -> int:
-        """Put a group into a part, which is returned.
+        """Put a group into a part, and return the part.
 
-        parts: all, the most preferred first. num_left: groups that are not in a part yet, this one included; as soon as
-        they are as few as the empty parts, they go there.
+        parts: all parts, the most preferred first. num_left: number of groups not yet assigned, this one included. If there
+        are no more of them than empty parts, they go into empty parts.
         """
         if num_left <= len(self._empty):
             parts = [part for part in parts if part in self._empty]
@@ -161,19 +174,22 @@ class _Room:
         return best
 
     def _excess(self, part: int, cells: range) -> tuple[float, float]:
-        """By how much a group would overfill a part: in pairs, and in all else together."""
+        """Return by how much a group would overfill a part: in pairs, and in the sum of all other columns."""
         left = self._left[part]
         pairs, *rest = (max(self._values[cell] - left[self._columns[cell]], 0) for cell in cells)
         return pairs, sum(rest)
 
 
 def _preferred(keys: np.ndarray, shares: np.ndarray, seed: str) -> np.ndarray:
-    """The order in which each group takes the parts, (G, P): each is first for its share of the groups (weighted rendezvous hashing)."""
+    """Return the parts in order of preference of each group, (G, P).
+
+    Each part comes first for its share of the groups (weighted rendezvous hashing).
+    """
     uniform = np.stack([_salted(keys, f"{seed} part {part}") for part in range(len(shares))], axis=1) / 2.0**64  # (G, P)
     return np.argsort(-np.log(np.maximum(uniform, 2.0**-64)) / shares, axis=1, kind="stable")
 
 
 def _salted(keys: np.ndarray, salt: str) -> np.ndarray:
-    """Another hash of each key, (N,) uint64."""
-    hashed: np.ndarray = hash_array(keys ^ hashes64([salt]))  # of numbers: the finalizer of splitmix64
+    """Return another hash of each key, (N,) uint64."""
+    hashed: np.ndarray = hash_array(keys ^ hashes64([salt]))  # for numbers, this is the finalizer of splitmix64
     return hashed

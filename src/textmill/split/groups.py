@@ -1,4 +1,4 @@
-"""Pairs that must stay together: what one of them teaches, another would answer."""
+"""Group pairs that must stay together, because training on one of them would reveal the answer to another."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from textmill.split.settings import SplitSettings
 from textmill.text.hashing import hashes64
 from textmill.text.normalization import letters_only
 
-_STEP = 0.1  # how much more similar texts must be, each time that a group is too large
+_STEP = 0.1  # the similarity threshold rises by this much each time a group is too large
 _MAX_LABEL_SHARE = 0.1
 _MAX_LABEL_CHARACTERS = 60
 _PENDING_EDGES = 1_000_000
@@ -25,9 +25,13 @@ _PENDING_EDGES = 1_000_000
 
 @dataclass(frozen=True)
 class Grouping:
-    """numbers: (N,) int64, of every pair's group, from 0 in the order of the rows. keys: (G,) uint64, the least hash of the compared
-    texts of each group: it says which group this is, whatever else is in the corpus. is_apart: (N,) bool, pairs whose group was
-    too large and taken apart. metrics: what was grouped by what, for people."""
+    """Groups of N pairs.
+
+    numbers: (N,) int64, the group of every pair, numbered from 0 in the order of the rows.
+    keys: (G,) uint64, the smallest hash of the compared texts of each group. It identifies the group in any corpus.
+    is_apart: (N,) bool, pairs whose group was too large and was split.
+    metrics: how many pairs were grouped at which similarity, and related counts.
+    """
 
     numbers: np.ndarray
     keys: np.ndarray
@@ -37,7 +41,7 @@ class Grouping:
 
 @dataclass(frozen=True)
 class _Edges:
-    """What ties E pairs of nodes together: two texts by their similarity, or a text and a node of what it has in common with others."""
+    """E edges: between two similar texts, or between a text and a node for a value that it shares with other texts."""
 
     first: np.ndarray
     second: np.ndarray
@@ -45,20 +49,20 @@ class _Edges:
     is_target: np.ndarray
 
     def kept(self, least: float, with_targets: bool) -> np.ndarray:
-        """(E,) bool: near texts only if `least` similar, targets only if asked for, users' groups always."""
+        """Return which edges count, (E,) bool: those with similarity `least`, targets only if `with_targets`, user groups always."""
         return (self.similarity >= least) & (with_targets | ~self.is_target)
 
 
 def compared_texts(pairs: pd.DataFrame) -> list[str]:
-    """What is compared of each pair: the letters of its source, or of its target if it has no source (generation)."""
+    """Return the compared text of each pair: the letters of its source, or of its target if the source is empty (generation)."""
     return [letters_only(source or target) for source, target in zip(pairs["source"], pairs["target"], strict=True)]
 
 
 def label_tasks(pairs: pd.DataFrame, group_targets: str) -> dict[str, bool]:
-    """Task to whether its targets are labels, which many pairs share and which tie nothing together.
+    """Return task to whether its targets are labels. Many pairs share a label, so labels do not join groups.
 
-    group_targets: `always` (no targets are labels), `never` (all are) or `auto`: labels are few (distinct ones at most a
-    tenth of the pairs) and short (the median of the distinct ones at most 60 characters).
+    group_targets: `always` (targets are never labels), `never` (targets are always labels), or `auto`. With `auto`, targets are
+        labels if they are few (distinct ones are at most a tenth of the pairs) and short (median of at most 60 characters).
     """
     found = {}
     for task, targets in pairs.groupby("task", sort=True)["target"]:
@@ -70,12 +74,15 @@ def label_tasks(pairs: pd.DataFrame, group_targets: str) -> dict[str, bool]:
 
 
 def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grouping:
-    """Connected components over: an equal non-empty `group`, an equal source, an equal target or the same two sides the other way
-    round unless targets are labels, and sources that are nearly equal (`split.similarity`).
+    """Group pairs into connected components. Two pairs are connected if any of these holds:
 
-    A component of more than `limit` pairs is taken apart: its sources count as nearly equal only if they are 0.1 more
-    similar, and again, then only if equal, then equal targets stop to count. Raises UserError if it is still too large:
-    pairs of one user's group or one source are never taken apart.
+    - They have the same non-empty `group`.
+    - Their sources are equal, or have at least the similarity `split.similarity`.
+    - Their targets are equal, or one pair is the other with source and target interchanged. Not if targets are labels.
+
+    A component with more than `limit` pairs is split by stricter rules, one after another: the similarity rises in steps of 0.1, then
+    only equal sources count, then equal targets no longer count.
+    Raises UserError if a component is still too large: pairs with the same group or source are never separated.
     """
     texts, names = pd.factorize(np.array(compared_texts(pairs), dtype=object))
     is_label = pairs["task"].map(label_tasks(pairs, split.group_targets)).to_numpy(dtype=bool)
@@ -112,15 +119,15 @@ def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grou
 
 
 def _steps(similarity: float) -> list[tuple[str, float, bool]]:
-    """Name, least similarity and whether targets count, from the setting to the strictest."""
+    """Return name, minimum similarity and whether targets count, for each step from the setting to the strictest."""
     stricter = np.arange(similarity, 0.95, _STEP).round(2).tolist()
     return [*((f"{each:.2f}", each, True) for each in stricter or [similarity]), ("equal", np.inf, True), ("equal_source", np.inf, False)]
 
 
 def _near(texts: Sequence[str], similarity: float, crowd: Crowd) -> np.ndarray:
-    """A maximum spanning forest of the nearly equal texts, (3, E): first, second, similarity.
+    """Return a maximum spanning forest of the similar texts, (3, E): first, second, similarity.
 
-    At any stricter similarity its components are those of all pairs, of which there can be many more than texts.
+    At any higher similarity, its components are those of all similar pairs, but it has fewer edges than texts.
     """
     forest, waiting, size = np.empty((3, 0)), [np.empty((3, 0))], 0
     if similarity >= 1:
@@ -142,7 +149,10 @@ def _forest(edges: np.ndarray, nodes: int) -> np.ndarray:
 
 
 def _tied(texts: np.ndarray, values: np.ndarray, counts: np.ndarray, nodes: int) -> np.ndarray:
-    """Edges between texts and a node for each value, behind the `nodes` that there are: (2, E)."""
+    """Return edges between texts and new nodes, one per value, (2, E).
+
+    counts: which texts to connect. nodes: number of existing nodes.
+    """
     numbers, _ = pd.factorize(values[counts])
     return np.stack([texts[counts], numbers + nodes])
 
@@ -150,7 +160,7 @@ def _tied(texts: np.ndarray, values: np.ndarray, counts: np.ndarray, nodes: int)
 def _small_components(
     texts: np.ndarray, edges: _Edges, nodes: int, steps: Sequence[tuple[str, float, bool]], limit: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Component and step of every node, after the too large ones are taken apart step by step."""
+    """Return component and step of every node, after components that are too large were split step by step."""
     component, step = np.zeros(nodes, dtype=np.int64), np.zeros(nodes, dtype=np.int64)
     open_nodes = np.ones(nodes, dtype=bool)
     for number, (_, least, with_targets) in enumerate(steps):
@@ -164,6 +174,6 @@ def _small_components(
             return component, step
     largest = int(sizes.max())
     raise UserError(
-        f"split: {largest} of {len(texts)} pairs have one source or one group of the user's, more than a fold holds ({limit:.0f})."
+        f"split: {largest} of {len(texts)} pairs share one source or one user group, more than fit into a fold ({limit:.0f})."
         " Use fewer folds (split.num_folds), a finer group column, or remove the repeated source."
     )

@@ -1,4 +1,4 @@
-"""How much score a naive split would have invented: what a translation memory gains when it may know the test set."""
+"""Measure by how much a naive split would inflate scores, with a translation memory that may see near-copies of the test set."""
 
 from __future__ import annotations
 
@@ -11,16 +11,17 @@ from sacrebleu.metrics import CHRF
 from textmill.similarity.translation_memory import translation_memory
 from textmill.split.splitting import SplitCorpus
 
-_MAX_DEVELOPMENT = 30_000  # the memory looks at all pairs of test and development
+_MAX_DEVELOPMENT = 30_000  # the translation memory compares every test pair with every development pair
 _MAX_TEST = 1_000
 
 
 def measure_leak(split: SplitCorpus, seed: int) -> dict[str, Any]:
-    """Score of the translation memory on the test set, and on one that nobody protected, 0 to 100.
+    """Return the score of a translation memory on the test set and on a naive test set, 0 to 100.
 
-    The naive test set has the same size: cut at random from all pairs or, if the test set is an official one, it is the
-    same, and what was removed from training stays there. Labels are scored by accuracy, all else by chrF. Beyond 30,000
-    development and 1,000 test pairs, samples of that size. Returns {"metric", "test_examples", "protected", "naive", "invented"}.
+    The naive test set is a random sample of all pairs, of the same size. If the test set is official, it is the same test set, but
+    the removed training pairs stay in.
+    The metric is accuracy for labels, else chrF. At most 30,000 development pairs and 1,000 test pairs are used, drawn at random.
+    Returns {"metric", "test_examples", "protected", "naive", "invented"}; "invented" is the difference.
     """
     together = pd.concat([split.development, split.removed, split.test], ignore_index=True)
     if split.metrics["official_test"]:

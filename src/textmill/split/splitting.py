@@ -1,4 +1,4 @@
-"""A held-out test set and folds, over groups that are never taken apart."""
+"""Divide a corpus into a held-out test set and folds, by groups of similar pairs."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from textmill.split.settings import SplitSettings
 
 
 class SplitCorpus(NamedTuple):
-    """development: with a column `folds`, the pair's fold in each repeat. removed: with `reason` and `test_id`.
+    """Result of the split. Every input pair is in exactly one of the three tables.
 
-    Every pair that came in is in one of the three tables. In development and test, `group` is the number of the group.
+    development: with a column `folds`, the fold of the pair in each repeat. removed: with columns `reason` and `test_id`.
+    In development and test, `group` is the number of the group.
     """
 
     development: pd.DataFrame
@@ -34,11 +35,11 @@ class _Parts(NamedTuple):
 
 
 def split_corpus(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> SplitCorpus:
-    """Divide pairs into development, test and what had to be removed because it knows the test set.
+    """Divide pairs into development set, test set, and pairs removed because they overlap with the test set.
 
-    The test set is what the sources call so (`official_split`), or else cut from all pairs. The answer depends on the
-    set of rows and the seed, not on their order. Raises UserError if there are fewer groups than parts, or pairs that may
-    not be parted are more than a fold.
+    The test set is the official one (`official_split`) if there is one, else it is drawn from all pairs. The result does not depend
+    on the order of the rows.
+    Raises UserError if there are fewer groups than parts, or if pairs that must stay together are more than a fold.
     """
     pairs = pairs.sort_values("id", kind="stable").reset_index(drop=True)
     is_official = (pairs["official_split"] == "test").to_numpy(dtype=bool)
@@ -54,13 +55,13 @@ def split_corpus(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> SplitC
 
 
 def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings) -> _Parts:
-    """The test set as its source has it; of the others, those that know it are removed."""
+    """Use the official test set, and remove training pairs that overlap with it."""
     training, test = _rows(pairs, ~is_test), _rows(pairs, is_test)
     development, removed = _without(training, contaminated(training, test, split))
     if development.empty:
         raise UserError(
-            f"split: of {len(pairs)} pairs, {len(test)} are an official test set, and the other {len(training)} are none or know it:"
-            " nothing is left to train on. Add a source with official_split: train."
+            f"split: of {len(pairs)} pairs, {len(test)} are an official test set, and the other {len(training)} all overlap with it:"
+            " no training pairs remain. Add a source with official_split: train."
         )
     grouping = group_pairs(development, split, max(len(development) / split.num_folds, 1))
     test_groups = group_pairs(test, split, np.inf).numbers + grouping.numbers.max() + 1
@@ -68,7 +69,7 @@ def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings) ->
 
 
 def _cut(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> _Parts:
-    """A test set of whole groups; where a group had to be taken apart, what resembles the test set is removed."""
+    """Draw a test set of whole groups. If a group had to be split, remove training pairs that are similar to the test set."""
     grouping = group_pairs(pairs, split, max((1 - split.test_share) * len(pairs) / split.num_folds, 1))
     is_test = test_rows(_assignable(pairs, grouping.numbers, grouping), split.test_share, f"{seed} test")
     training, apart = _rows(pairs, ~is_test), grouping.is_apart[~is_test]
@@ -90,7 +91,7 @@ def _without(training: pd.DataFrame, out: pd.DataFrame) -> tuple[pd.DataFrame, p
 
 
 def _repeated_folds(parts: _Parts, split: SplitSettings, seed: int) -> np.ndarray:
-    """The fold of every development pair in every repeat, (N, R) int64."""
+    """Return the fold of every development pair in each of R repeats, (N, R) int64."""
     groups = parts.development["group"].to_numpy(dtype=np.int64)
     pairs = _assignable(parts.development, groups, parts.grouping)
     repeats = [fold_rows(pairs, split.num_folds, f"{seed} repeat {repeat}") for repeat in range(split.repeats)]

@@ -1,4 +1,4 @@
-"""Hashes of texts that are the same in every process and on every machine."""
+"""Hash texts, with the same result in every process and on every machine."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from collections.abc import Iterable
 import numpy as np
 from pandas.util import hash_array
 
-_KEYS = ("textmill-first-1", "textmill-second-")  # SipHash wants 16 bytes
+_KEYS = ("textmill-first-1", "textmill-second-")  # SipHash keys have 16 bytes
 
 
 def hashes64(texts: Iterable[str]) -> np.ndarray:
-    """SipHash of every text, (N,) uint64."""
+    """Return the SipHash of every text, (N,) uint64."""
     return _hashed(_objects(texts), _KEYS[0])
 
 
 def hashes128(texts: Iterable[str]) -> np.ndarray:
-    """Two independent hashes of every text, (N, 2) uint64: among 10 million texts no two are equal by chance (p < 1e-24)."""
+    """Return two independent hashes of every text, (N, 2) uint64.
+
+    The probability of a collision among 10 million texts is below 1e-24.
+    """
     objects = _objects(texts)
     return np.stack([_hashed(objects, key) for key in _KEYS], axis=1)
 

@@ -1,4 +1,4 @@
-"""What of a text counts when two are asked whether they say the same."""
+"""Normalize texts before they are compared."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import unicodedata
 
 
 class _Letters(dict[int, str]):
-    """For str.translate: letters and the marks on them stay, anything else becomes a space; filled as characters come up."""
+    """Table for str.translate, filled on demand: keeps letters and combining marks, replaces all other characters by a space."""
 
     def __missing__(self, code: int) -> str:
         character = chr(code)
@@ -18,5 +18,5 @@ _LETTERS = _Letters()
 
 
 def letters_only(text: str) -> str:
-    """A text without what does not make it another: case, digits, punctuation. The text itself if nothing is left."""
+    """Return a text without case, digits and punctuation, or the text itself if nothing would remain."""
     return " ".join(text.casefold().translate(_LETTERS).split()) or text

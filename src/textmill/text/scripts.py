@@ -1,4 +1,4 @@
-"""Which script a text is written in, and how long it is when scripts of different density are compared."""
+"""Scripts of languages, and text lengths that are comparable across scripts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 KANA = "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f"
 HANGUL = "\u1100-\u11ff\u3131-\u318f\uac00-\ud7af"
 
-# Letters of each script, as the inside of a character class.
+# Letters of each script, for use inside a regular-expression character class.
 LETTERS = {
     "latin": "A-Za-z\u00aa\u00ba\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u02af\u1e00-\u1eff",
     "han": HAN,
@@ -36,7 +36,7 @@ LETTERS = {
     "khmer": "\u1780-\u17ff",
     "armenian": "\u0530-\u058f",
 }
-# Languages that are written in one script other than Latin. Those in two (sr, az, uz, ku, ...) are left to the language model.
+# Languages that are written in only one script. Languages with two scripts (sr, az, uz, ku, ...) are checked by the language model.
 _SCRIPT_OF = {
     **dict.fromkeys(("zh", "yue", "wuu"), "han"),
     "ja": "japanese",
@@ -77,17 +77,17 @@ LETTER = re.compile(r"[^\W\d_]")
 
 
 def script_of(language: str) -> str | None:
-    """The script that a language is always written in (a key of LETTERS), or None if it is unknown or there are several."""
+    """Return the only script of a language (a key of LETTERS), or None if the language is unknown or has several scripts."""
     return _SCRIPT_OF.get(language)
 
 
 def letters_of(script: str) -> re.Pattern[str]:
-    """Finds one letter of `script`."""
+    """Return a pattern that matches one letter of `script`."""
     return re.compile(f"[{LETTERS[script]}]")
 
 
 def weighted_length(text: str, wide_weight: float) -> float:
-    """Characters of a text, a Han, kana or hangul character counting as `wide_weight`."""
+    """Return the number of characters, where a Han, kana or hangul character counts as `wide_weight`."""
     if text.isascii():
         return len(text)
     return len(text) + (wide_weight - 1) * len(_WIDE.findall(text))

@@ -1,7 +1,7 @@
-"""Spans that are copied and never translated: placeholders, markup, addresses, identifiers, longer numbers.
+"""Protect spans that are copied and not translated: placeholders, markup, URLs, identifiers, longer numbers.
 
-Each becomes one character, a slot, before the tokenizer sees the text, and comes back behind it: a small model learns
-where a span goes and need not spell it (placeholder translation, Crego et al. 2016; Post et al. 2019).
+Before tokenization, each span is replaced by one character, a slot. After decoding, the span is put back. So a small model only
+learns where a span goes, not how it is spelled (placeholder translation, Crego et al. 2016; Post et al. 2019).
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from typing import NamedTuple
 
 from textmill.text.placeholders import PLACEHOLDER_PATTERN
 
-# Private-use characters: cleaning removes them from the corpus, and a raw one in a later input is a span itself.
+# Private-use characters. Cleaning removes them from the corpus. If an input has one, it is treated as a span.
 SLOTS = tuple(chr(0xE000 + number) for number in range(16))
 _SLOT = re.compile(f"[{SLOTS[0]}-{SLOTS[-1]}]")
-# In the default corpus the target repeats what these find character for character in 93 to 100 %; `code` and "quoted"
-# words (53 to 77 %) are translated too often, so they are left to the model.
+# In the default corpus, 93 to 100 % of these spans are repeated unchanged in the target. For `code` and "quoted" words it is 53
+# to 77 %, so these are left to the model.
 _SPAN = re.compile(
     r":[a-z]+:`[^`\n]+`"  # :class:`reStructuredText role`
     r"|</?[A-Za-z][^<>\n]*>"  # <a href="...">
     r"|(?:https?|ftp)://[A-Za-z0-9/_.~%?=&+\-#:@]*[A-Za-z0-9/_~]"
     r"|\{\{.*?\}\}|\{%.*?%\}"  # templates
-    r"|(?<![A-Za-z0-9_.+-])[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"  # ASCII: in Chinese no space comes before it
+    r"|(?<![A-Za-z0-9_.+-])[A-Za-z0-9_.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+"  # ASCII only, because Chinese has no space before an address
     rf"|{PLACEHOLDER_PATTERN}"
     r"|(?<![A-Za-z0-9_.])[A-Za-z0-9]*_[A-Za-z0-9_]*[A-Za-z0-9](?![A-Za-z0-9_])"  # snake_case
     r"|(?<![A-Za-z0-9_.])[a-z_]+(?:\.[a-z_]{2,})+(?![A-Za-z0-9_])"  # dotted.name
@@ -34,16 +34,19 @@ _SPAN = re.compile(
 
 
 class Protected(NamedTuple):
-    """text: with a slot for each span. spans: what stands behind slot 0, 1, ...; equal spans share a slot."""
+    """A source with slots.
+
+    text: the source, with a slot in place of each span. spans: the spans of slots 0, 1, ...; equal spans share a slot.
+    """
 
     text: str
     spans: tuple[str, ...]
 
 
 def protect(source: str) -> Protected:
-    """Put slots in place of the spans of a source; when all slots are taken, further spans stay as they are."""
+    """Replace the spans of a source by slots. When all slots are used, further spans stay as they are."""
     spans: dict[str, str] = {}
-    raw = set(_SLOT.findall(source))  # each needs a slot of its own: left as it is, it would come back as another span
+    raw = set(_SLOT.findall(source))  # each needs its own slot: otherwise `restore` would replace it by another span
 
     def slot(match: re.Match[str]) -> str:
         span = match[0]
@@ -56,7 +59,7 @@ def protect(source: str) -> Protected:
 
 
 def protect_target(target: str, spans: tuple[str, ...]) -> str:
-    """Put the source's slots in place of its spans wherever they stand in the target, longer spans first."""
+    """Replace the spans of the source by its slots in the target, longer spans first."""
     if not spans:
         return target
     by_length = sorted(spans, key=len, reverse=True)
@@ -64,7 +67,7 @@ def protect_target(target: str, spans: tuple[str, ...]) -> str:
 
 
 def protect_pairs(sources: Sequence[str], targets: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Both sides as the model sees them: the spans of each source in slots, there and in its target."""
+    """Return sources and targets with the spans of each source replaced by slots on both sides."""
     protected = [protect(source) for source in sources]
     return (
         [source.text for source in protected],
@@ -73,7 +76,7 @@ def protect_pairs(sources: Sequence[str], targets: Sequence[str]) -> tuple[list[
 
 
 def restore(output: str, source: Protected) -> str:
-    """Put the spans of `source` back, each at most as often as the source has it: a small model can get stuck on a slot."""
+    """Put the spans of `source` back, each at most as often as in the source, because a small model can repeat a slot endlessly."""
     left = Counter(_SLOT.findall(source.text))
 
     def span(match: re.Match[str]) -> str:
@@ -84,5 +87,5 @@ def restore(output: str, source: Protected) -> str:
 
 
 def keeps_slots(source: str, output: str) -> bool:
-    """Does a protected output hold exactly the slots of its protected source, each as often?"""
+    """Return whether an output has the same slots, equally often, as its protected source."""
     return Counter(_SLOT.findall(source)) == Counter(_SLOT.findall(output))

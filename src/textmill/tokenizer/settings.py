@@ -12,12 +12,12 @@ from textmill.settings.schema import require
 class TokenizerSettings:
     """One SentencePiece model for both sides.
 
-    vocabulary_size: pieces, the 4 special ones, the 256 bytes of byte fallback and the 16 slots included.
+    vocabulary_size: number of pieces, including 4 special pieces, 256 bytes for byte fallback and 16 slots.
     model_type: unigram (Kudo 2018) or bpe (Sennrich et al. 2016).
-    character_coverage: share of the characters of the text that get a piece of their own; the rest are bytes.
-    num_threads: fixed, because the trained model depends on it.
-    protect_spans: placeholders, markup, addresses, identifiers and longer numbers become slots, which are copied
-        (tokenizer/protection.py). Wrong where such spans are to be translated or answered, for example to classify by them.
+    character_coverage: share of the characters in the text that have a piece; the other characters are encoded as bytes.
+    num_threads: number of training threads. The trained model depends on it, so it is fixed.
+    protect_spans: replace placeholders, markup, URLs, identifiers and longer numbers by slots, which are copied
+        (tokenizer/protection.py). Switch it off if the model must read or translate such spans, for example in classification.
     """
 
     vocabulary_size: int

@@ -1,4 +1,4 @@
-"""How well a tokenizer fits a language."""
+"""Statistics on how well a tokenizer fits the two sides of a corpus."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from textmill.tokenizer.tokenizer import Tokenizer
 
 
 def tokenizer_metrics(tokenizer: Tokenizer, sources: Sequence[str], targets: Sequence[str]) -> dict[str, Any]:
-    """Vocabulary size, and for each side tokens a text and a character and the share of byte tokens."""
+    """Return the vocabulary size and, for each side, tokens per text, tokens per character and the share of byte tokens."""
     source_ids, target_ids = tokenizer.encode_pairs(sources, targets)
     return {
         "vocabulary_size": len(tokenizer.pieces),
@@ -19,7 +19,7 @@ def tokenizer_metrics(tokenizer: Tokenizer, sources: Sequence[str], targets: Seq
 
 
 def _side_metrics(tokenizer: Tokenizer, texts: Sequence[str], encoded: Sequence[Sequence[int]]) -> dict[str, float | int]:
-    """Tokens a text and a character, and the share of tokens that are single bytes (the characters without a piece)."""
+    """Return tokens per text and per character, and the share of byte tokens, which encode characters without a piece."""
     tokens = sum(map(len, encoded))
     characters = sum(map(len, texts))
     byte_ids = {index for index, piece in enumerate(tokenizer.pieces) if len(piece) == 6 and piece.startswith("<0x")}

@@ -1,4 +1,4 @@
-"""The name of a task in front of its sources (Raffel et al. 2020, section 2.4), so that one model can tell several tasks apart."""
+"""Put the name of the task before each source, so that one model can learn several tasks (Raffel et al. 2020, section 2.4)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 
 def with_tasks(sources: Iterable[str], tasks: Iterable[str]) -> list[str]:
-    """Sources as the model reads them: "TASK: source", and the source alone where the task is empty.
+    """Return the sources with their tasks: "TASK: source", or only the source if the task is empty.
 
-    The only place where a task becomes text: tokenizer, encoding, evaluation and serving all come here.
+    Tokenizer, encoding, evaluation and serving all use this function.
     """
     return [f"{task}: {source}" if task else source for source, task in zip(sources, tasks, strict=True)]

@@ -16,8 +16,8 @@ from textmill.tokenizer.protection import SLOTS, Protected, protect, protect_pai
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
 
-# SentencePiece writes a space as U+2581, so that character of a text would come back as a space. U+FDD0, a code point that
-# Unicode keeps free of characters, stands for it. A text that holds U+FDD0 itself, or U+FDD1, gets U+FDD1 in front of it.
+# SentencePiece writes a space as U+2581, so a U+2581 in a text would be decoded as a space. It is replaced by U+FDD0, a Unicode
+# noncharacter. A U+FDD0 or U+FDD1 in the text is escaped with U+FDD1.
 _STAND_INS = {"\u2581": "\ufdd0", "\ufdd0": "\ufdd1\ufdd0", "\ufdd1": "\ufdd1\ufdd1"}
 _TO_STAND_INS = str.maketrans(_STAND_INS)
 _FROM_STAND_INS = {stand_in: character for character, stand_in in _STAND_INS.items()}
@@ -25,7 +25,7 @@ _ANY_STAND_IN = re.compile("\ufdd1[\ufdd0\ufdd1]|\ufdd0")
 
 
 class Tokenizer:
-    """Text to token ids and back; nothing is unknown, because characters without a piece become bytes."""
+    """Converts text to token ids and back. No text is unknown, because characters without a piece are encoded as bytes."""
 
     def __init__(self, model: bytes) -> None:
         self._processor = sentencepiece.SentencePieceProcessor()
@@ -35,32 +35,38 @@ class Tokenizer:
         self.has_slots = SLOTS[0] in self.pieces
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
-        """For workers in other processes: the library's object cannot be sent."""
+        """Pickle the model bytes, because the SentencePiece object cannot be sent to worker processes."""
         return Tokenizer, (self.model,)
 
     @classmethod
     def load(cls, path: Path) -> Tokenizer:
-        """Raises UserError if the file is missing, is no ordinary file, or is no SentencePiece model."""
+        """Load a SentencePiece model.
+
+        Raises UserError if the file is missing, is not a regular file, or is not a SentencePiece model.
+        """
         require_ordinary(path)
         try:
             return cls(path.read_bytes())
         except FileNotFoundError:
             raise UserError(f"{path}: no such file. Run `dvc repro` or `dvc checkout` to make it.") from None
-        except (RuntimeError, ValueError):  # ValueError: a piece, or what SentencePiece says about one, is not UTF-8
+        except (RuntimeError, ValueError):  # ValueError: a piece or an error message is not UTF-8
             raise UserError(f"{path}: not a SentencePiece model. Remove it and run `dvc checkout`.") from None
 
     def save(self, path: Path) -> None:
-        """Write the model, all of it or nothing."""
+        """Write the model to `path` atomically."""
         write_bytes(path, self.model)
 
     def encode(self, text: str) -> list[int]:
-        """Token ids, without begin and end; the names of special pieces are ordinary text here."""
+        """Return token ids without begin and end. Names of special pieces in the text are ordinary text."""
         with inside:
             ids: list[int] = self._processor.EncodeAsIds(text.translate(_TO_STAND_INS))
         return ids
 
     def candidates(self, text: str, count: int) -> list[tuple[list[int], float]]:
-        """The `count` likeliest segmentations of a text and their natural-log probabilities, best first; none if this is no unigram model."""
+        """Return the `count` most likely segmentations of a text and their natural-log probabilities, best first.
+
+        Empty if this is not a unigram model.
+        """
         try:
             with inside:
                 segmentations = self._processor.NBestEncodeAsIds(text.translate(_TO_STAND_INS), count)
@@ -69,21 +75,21 @@ class Tokenizer:
         return [(segmentation, sum(map(self._processor.GetScore, segmentation))) for segmentation in segmentations]
 
     def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
-        """`encode` for many texts."""
+        """Encode several texts."""
         return [self.encode(text) for text in texts]
 
     def protect(self, source: str) -> Protected:
-        """The source as the model sees it: with slots in place of its spans, if this tokenizer was fitted with slots."""
+        """Replace the spans of a source by slots, if this tokenizer has slots."""
         return protect(source) if self.has_slots else Protected(source, ())
 
     def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
-        """Sources and targets as the model sees them, the target's spans in the slots of its source."""
+        """Encode sources and targets; if this tokenizer has slots, they replace the spans of each source on both sides."""
         if self.has_slots:
             sources, targets = protect_pairs(sources, targets)
         return self.encode_batch(sources), self.encode_batch(targets)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Text of token ids; special ids are left out, bytes that are not UTF-8 become U+FFFD."""
+        """Return the text of token ids. Special ids are ignored, and bytes that are not UTF-8 become U+FFFD."""
         with inside:
             text: str = self._processor.DecodeIds([index for index in ids if index > END])
         return _ANY_STAND_IN.sub(lambda stand_in: _FROM_STAND_INS[stand_in[0]], text)
@@ -92,9 +98,9 @@ class Tokenizer:
 def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: TokenizerSettings) -> Tokenizer:
     """Train a tokenizer on pairs: all sources, then all targets.
 
-    Text is taken as it is (no Unicode folding, spaces kept), so that decoding gives it back. The model is a function
-    of the texts, their order and the settings: it is fed through an iterator, because file names would be stored in it.
-    Raises UserError if all texts are empty, or do not allow so large a vocabulary.
+    Text is not normalized and spaces are kept, so that decoding returns the original text. The model depends only on the texts,
+    their order and the settings. Texts are passed through an iterator, because SentencePiece stores file names in the model.
+    Raises UserError if all texts are empty, or if the vocabulary size does not suit the texts.
     """
     if not any(text.strip("\r\n") for text in (*sources, *targets)):
         raise UserError("all texts are empty, so no tokenizer can be fitted. Check the columns in params.yaml, collect.sources.")

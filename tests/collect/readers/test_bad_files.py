@@ -139,22 +139,22 @@ REFUSED: list[tuple[str, bytes, str]] = [
     *[(kind, b"", "x: is empty. Put text into it") for kind in READERS if kind != "parquet"],
     *[(kind, gzipped(b""), "x: is empty") for kind in READERS if kind != "parquet"],
     *[(kind, "a\nb".encode("utf-16"), "x: is UTF-16. Convert it") for kind in READERS if kind not in ("parquet", "tmx")],
-    *[(kind, "abcd".encode("utf-16-le"), "x: is no text, or UTF-16") for kind in READERS if kind not in ("parquet", "tmx")],
-    *[(kind, b"\n \n\t\n\n", "holds no pair") for kind in ("jsonl", "lines", "text", "conversations")],
+    *[(kind, "abcd".encode("utf-16-le"), "x: not text, or UTF-16") for kind in READERS if kind not in ("parquet", "tmx")],
+    *[(kind, b"\n \n\t\n\n", "contains no pair") for kind in ("jsonl", "lines", "text", "conversations")],
     ("tsv", b"\n\n", "x:1: field 'source' is missing"),
     ("csv", b"\n\n", "x:1: field 'source' is missing"),
     *[
-        (kind, pack(GOOD[kind] * 999)[:-12], r"x: cannot be read, it is damaged or cut \(.+\). Fetch it again")
+        (kind, pack(GOOD[kind] * 999)[:-12], r"x: cannot be read, damaged or truncated \(.+\). Download it again")
         for kind in ("jsonl", "csv", "tsv", "text")
         for pack in (gzipped, bz2.compress, lzma.compress, lambda data: pa.compress(data, "zstd", asbytes=True))
     ],
     ("jsonl", b'{"source": "a"}\n', r"x:1: field 'target' is missing \(fields: source\). Name another in params.yaml, .*target_column"),
     ("jsonl", b"\xd6\xd0\xb9\xfa\n" * 9, r"x:1: byte 0xd6 is not UTF-8.*GB18030.*\(9 of 9 rows are bad: not_utf8 9"),
     ("tsv", b"source\tzh\na\tb\n", r"x:1: field 'target' is missing \(fields: source, zh\)"),
-    ("tsv", b"source\ttarget\tsource\na\tb\tc\n", "x:1: column 'source' stands there 2 times"),
-    ("tsv", b"source\ttarget\n", "x: holds no pair"),
+    ("tsv", b"source\ttarget\tsource\na\tb\tc\n", "x:1: column 'source' occurs 2 times"),
+    ("tsv", b"source\ttarget\n", "x: contains no pair"),
     ("tsv", b"source\ttarget\ra\tb\r", "x:1: field 'target' is missing"),
-    ("csv", b"source,target,target\na,b,c\n", "x:1: column 'target' stands there 2 times"),
+    ("csv", b"source,target,target\na,b,c\n", "x:1: column 'target' occurs 2 times"),
     ("csv", b'source,target\n"a,b\nc,d\n', r"x:2: not CSV \(unexpected end of data\). Mend the line, or use format tsv"),
     ("csv", b'source,target\n"a\nb"c,d\n', r"x:2: not CSV \('\,' expected after"),
     ("parquet", b"PAR1xxxx", "x: not a readable Parquet file"),
@@ -165,16 +165,16 @@ REFUSED: list[tuple[str, bytes, str]] = [
     ("gettext", b'msgid "a\nmsgstr', "x: not a readable gettext catalog"),
     ("gettext", b'msgid "a"\nmsgstr "\xb4\xf2"\n', "x:2: byte 0xb4 is not UTF-8"),
     ("gettext", b"\xde\x12\x04\x95 no more", "x: not a readable gettext catalog"),
-    ("gettext", b'msgid ""\nmsgstr "Content-Type: text/plain\\n"\n', "holds no pair"),
+    ("gettext", b'msgid ""\nmsgstr "Content-Type: text/plain\\n"\n', "contains no pair"),
     ("squad", b"{", "x: not JSON"),
     ("squad", b"[" * 100_000, "x: not JSON"),
     ("squad", b'{"version": 1}', "x: not in the format of SQuAD .* a list 'data' is missing"),
     ("squad", b'{"data": [{"paragraphs": [{"context": "c", "qas": [{"question": "q"}]}]}]}', "x:1: has no list of 'answers'"),
-    ("tmx", b"<html/>", "x: not TMX, its outermost element is 'html'"),
+    ("tmx", b"<html/>", "x: not TMX: its outermost element is 'html'"),
     ("tmx", b"<tmx>\n<tu>", r"x:2: not well-formed XML \(no element found\)"),
     ("tmx", b"<tmx>\n\xff</tmx>", r"x:2: not well-formed XML \(not well-formed \(invalid token\)\)"),
     ("tmx", b"<?xml version='1.0' encoding='x-no-such'?><tmx/>", "x.*: not (readable as|well-formed) XML"),
-    ("tmx", BLANK_TMX.format("<tu/>").encode(), r"x: holds no pair \(1 skipped: language_missing 1\)"),
+    ("tmx", BLANK_TMX.format("<tu/>").encode(), r"x: contains no pair \(1 skipped: language_missing 1\)"),
     ("tmx", b"<tmx " + b"a" * 3_000_000, "x:1: a tag without an end"),
     ("tmx", BLANK_TMX.format(UNIT.format("&nbsp;")).encode(), "not well-formed XML .undefined entity"),
     ("tmx", ('<!DOCTYPE tmx SYSTEM "a.dtd">' + BLANK_TMX.format(UNIT.format("&nbsp;"))).encode(), "x:1: entity 'nbsp' is not known"),
@@ -211,7 +211,9 @@ PACKERS: dict[str, Callable[[bytes], bytes]] = {
 def test_half_a_packed_file_is_an_error(tmp_path: Path, kind: str, pack: str) -> None:
     content = PACKERS[pack](HEADER.get(kind, b"") + GOOD[kind] * 5000)
     (tmp_path / "x").write_bytes(content[: len(content) // 2])
-    assert re.search(r"x: cannot be read, it is damaged or cut \(.+\)\. Fetch it again", refusal(tmp_path, source_of(tmp_path / "x", kind)))
+    assert re.search(
+        r"x: cannot be read, damaged or truncated \(.+\)\. Download it again", refusal(tmp_path, source_of(tmp_path / "x", kind))
+    )
 
 
 @pytest.mark.parametrize("pack", PACKERS)
@@ -306,7 +308,7 @@ def test_a_file_too_large_to_be_read_as_a_whole_is_named(tmp_path: Path, monkeyp
     monkeypatch.setattr(reader_files, "MAX_WHOLE_BYTES", 1 << 20)
     (tmp_path / "x").write_bytes(b" " * (2 << 20))
     for kind in ("squad", "gettext"):
-        assert "x: has more than 1 MiB. Cut it into several files" in refusal(tmp_path, source_of(tmp_path / "x", kind))
+        assert "x: has more than 1 MiB. Split it, and name the parts" in refusal(tmp_path, source_of(tmp_path / "x", kind))
 
 
 def make_link_loop(path: Path) -> None:
@@ -316,9 +318,9 @@ def make_link_loop(path: Path) -> None:
 PLACES: list[tuple[str, Callable[[Path], object], str]] = [
     ("gone", lambda path: None, "gone: no such file"),
     ("folder", lambda path: path.mkdir(), "folder: is a folder. Name a file in collect.sources"),
-    ("loop", make_link_loop, "loop: is a link that leads nowhere or in a circle"),
-    ("dangling", lambda path: path.symlink_to("nowhere"), "dangling: is a link that leads nowhere"),
-    ("pipe", os.mkfifo, "pipe: is no ordinary file"),
+    ("loop", make_link_loop, "loop: a broken link, or a link to itself"),
+    ("dangling", lambda path: path.symlink_to("nowhere"), "dangling: a broken link"),
+    ("pipe", os.mkfifo, "pipe: not a regular file"),
     ("*.tsv", lambda path: None, r"*.tsv: matches no file"),
     ("line\nend", lambda path: None, r"line\nend: no such file"),
     ("**a", lambda path: None, "**a: "),

@@ -74,7 +74,7 @@ def test_a_parquet_page_that_lies_about_its_size_is_refused_in_one_line(tmp_path
     (page,) = (number for number in range(size + 1, size + 100) if five_bytes(number) in content)
     (tmp_path / "x").write_bytes(content.replace(five_bytes(page), five_bytes(claimed)))
     message = collected_with(tmp_path, "parquet", megabytes=512)
-    assert message.startswith("refused: x: not a readable Parquet file (") and message.endswith("). Fetch it again.")
+    assert message.startswith("refused: x: not a readable Parquet file (") and message.endswith("). Download it again.")
     assert "\n" not in message
 
 

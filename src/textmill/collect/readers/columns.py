@@ -1,4 +1,4 @@
-"""Formats with named columns: JSON lines, CSV, TSV, Parquet."""
+"""Read formats with named columns: JSON lines, CSV and TSV; also the functions that Parquet shares with them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from textmill.base.errors import UserError
 from textmill.collect.readers.files import TooLong, byte_lines, not_utf8, opened_text, shown
 from textmill.collect.readers.row import Bad, Found, Reading, Row, Skipped
 
-# Stand for bytes that are no UTF-8 (as surrogateescape decodes them), and for a "\r" that ends no line: the csv module
-# would take it for one.
+# _ESCAPED: bytes that are not UTF-8, as surrogateescape decodes them. _CARRIAGE_RETURN: replaces a "\r" inside a line, which
+# the csv module would take for a line end.
 _ESCAPED = {chr(code) for code in range(0xDC80, 0xDD00)}
 _CARRIAGE_RETURN = "\udc0d"
 
 
 def read_jsonl(reading: Reading) -> Iterator[Found]:
-    """One JSON object a line."""
+    """Yield one row per line; each line is a JSON object."""
     for number, value in json_lines(reading):
         if isinstance(value, (Bad, Skipped)):
             yield value
@@ -31,7 +31,7 @@ def read_jsonl(reading: Reading) -> Iterator[Found]:
 
 
 def json_lines(reading: Reading) -> Iterator[tuple[int, Any]]:
-    """Number and value of every line; Bad or Skipped in place of a value where there is none."""
+    """Yield number and value of every line. The value is Bad or Skipped if the line has none."""
     with opened_text(reading.file) as stream:
         for number, line in enumerate(byte_lines(stream, reading.max_row_bytes), start=1):
             if isinstance(line, TooLong):
@@ -60,7 +60,10 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def read_csv(reading: Reading) -> Iterator[Found]:
-    """Comma-separated values with a header and quotes as in RFC 4180; a cell may hold line ends."""
+    """Yield the rows of a CSV file with a header, quoted as in RFC 4180; a cell may contain line ends.
+
+    Raises UserError if, after a faulty row, the start of the next row is unknown.
+    """
     csv.field_size_limit(reading.max_row_bytes)
     with opened_text(reading.file) as stream:
         lines = _CsvLines(byte_lines(stream, reading.max_row_bytes))
@@ -78,7 +81,7 @@ def read_csv(reading: Reading) -> Iterator[Found]:
                 yield too_long(start, reading)
             except csv.Error as error:
                 problem = f"not CSV ({shown(error)}). Mend the line, or use format tsv."
-                if lines.number > start or "unexpected end" in str(error):  # where the next row begins cannot be known
+                if lines.number > start or "unexpected end" in str(error):  # the start of the next row is unknown
                     raise UserError(f"{reading.file.name}:{start}: {problem}") from None
                 yield Bad(start, "not_csv", problem)
             else:
@@ -96,7 +99,10 @@ class _LongLine(Exception):  # noqa: N818
 
 
 class _CsvLines:
-    """Lines for csv.reader. number: of the last one that was handed out."""
+    """Lines for csv.reader.
+
+    number: of the line that was read last.
+    """
 
     def __init__(self, lines: Iterator[bytes | TooLong]) -> None:
         self._lines, self.number = lines, 0
@@ -113,7 +119,7 @@ class _CsvLines:
 
 
 def read_tsv(reading: Reading) -> Iterator[Found]:
-    """Tab-separated values with a header. No quoting: a lone quote is a character, and nothing swallows the lines behind it."""
+    """Yield the rows of a TSV file with a header. There is no quoting: a quote is an ordinary character."""
     header: list[str] = []
     with opened_text(reading.file) as stream:
         for number, line in enumerate(byte_lines(stream, reading.max_row_bytes), start=1):
@@ -128,7 +134,7 @@ def read_tsv(reading: Reading) -> Iterator[Found]:
 
 
 def too_long(line: int, reading: Reading) -> Bad:
-    """A row above the limit."""
+    """Return Bad for a row above collect.max_row_bytes."""
     return Bad(line, "too_long", _too_long(reading))
 
 
@@ -142,12 +148,12 @@ def _header(reading: Reading, names: Sequence[str]) -> list[str]:
 
 
 def require_columns(reading: Reading, place: str, names: Sequence[str]) -> None:
-    """Raise UserError unless every column that the settings name is there, once."""
+    """Raise UserError unless every column that the settings name exists exactly once."""
     for setting, column in _wanted(reading):
         if column not in names:
             raise UserError(f"{place}: {_missing(setting, column, names)}")
         if list(names).count(column) > 1:
-            raise UserError(f"{place}: column '{shown(column)}' stands there {list(names).count(column)} times. Rename all but one.")
+            raise UserError(f"{place}: column '{shown(column)}' occurs {list(names).count(column)} times. Rename all but one.")
 
 
 def _cells(reading: Reading, line: int, header: list[str], cells: list[str]) -> Found:
@@ -160,7 +166,7 @@ def _cells(reading: Reading, line: int, header: list[str], cells: list[str]) -> 
 
 
 def named_row(reading: Reading, line: int, values: Mapping[str, Any]) -> Found:
-    """The row whose fields are `values`, by the names in the settings."""
+    """Return the row with the fields of `values` that the settings name, or Bad if one is missing."""
     for setting, column in _wanted(reading):
         if column not in values:
             return Bad(line, "missing_field", _missing(setting, column, values))

@@ -1,4 +1,4 @@
-"""Conversations: the turns before a reply, and the reply."""
+"""Read conversations: the source is the turns before a reply, and the target is the reply."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ _ROLE_FIELDS = ("role", "from", "speaker")
 
 
 class Turn(NamedTuple):
-    """role: empty if the file does not say who speaks."""
+    """One turn of a conversation.
+
+    role: empty if the file does not name the speaker.
+    """
 
     text: str
     role: str
 
 
 def read_conversations(reading: Reading) -> Iterator[Found]:
-    """One conversation a line: a JSON list of turns, or an object that has one under `turns_column`.
+    """Yield one row per reply. Each line of the file is a conversation: a JSON list of turns, or an object with the list in `turns_column`.
 
-    A turn is text, or an object with the text under `text`, `content`, `value` or `utterance` and perhaps the speaker under
-    `role`, `from` or `speaker`. Every turn but the first (with `reply_role`: of that role) is a reply.
+    A turn is a text, or an object with the text in `text`, `content`, `value` or `utterance`. The optional speaker is in `role`,
+    `from` or `speaker`. Every turn but the first is a reply; with `reply_role`, only turns of that role.
     """
     for number, value in json_lines(reading):
         if isinstance(value, (Bad, Skipped)):
@@ -69,6 +72,6 @@ def _turn(value: Any) -> Turn | None:
 
 
 def _group(reading: Reading, number: int, value: Any) -> str:
-    """The column that the settings name, else the conversation itself: its replies share their contexts."""
+    """Return the value of `group_column`, or else a name for the conversation, because its replies share their contexts."""
     column = reading.source.group_column
     return f"{reading.file.name}:{number}" if column is None or value[column] is None else str(value[column])

@@ -1,4 +1,4 @@
-"""Source files as streams: unpacked, checked, and cut into lines in bounded memory."""
+"""Open source files as streams: decompressed, checked, and split into lines in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb
 _MARK = b"\xef\xbb\xbf"
 _SNIFFED_BYTES = 1024
 _BUFFER_BYTES = 1 << 18
-# Text packs at 3 to 20 times; what unpacks to more than this is made to fill a memory, a disk or an hour.
+# Text compresses 3 to 20 times. A file above this ratio is a decompression bomb.
 _MAX_EXPANSION, _EXPANSION_FLOOR_BYTES = 100, 1 << 20
-MAX_WHOLE_BYTES = 256 << 20  # of the formats that can only be read as a whole
+MAX_WHOLE_BYTES = 256 << 20  # limit for formats that can only be read as a whole
 
 
 @dataclass(frozen=True)
 class SourceFile:
-    """A file, or a member of an archive. name: for messages, printable. content: of a member, read already."""
+    """A file, or a member of an archive.
+
+    name: printable, for messages. content: of a member, already read.
+    """
 
     name: str
     path: Path
@@ -36,22 +39,25 @@ class SourceFile:
 
 
 class TooLong(NamedTuple):
-    """In place of a line above the limit. quotes: how many double quotes it held."""
+    """Replaces a line above the limit.
+
+    quotes: number of double quotes in the line.
+    """
 
     quotes: int
 
 
 def shown(text: object) -> str:
-    """A name in one printable line: line ends, control characters and undecodable bytes as escapes."""
+    """Return a text as one printable line, with line ends, control characters and undecodable bytes escaped."""
     name = str(text)
     return name if name.isprintable() else "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in name)
 
 
 @contextmanager
 def opened(file: SourceFile) -> Iterator[io.BufferedReader[Any]]:
-    """The bytes of a file, unpacked if it is gzip, bzip2, xz or zstd by its first bytes.
+    """Open a file for reading bytes, decompressed if its first bytes say gzip, bzip2, xz or zstd.
 
-    Raises UserError if it is missing, empty, no file, cut or damaged (also while it is read), or a bomb.
+    Raises UserError, also later while reading, if the file is missing, empty, a folder, truncated, damaged or a decompression bomb.
     """
     try:
         with io.BytesIO(file.content) if file.content is not None else file.path.open("rb") as raw:
@@ -68,12 +74,15 @@ def opened(file: SourceFile) -> Iterator[io.BufferedReader[Any]]:
         raise UserError(f"{file.name}: is a folder. Name a file in collect.sources, or a pattern such as {file.name}/*.tsv.") from None
     except (EOFError, zlib.error, lzma.LZMAError, OSError, pa.ArrowException) as error:
         reason = shown(error).split("\n")[0]
-        raise UserError(f"{file.name}: cannot be read, it is damaged or cut ({reason}). Fetch it again.") from None
+        raise UserError(f"{file.name}: cannot be read, damaged or truncated ({reason}). Download it again.") from None
 
 
 @contextmanager
 def opened_text(file: SourceFile) -> Iterator[io.BufferedReader[Any]]:
-    """`opened`, behind the UTF-8 byte order mark if there is one. Raises UserError for UTF-16 and for what is no text."""
+    """Open a file as `opened` does, and skip a UTF-8 byte order mark.
+
+    Raises UserError if the file is UTF-16 or not text.
+    """
     with opened(file) as stream:
         _require_text(file, stream.peek(_SNIFFED_BYTES)[:_SNIFFED_BYTES])
         if stream.peek(3).startswith(_MARK):
@@ -82,7 +91,7 @@ def opened_text(file: SourceFile) -> Iterator[io.BufferedReader[Any]]:
 
 
 def byte_lines(stream: IO[bytes], max_bytes: int) -> Iterator[bytes | TooLong]:
-    """Lines, split on "\\n" only, each without its end ("\\n" or "\\r\\n"); a longer one is passed over in pieces."""
+    """Yield lines, split on "\\n" only, without their ends ("\\n" or "\\r\\n"). A line above `max_bytes` becomes TooLong."""
     while line := stream.readline(max_bytes + 2):
         if len(line) > max_bytes and not line.endswith(b"\n"):
             quotes = line.count(b'"')
@@ -95,16 +104,22 @@ def byte_lines(stream: IO[bytes], max_bytes: int) -> Iterator[bytes | TooLong]:
 
 
 def read_whole(file: SourceFile) -> bytes:
-    """All bytes of a file of a format that cannot be streamed. Raises UserError above 256 MiB."""
+    """Return all bytes of a file whose format cannot be streamed.
+
+    Raises UserError above 256 MiB.
+    """
     with opened(file) as stream:
         content = stream.read(MAX_WHOLE_BYTES + 1)
     if len(content) > MAX_WHOLE_BYTES:
-        raise UserError(f"{file.name}: has more than {MAX_WHOLE_BYTES >> 20} MiB. Cut it into several files; a pattern names them all.")
+        raise UserError(f"{file.name}: has more than {MAX_WHOLE_BYTES >> 20} MiB. Split it, and name the parts with a pattern.")
     return content
 
 
 def whole_text(file: SourceFile, content: bytes) -> str:
-    """`content` of `file` as UTF-8. Raises UserError with the line of the first byte that is not, as `opened_text` does."""
+    """Decode `content` of `file` as UTF-8.
+
+    Raises UserError with the line of the first byte that is not UTF-8, and as `opened_text` does.
+    """
     _require_text(file, content[:_SNIFFED_BYTES])
     try:
         return content.decode("utf-8-sig")
@@ -114,13 +129,13 @@ def whole_text(file: SourceFile, content: bytes) -> str:
 
 
 def require_proportion(name: str, unpacked_bytes: int, packed_bytes: int) -> None:
-    """Raise UserError if so few bytes cannot have been so much text."""
+    """Raise UserError if the decompressed size is implausible for text."""
     if unpacked_bytes > max(_EXPANSION_FLOOR_BYTES, _MAX_EXPANSION * packed_bytes):
-        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. It is no text: remove it, or unpack it if you know it.")
+        raise UserError(f"{name}: unpacks to over {_MAX_EXPANSION} times its size. Remove it, or unpack it yourself if you trust it.")
 
 
 def not_utf8(byte: int) -> str:
-    """The end of a message about a byte that is no UTF-8."""
+    """Return the end of a message about a byte that is not UTF-8."""
     return f"byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8 (such as iconv -f GB18030 -t UTF-8)."
 
 
@@ -129,7 +144,7 @@ def _require_text(file: SourceFile, start: bytes) -> None:
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{file.name}: is UTF-16. {advice}")
     if start.count(0) * 10 > len(start):
-        raise UserError(f"{file.name}: is no text, or UTF-16 without a mark (it is full of NUL bytes). {advice}")
+        raise UserError(f"{file.name}: not text, or UTF-16 without a byte order mark (it is full of NUL bytes). {advice}")
 
 
 def _unpacking(packed: io.BufferedReader[Any], kind: str) -> IO[bytes]:
@@ -143,10 +158,10 @@ def _unpacking(packed: io.BufferedReader[Any], kind: str) -> IO[bytes]:
 
 
 class _Unpacked(io.RawIOBase):
-    """Passes unpacked bytes on, and stops at what only a bomb unpacks to.
+    """Stream of decompressed bytes that stops at a decompression bomb.
 
-    What has been unpacked is compared with what it was unpacked from, not with the whole file: the lines of a bomb would be
-    parsed for minutes before they are more than a large file may hold.
+    The decompressed bytes are compared with the compressed bytes read so far, not with the size of the file. Otherwise
+    the lines of a large bomb would be parsed for minutes before the limit is reached.
     """
 
     def __init__(self, packed: io.BufferedReader[Any], kind: str, file: SourceFile) -> None:

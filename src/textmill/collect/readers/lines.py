@@ -1,4 +1,4 @@
-"""Two files whose lines belong together, and one file of running text."""
+"""Read two files with aligned lines, or one file of running text."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from textmill.collect.readers.row import Bad, Found, Reading, Row, Skipped
 
 _SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)]*\s+|[。！？…]+[”’」』）]*")
 
-_LONGEST_OVERHANG = 10_000  # characters without a blank line, behind which a document ends at any line
+_LONGEST_OVERHANG = 10_000  # after this many more characters without a blank line, a document ends at any line
 
 
 def read_lines(reading: Reading) -> Iterator[Found]:
-    """Line k of the file with line k of its target. Raises UserError, with both counts, if one has more lines."""
+    """Yield line k of the source file with line k of the target file.
+
+    Raises UserError, with both counts, if one file has more lines.
+    """
     assert reading.target is not None
     with opened_text(reading.file) as source_stream, opened_text(reading.target) as target_stream:
         sources = byte_lines(source_stream, reading.max_row_bytes)
@@ -27,7 +30,8 @@ def read_lines(reading: Reading) -> Iterator[Found]:
                 longer = number + sum(1 for _ in (targets if source is None else sources))
                 counts = (number - 1, longer) if source is None else (longer, number - 1)
                 raise UserError(
-                    f"{reading.file.name} has {counts[0]} lines, but {reading.target.name} has {counts[1]}. Line k must belong to line k."
+                    f"{reading.file.name} has {counts[0]} lines, but {reading.target.name} has {counts[1]}."
+                    " Line k of one must belong to line k of the other."
                 )
             yield _line_pair(reading, number, source, target)
 
@@ -44,7 +48,7 @@ def _line_pair(reading: Reading, number: int, source: bytes | TooLong, target: b
 
 
 def read_text(reading: Reading) -> Iterator[Found]:
-    """Running text as prompts and their continuations; see `continuations` and SourceSettings."""
+    """Yield running text as prompts and continuations; see `continuations` and SourceSettings."""
     document: list[tuple[int, str]] = []
     size = 0
     with opened_text(reading.file) as stream:
@@ -53,7 +57,7 @@ def read_text(reading: Reading) -> Iterator[Found]:
             if isinstance(text, Bad) or _ends_document(text, size, reading.source.document_characters):
                 yield from _document_rows(reading, document)
                 document, size = [], 0
-            if isinstance(text, Bad):  # nothing is joined over the gap
+            if isinstance(text, Bad):  # a bad line ends the document, so that no pair crosses it
                 yield text
             elif text.strip() or document:
                 document.append((number, text))
@@ -88,12 +92,12 @@ def _document_rows(reading: Reading, document: list[tuple[int, str]]) -> Iterato
 
 
 def continuations(document: list[tuple[int, str]], prompt_characters: int, continuation_characters: int) -> Iterator[tuple[int, str, str]]:
-    """Line, prompt and continuation, for one document after another piece of text.
+    """Yield line, prompt and continuation for one document.
 
-    document: numbers and texts of its lines. A unit is a line with its end; one above `continuation_characters` is cut behind
-    sentences, else at spaces, else anywhere. The first unit is the first prompt. A continuation is as many of the next units
-    as fit (one at least), and its prompt as many of the units before it as fit (one at least). So all but the first unit
-    is continued text exactly once: the first prompt and all continuations, joined, are the document.
+    document: numbers and texts of its lines.
+    A unit is a line with its line end. A line above `continuation_characters` is split after a sentence, else at a space, else anywhere.
+    The first unit is the first prompt. Each continuation is as many of the next units as fit, at least one. Its prompt is as
+    many of the units before it as fit, at least one. So the first prompt and all continuations, joined, are the document.
     """
     units = [(number, piece) for number, text in document for piece in _units(text + "\n", continuation_characters)]
     end = 1
@@ -108,7 +112,7 @@ def continuations(document: list[tuple[int, str]], prompt_characters: int, conti
 
 
 def _fitting(units: list[tuple[int, str]], start: int, characters: int) -> int:
-    """The place behind the units from `start` on that fit."""
+    """Return the end index of the units from `start` that fit; at least one unit is taken."""
     end, size = start + 1, len(units[start][1])
     while end < len(units) and size + len(units[end][1]) <= characters:
         size += len(units[end][1])
@@ -117,7 +121,7 @@ def _fitting(units: list[tuple[int, str]], start: int, characters: int) -> int:
 
 
 def _units(text: str, characters: int) -> Iterator[str]:
-    """Pieces of a line of at most `characters`, the line end not counted."""
+    """Yield pieces of a line of at most `characters`, not counting the line end."""
     while len(text) > characters + 1:
         ends = [match.end() for match in _SENTENCE_END.finditer(text, 0, characters)]
         cut = ends[-1] if ends else text.rfind(" ", 0, characters) + 1 or characters

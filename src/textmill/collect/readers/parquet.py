@@ -1,4 +1,4 @@
-"""Parquet tables, a few rows at a time."""
+"""Read Parquet tables, a few rows at a time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ _BATCH_ROWS = 128
 
 
 def read_parquet(reading: Reading) -> Iterator[Found]:
-    """A row of the table each, its number as the line. Raises UserError if what it unpacks to is out of all proportion."""
+    """Yield the rows of a table; the line is the number of the row.
+
+    Raises UserError if the file is not readable, or if its decompressed size is implausible for text.
+    """
     path, name = reading.file.path, reading.file.name
     try:
         with pq.ParquetFile(path, page_checksum_verification=True, pre_buffer=False, buffer_size=1 << 20) as file:
@@ -25,7 +28,8 @@ def read_parquet(reading: Reading) -> Iterator[Found]:
             source = reading.source
             columns = [source.source_column, source.target_column, *([source.group_column] if source.group_column else [])]
             size = path.stat().st_size
-            # A dictionary makes gigabytes of a few hundred bytes: the metadata tell of pages, the rows of what they become.
+            # Dictionary encoding can expand a few hundred bytes to gigabytes. The metadata give only the size of the pages, so the rows
+            # are measured too.
             require_proportion(name, _declared_bytes(file.metadata), size)
             number, unpacked = 0, 0
             for batch in file.iter_batches(_BATCH_ROWS, columns=columns, use_threads=False):
@@ -37,17 +41,17 @@ def read_parquet(reading: Reading) -> Iterator[Found]:
                     yield named_row(reading, number, values) if values is not None else Bad(number, "not_utf8", problem)
     except FileNotFoundError:
         raise UserError(f"{name}: no such file. Correct collect.sources in params.yaml, or put the file there.") from None
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # the last for the name of a column
-        raise UserError(f"{name}: not a readable Parquet file ({shown(str(error).split(chr(10))[0])}). Fetch it again.") from None
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:  # UnicodeDecodeError: in the name of a column
+        raise UserError(f"{name}: not a readable Parquet file ({shown(str(error).split(chr(10))[0])}). Download it again.") from None
 
 
 def _declared_bytes(metadata: Any) -> int:
-    # Not `column(index)` of a group: pyarrow 25 ends the whole process there if the statistics of a column are damaged.
+    # Do not call `column(index)` of a row group: if the statistics of a column are damaged, pyarrow 25 aborts the whole process.
     return max((metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups)), default=0)
 
 
 def _rows(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """Values by column; None in place of a row that is no text."""
+    """Yield the values of each row by column, or None for a row that is not UTF-8."""
     try:
         yield from batch.to_pylist()
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""What a reader of a format takes and gives."""
+"""Input and output types of the readers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from textmill.collect.settings import SourceSettings
 
 
 class Row(NamedTuple):
-    """One pair as it was found. Sides hold what the file holds, text or not.
+    """One pair as it was found in the file. Source and target may be values that are not text.
 
-    line: counted from 1, never smaller than that of the row before. lines: how many lines of the file it was made of.
+    line: counted from 1, never smaller than in the row before. lines: number of lines of the file that make up this row.
     """
 
     line: int
@@ -24,14 +24,17 @@ class Row(NamedTuple):
 
 
 class Skipped(NamedTuple):
-    """Something that is no pair and is in order, such as a message without a translation."""
+    """A valid entry that is not a pair, such as a message without a translation."""
 
     line: int
     reason: str
 
 
 class Bad(NamedTuple):
-    """Something that should have been a pair. problem: what is wrong, and what to do, as the end of a message."""
+    """An invalid entry.
+
+    problem: what is wrong and what to do, as the end of a message.
+    """
 
     line: int
     reason: str
@@ -43,7 +46,10 @@ Found = Row | Skipped | Bad
 
 @dataclass(frozen=True)
 class Reading:
-    """One file to read. target: the other file of aligned lines. max_row_bytes: what is longer is bad, and never held in memory."""
+    """One file to read.
+
+    target: the second file, for format `lines`. max_row_bytes: a longer row is bad, and is never loaded into memory as a whole.
+    """
 
     file: SourceFile
     source: SourceSettings
@@ -53,5 +59,5 @@ class Reading:
     target: SourceFile | None = None
 
 
-# Raises UserError if the file as a whole cannot be read.
+# A reader raises UserError if the file as a whole cannot be read.
 Reader = Callable[[Reading], Iterator[Found]]

@@ -1,4 +1,4 @@
-"""Questions over texts, in the format of SQuAD (Rajpurkar et al. 2016, 2018), CMRC, DRCD and many others."""
+"""Read question-answering data in the format of SQuAD (Rajpurkar et al. 2016, 2018), which CMRC, DRCD and others also use."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from textmill.collect.readers.row import Bad, Found, Reading, Row, Skipped
 
 
 def read_squad(reading: Reading) -> Iterator[Found]:
-    """`question: ... context: ...` with the answer; the line is the number of the question in the file.
+    """Yield `question: ... context: ...` with the answer; the line is the number of the question in the file.
 
-    Of several answers the first is taken. A question without an answer gives `no_answer`, if the settings have such a text.
-    Questions on one context are a group. Raises UserError if the file is not in this format.
+    If there are several answers, the first is used. The target of a question without an answer is `no_answer`; if that is empty,
+    the question is skipped. Questions on the same context are one group.
+    Raises UserError if the file is not in this format.
     """
     try:
         content = json.loads(whole_text(reading.file, read_whole(reading.file)))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{reading.file.name}: not JSON ({shown(error)}). Fetch it again; one object a line is format jsonl.") from None
+        raise UserError(
+            f"{reading.file.name}: not JSON ({shown(error)}). Download it again; for one object per line, use format jsonl."
+        ) from None
     number = 0
     for article in _listed(reading, content, "data"):
         for paragraph in _listed(reading, article, "paragraphs"):
@@ -41,7 +44,7 @@ def _row(reading: Reading, number: int, paragraph: dict[str, Any], question: Any
     if not answers and not reading.source.no_answer:
         return Skipped(number, "no_answer")
     answer = answers[0].get("text") if answers and isinstance(answers[0], dict) else None
-    # Unwritable characters (half a surrogate pair) are the collector's business; a group needs a name all the same.
+    # Lone surrogates are rejected later, in collect/sources.py, but a group needs a name here.
     group = hashlib.sha256(context.encode("utf-8", "surrogatepass")).hexdigest()[:16]
     return Row(number, f"question: {asked} context: {context}", answer if answers else reading.source.no_answer, group)
 

@@ -1,4 +1,4 @@
-"""Translation memories in TMX 1.1 to 1.4b, streamed, and safe against files that were made to harm."""
+"""Read translation memories in TMX 1.1 to 1.4b as a stream, safely for malicious files."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from textmill.collect.readers.files import opened, shown
 from textmill.collect.readers.row import Bad, Found, Reading, Row, Skipped
 
 _CHUNK_BYTES = 1 << 16
-_CODES = {"bpt", "ept", "it", "ph", "ut"}  # what a translation tool put in place of markup: no text
+_CODES = {"bpt", "ept", "it", "ph", "ut"}  # a translation tool puts these in place of markup; they are not text
 
 
 def read_tmx(reading: Reading) -> Iterator[Found]:
-    """A translation unit each: its segments in the two languages of `collect`; `zh-CN` counts as `zh`.
+    """Yield one row per translation unit: its segments in the two languages of `collect`. `zh-CN` counts as `zh`.
 
-    Of several segments in one language the first is taken. Codes of tools (bpt, ept, it, ph, ut) are left out, highlighted
-    text stays. Entities are neither declared nor fetched: a file that declares one is refused.
-    Raises UserError if the file is not well-formed.
+    If a unit has several segments in one language, the first is used. Inline codes of tools (bpt, ept, it, ph, ut) are removed;
+    highlighted text is kept.
+    Raises UserError if the file is not well-formed or declares an entity. External entities are never loaded.
     """
     memory = _Memory(reading)
     try:
@@ -30,15 +30,15 @@ def read_tmx(reading: Reading) -> Iterator[Found]:
                 yield from memory.taken()
         memory.parser.Parse(b"", True)
     except expat.ExpatError as error:
-        problem = f"not well-formed XML ({expat.ErrorString(error.code)}). Mend the file, or fetch it again."
+        problem = f"not well-formed XML ({expat.ErrorString(error.code)}). Correct the file, or download it again."
         raise UserError(f"{reading.file.name}:{error.lineno}: {problem}") from None
-    except (ValueError, LookupError) as error:  # pyexpat's, for an encoding that it does not know
+    except (ValueError, LookupError) as error:  # pyexpat raises these for an unknown encoding
         raise UserError(f"{reading.file.name}: not readable as XML ({shown(error)}). Convert it to UTF-8.") from None
     yield from memory.taken()
 
 
 class _Memory:
-    """Handlers of expat, and what they have found."""
+    """Handlers for expat, and the rows they have found."""
 
     def __init__(self, reading: Reading) -> None:
         self.reading = reading
@@ -62,7 +62,7 @@ class _Memory:
         self.parser.Parse(chunk, False)
         self.fed += len(chunk)
         if self.fed - self.parser.CurrentByteIndex > self.reading.max_row_bytes + 2 * _CHUNK_BYTES:
-            raise UserError(f"{self.reading.file.name}:{self.parser.CurrentLineNumber}: a tag without an end. Mend the file.")
+            raise UserError(f"{self.reading.file.name}:{self.parser.CurrentLineNumber}: a tag without an end. Correct the file.")
 
     def taken(self) -> list[Found]:
         found, self.found = self.found, []
@@ -70,7 +70,7 @@ class _Memory:
 
     def _start(self, name: str, attributes: dict[str, str]) -> None:
         if self.depth == 0 and name != "tmx":
-            raise UserError(f"{self.reading.file.name}: not TMX, its outermost element is '{shown(name[:40])}'. Correct the format.")
+            raise UserError(f"{self.reading.file.name}: not TMX: its outermost element is '{shown(name[:40])}'. Correct the format.")
         self.depth += 1
         if name == "tu":
             self.line, self.segments, self.size, self.bad = self.parser.CurrentLineNumber, {}, 0, None
