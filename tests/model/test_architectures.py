@@ -274,7 +274,7 @@ def test_an_lstm_with_other_layers_cannot_start_from_its_teacher() -> None:
 def test_a_text_behind_a_table_of_positions_is_refused() -> None:
     for architecture, length in (("encoder_decoder", 81), ("decoder_only", 77)):  # behind it, the four of the target
         network = built({"architecture": architecture, "positions": "learned"})
-        with pytest.raises(UserError, match=r"model\.max_positions is 80, but a text reaches position 81"):
+        with pytest.raises(UserError, match=r"model\.max_positions is 80, but a text needs 81 positions"):
             network(torch.full((1, length), 5), TARGET[:1])
 
 

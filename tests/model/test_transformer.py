@@ -140,6 +140,6 @@ def test_weights_survive_a_file_and_bad_ones_are_refused(model: Seq2SeqModel, tm
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True))
     with torch.no_grad():
         model.tokens.output_bias[5] = float("nan")
-    with pytest.raises(UserError, match="output_bias holds NaN"):
+    with pytest.raises(UserError, match="output_bias contains NaN"):
         save_model(path, model)
     assert load_model(path).shape == loaded.shape, "the good file is still there"
