@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_within_ten_steps(corpus: En
         return loss * (float("nan") if run.state.position.step > 21 else 1.0), count
 
     run._step = poisoned  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="not a finite number any more at step"):
+    with pytest.raises(UserError, match="no longer finite at step"):
         run.run()
     assert run.state.position.step <= 31
     assert checkpoint.load() is not None
