@@ -151,7 +151,7 @@ def test_what_decoding_cut_short_is_not_distilled(corpus: EncodedCorpus, tokeniz
 def test_a_student_that_would_learn_nothing_is_an_error(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
     few = encoded_corpus([corpus.source(0)], [corpus.target(0)], np.array([[0]]), corpus.vocabulary_size)
     settings = replace(DISTILL, original_share=0.0, min_chrf=100.0)
-    with pytest.raises(UserError, match=r"no output of the teachers was kept \(distill.min_chrf: 100\)"):
+    with pytest.raises(UserError, match=r"no teacher output was kept \(distill.min_chrf: 100\)"):
         distilled_corpus(few, [writer(corpus, {WORD})], tokenizer, settings, DECODE, 1, torch.device("cpu"))
 
 

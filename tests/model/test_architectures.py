@@ -195,7 +195,7 @@ def test_what_is_cut_off_is_what_is_silenced(choice: dict[str, Any], corpus: Enc
 def test_a_part_of_a_group_of_heads_cannot_stay(corpus: EncodedCorpus) -> None:
     network = built({"key_value_heads": 2}, corpus.vocabulary_size)
     importances = importance(network, [make_batch(corpus, range(4))])
-    with pytest.raises(UserError, match=r"prune\.encoder_heads is 3, but 2 heads share a key and go together\. Make it a multiple of 2"):
+    with pytest.raises(UserError, match=r"prune\.encoder_heads is 3, but groups of 2 heads share a key\. Set it to a multiple of 2"):
         prune_model(network, importances, PruneSettings(3, 2, 0.5, 4, 1, None))  # type: ignore[arg-type]
 
 
@@ -222,7 +222,7 @@ def test_an_lstm_is_neither_exported_nor_pruned_and_says_what_to_do(corpus: Enco
     network = built(LSTMS[0], corpus.vocabulary_size)
     with pytest.raises(UserError, match=r"architecture lstm cannot be exported.*Set model\.architecture"):
         write_ct2(network, tokenizer.pieces, tmp_path, "int8")
-    with pytest.raises(UserError, match=r"architecture lstm has neither heads.*Set model\.architecture"):
+    with pytest.raises(UserError, match=r"architecture lstm has no attention heads.*Set model\.architecture"):
         importance(network, [make_batch(corpus, range(4))])
 
 
@@ -267,7 +267,7 @@ def test_a_student_starts_from_its_teacher(choice: dict[str, Any]) -> None:
 
 
 def test_an_lstm_with_other_layers_cannot_start_from_its_teacher() -> None:
-    with pytest.raises(UserError, match="an LSTM's layers cannot be chosen from"):
+    with pytest.raises(UserError, match="an LSTM student needs as many layers as its teacher"):
         copy_teacher(built(LSTMS[1]), built(LSTMS[0]))
 
 

@@ -89,7 +89,7 @@ def test_the_default_settings_are_right() -> None:
         ("back_translate", "sources", [{"path": ""}], "back_translate.sources[0].path: is empty"),
         ("back_translate", "sources", ["x.txt"], "back_translate.sources[0] must be a mapping"),
         ("back_translate", "weight", 0, "back_translate.weight: must be between 0.01 and 100"),
-        ("export", "name", "$(touch x)", "export.name: may hold ASCII letters"),
+        ("export", "name", "$(touch x)", "export.name: may contain only ASCII letters"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value: object, message: str) -> None:
