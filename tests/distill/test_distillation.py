@@ -115,7 +115,7 @@ def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model
         assert all(torch.equal(value, expected[name]) for name, value in student.decoder[own].state_dict().items())
     copy_teacher(same := build_model(model.shape), model)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in same.state_dict().items())
-    with pytest.raises(UserError, match=r"distill\.feed_forward is not model\.feed_forward"):
+    with pytest.raises(UserError, match=r"distill\.feed_forward differs from model\.feed_forward"):
         copy_teacher(build_model(replace(model.shape, encoder_feed_forward=(16,))), model)
 
 
