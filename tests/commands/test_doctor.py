@@ -49,11 +49,11 @@ def add_remote() -> None:
 FAULTS: dict[str, tuple[Callable[[], object], str, str, bool]] = {
     "a flipped bit in the cache": (lambda: flip(cached(MADE)), f"{cached}: damaged in DVC's cache ({MADE})", "FIX=1", False),
     "an object of no bytes": (lambda: empty(cached(RESULT)), "damaged in DVC's cache", "dvc pull", False),
-    "a flipped bit in an output": (lambda: flip(MADE), f"{MADE}: is not what DVC has on record of make", f"dvc checkout {MADE}", False),
-    "an edited output": (lambda: RESULT.write_text("[]"), f"{RESULT}: is not what DVC has on record of use", "dvc commit -f use", False),
+    "a flipped bit in an output": (lambda: flip(MADE), f"{MADE}: is not what DVC has on record for make", f"dvc checkout {MADE}", False),
+    "an edited output": (lambda: RESULT.write_text("[]"), f"{RESULT}: is not what DVC has on record for use", "dvc commit -f use", False),
     "an output that only the workspace has": (
         stop_caching,
-        f"{MADE}: is right, but DVC's cache does not have it",
+        f"{MADE}: is correct, but not in DVC's cache",
         "dvc commit -f make",
         False,
     ),
@@ -67,7 +67,7 @@ FAULTS: dict[str, tuple[Callable[[], object], str, str, bool]] = {
     "a dvc.lock of no bytes": (lambda: empty(Path("dvc.lock")), "dvc.lock: broken", "git checkout dvc.lock", False),
     "a remote that is trusted": (
         add_remote,
-        "remote store: DVC takes what it pulls",
+        "remote store: DVC does not verify data",
         "dvc remote modify store verify true",
         False,
     ),
@@ -186,7 +186,7 @@ def test_nothing_is_judged_while_a_stage_works_here(capsys: pytest.CaptureFixtur
     finally:
         worker.kill()
         worker.communicate()
-    assert f"process {worker.pid} works here" in capsys.readouterr().err
+    assert f"process {worker.pid} is running in this folder" in capsys.readouterr().err
     assert Path("models/use/.model.json.a1b2_c3d.tmp").exists()
     assert doctor.main(fix=True) == 1 and doctor.main(fix=False) == 0
 

@@ -59,7 +59,7 @@ def test_raw_data_that_cannot_be_pulled_is_said(project: Path, capsys: pytest.Ca
         ([sys.executable, "-c", "import sys; print('first\\nlast', file=sys.stderr); sys.exit(3)"], r"exit code 3: last$"),
         ([sys.executable, "-c", "raise SystemExit('one\\nERROR: why\\nadvice')"], r"exit code 1: ERROR: why$"),
         ([sys.executable, "-c", "print('only out'); raise SystemExit(1)"], r"exit code 1: only out$"),
-        ([sys.executable, "-c", "raise SystemExit(1)"], r"exit code 1: it said nothing$"),
+        ([sys.executable, "-c", "raise SystemExit(1)"], r"exit code 1: it printed nothing$"),
         (["no-such-program", "-x"], r"^`no-such-program -x` cannot be run: No such file or directory\.$"),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_rebuild_on_a_full_disk_is_an_error_and_the_next_one_with_room_is_comp
     last = found["full.log"].rstrip().split("\n")[-1]
     if outputs:  # dvc itself exits with 0, and has locked a folder of which half is not in its cache
         assert "made" in found["full.lock"]
-        assert last.startswith("repro: after the run the workspace differs from dvc.lock in make: is the disk full?")
+        assert last.startswith("repro: after the run the workspace differs from dvc.lock in make. If the disk is full,")
     else:
         assert "full.lock" not in found
         assert last == "ERROR: failed to reproduce 'make': [Errno 28] No space left on device"
