@@ -113,5 +113,5 @@ def test_bucketed_shapes_are_few_and_hold_the_batch(rows: int) -> None:
     assert padded.source.shape[1] == 16 and padded.target_input.shape[1] == padded.target_output.shape[1] == 24
     assert rows <= len(padded.source) <= rows * 1.15
     assert torch.equal(padded.source[:rows, :9], source) and torch.equal(padded.target_output[:rows, :17], target)
-    assert (padded.target_output != PAD).sum() == target.numel() == len(padded.places)
+    assert (padded.target_output != PAD).sum() == target.numel() == len(padded.indices)
     assert (padded.source != PAD).any(1).all(), "attention on nothing gives no number"
