@@ -1,4 +1,4 @@
-"""The command `textmill`, as a person meets it: its help, its words for a mistake, and what its small subcommands print."""
+"""The command `textmill`: its help, its error messages, and the output of its small subcommands."""
 
 from __future__ import annotations
 

@@ -80,7 +80,7 @@ def test_nothing_is_set_aside_while_a_dvc_process_is_alive(
 def test_a_rebuild_that_left_files_out_of_the_cache_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When its disk is full, dvc 3.67 exits with 0 and has locked what it could not keep."""
+    """When the disk is full, dvc 3.67 can exit with 0 and record outputs in dvc.lock that it could not store."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text("seed: 1\n")
     asked: list[tuple[str, ...]] = []

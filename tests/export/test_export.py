@@ -79,7 +79,7 @@ def test_ctranslate2_says_what_torch_says(
 def test_neither_batches_nor_threads_change_what_ctranslate2_says(
     model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """In float32; rounding may turn one choice in a hundred."""
+    """In float32. Rounding may change one output in a hundred."""
     write_ct2(model, tokenizer.pieces, tmp_path, "float32")
     sources = [corpus.source(row) for row in range(100)]
     found = [
@@ -254,7 +254,7 @@ def test_settings_of_decoding_of_another_shape_are_refused_in_one_line(tmp_path:
 def test_no_flipped_byte_of_a_model_reaches_the_engine(
     model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CTranslate2 and SentencePiece read what a length in a file says: a wrong one can end the process."""
+    """CTranslate2 and SentencePiece trust the lengths in a file, so a wrong length can crash the process."""
     folder = exported(tmp_path, model, corpus, tokenizer)
     monkeypatch.setattr("textmill.serving.translator.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
     for name in MODEL_FILES:

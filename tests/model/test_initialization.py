@@ -22,7 +22,7 @@ from textmill.tokenizer.special import PAD
 SENTENCES = [[4 + i % 3, 8 + i % 3, 12, 13 + i % 2] for i in range(60)]
 
 
-def test_what_fits_is_taken_and_counted_and_what_does_not_is_refused(tmp_path: Path) -> None:
+def test_matching_tensors_are_copied_and_counted_and_a_model_without_any_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     earlier = build_model(Shape.of(MODEL, 30))
     save_model(tmp_path / "model.safetensors", earlier)

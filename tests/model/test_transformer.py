@@ -73,7 +73,7 @@ def test_decoding_step_by_step_equals_decoding_at_once(model: Seq2SeqModel) -> N
 
 
 def exhaustive(model: Seq2SeqModel, source: list[int], length: int) -> tuple[list[int], float]:
-    """The best output of at most `length` tokens, by trying all prefixes breadth first with a beam of everything."""
+    """Find the best output of at most `length` tokens by an exhaustive breadth-first search."""
     best: tuple[list[int], float] = ([], -math.inf)
     open_prefixes = [([], 0.0)]
     with torch.no_grad():

@@ -1,4 +1,4 @@
-"""The end of a stage's process, whatever brings it about."""
+"""The supervisor ends the process of a stage correctly, whatever the cause."""
 
 from __future__ import annotations
 

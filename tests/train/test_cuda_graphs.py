@@ -1,4 +1,4 @@
-"""What recording a step on a GPU asks of a training, shown on a CPU: there a recording is the function itself."""
+"""What recording CUDA graphs requires of a training, tested on a CPU, where a recording just calls the function."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STILL = replace(MODEL, dropout=0.0, attention_dropout=0.0)
 
 @pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """All that is recorded, while a CPU counts as a device with graphs."""
+    """Return everything that is recorded, while a CPU counts as a device with CUDA graphs."""
     recorded: list[Any] = []
 
     def record(function: Any, pool: Any) -> Any:

@@ -1,4 +1,4 @@
-"""tune.yaml: what is wrong is said before the first trial, and what is right means what it says."""
+"""tune.yaml: mistakes are reported before the first trial, and valid settings have the documented effect."""
 
 from __future__ import annotations
 
