@@ -1,9 +1,10 @@
-"""Peak memory of cleaning a large corpus: made-up pairs, the settings of params.yaml, one process.
+"""Measure the peak memory of cleaning a large corpus of generated pairs, with the settings of params.yaml, in one process.
 
     python benchmarks/cleaning_memory.py --rows 1000000 [--limit-gib 4]
 
---limit-gib limits the address space of the run (RLIMIT_AS): it fails if it wants more. Every tenth pair repeats an earlier one, every
-tenth is nearly one. Last comes one JSON line: rows, peak_mib (resident), base_mib (before the first row), bytes_per_row, seconds.
+--limit-gib limits the address space of the run (RLIMIT_AS), which fails if it needs more. A tenth of the pairs are copies of earlier
+ones, another tenth are near-duplicates. The last line of the output is JSON: rows, peak_mib (resident), base_mib (before the first row),
+bytes_per_row, seconds.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from textmill.clean.cleaning import Outputs, clean_corpus
 
 _CHUNK = 50_000
 _WORDS = 20_000
-_FOLDER = Path("data/clean")  # on the disk, which the system's temporary folder need not be, and ignored by git
+_FOLDER = Path("data/clean")  # ignored by git, and on the disk; the temporary folder of the system may be in memory
 
 
 def made_up(rows: int, path: Path) -> None:
-    """Write pairs of 6 to 14 words, each word with one translation of two characters; a function of `rows` alone."""
+    """Write pairs of 6 to 14 words, where each word has one translation of two characters. They depend only on `rows`."""
     generator = np.random.default_rng(0)
     letters = np.array(list("abcdefghijklmnopqrstuvwxyz"))
     english = ["".join(generator.choice(letters, generator.integers(3, 9))) for _ in range(_WORDS)]
@@ -56,7 +57,7 @@ def made_up(rows: int, path: Path) -> None:
 
 
 def peak_mib() -> float:
-    """The largest resident set of this process so far."""
+    """Return the largest resident set size of this process so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

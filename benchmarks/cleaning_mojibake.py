@@ -1,10 +1,11 @@
-"""Our repairs beside ftfy alone, on broken texts with the right answers.
+"""Compare the repairs of textmill with ftfy, on broken texts with known originals.
 
     python benchmarks/cleaning_mojibake.py FILE.jsonl.gz [--save metrics/cleaning.json]
 
-A row has source (broken), target (what it was) and group; the sources of group `negative` are right and must not change. ftfy also
-straightens quotes and folds widths, which we do not want, so answers are compared after that (`folded`). Last comes one JSON line:
-ours, ftfy: share of rows answered right; negative_changed: rows of that group that we changed; negative: their number.
+A row has source (the broken text), target (the original) and group. Sources of the group `negative` are correct and must not change.
+ftfy also straightens quotes and folds widths, which textmill does not do, so both outputs are compared after these steps (`folded`).
+The last line of the output is JSON: ours, ftfy (share of correctly repaired rows), negative_changed (rows of the group `negative` that
+textmill changed), negative (number of rows in that group).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ _FOLDING = ftfy.TextFixerConfig(fix_encoding=False, unescape_html=True)
 
 
 def folded(text: str) -> str:
-    """A text as ftfy writes it, no encoding repaired; white space in one form, and no control characters, which we remove and ftfy keeps."""
+    """Apply the other steps of ftfy without encoding repair, normalize white space, and remove control characters, which ftfy keeps."""
     visible = "".join(" " if unicodedata.category(each) == "Cc" else each for each in ftfy.fix_text(text, _FOLDING))
     return " ".join(visible.split())
 
@@ -35,7 +36,7 @@ def folded(text: str) -> str:
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("file", type=Path)
-    parser.add_argument("--save", type=Path, help="JSON file that the rates are added to, under the name of the data set")
+    parser.add_argument("--save", type=Path, help="JSON file to add the rates to, under the name of the data set")
     options = parser.parse_args(arguments)
     rows = read_rows(options.file, ("source", "target", "group"))
     repairs = chosen_repairs(read_settings().repairs)

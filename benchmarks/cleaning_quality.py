@@ -1,14 +1,15 @@
-"""What cleaning does to a file of labelled defects, by the code of the stage and the settings of params.yaml.
+"""Measure how cleaning handles a file of labelled defects, with the settings of params.yaml.
 
     python benchmarks/cleaning_quality.py FILE.jsonl.gz --pair en-zh [--save metrics/cleaning.json]
 
-Prints a table by defect and, last, one JSON line:
-kept_clean         rows without a defect kept exactly as they were; one that went as a duplicate counts if its pair is kept by another row
-dropped_bad        rows with action drop that are gone; of a cluster of duplicates all but one, no matter which
-repaired_exact     rows with action repair that lost nothing (no U+FFFD, no private data) and came out as the clean pair; one that went as a
-                   duplicate counts if the clean pair is kept by another row
-lost_handled       rows with action repair that lost text (U+FFFD): dropped, or restored exactly
-pii_masked         rows with private data that come out without it, or not at all
+The script prints a table per defect. The last line of the output is JSON, with these shares:
+
+kept_clean         rows without a defect that are unchanged. A row dropped as a duplicate counts if another row has the same pair.
+dropped_bad        rows with action drop that are gone. Of a cluster of duplicates, all rows but one must be gone.
+repaired_exact     rows with action repair, without U+FFFD or private data, that become the clean pair. A row dropped as a duplicate counts
+                   if another row has the clean pair.
+lost_handled       rows with action repair that had lost text (U+FFFD), and are dropped or restored exactly
+pii_masked         rows with private data that are dropped, or kept without it
 pii_false_alarms   rows without a defect in which something was masked
 """
 
@@ -37,7 +38,7 @@ Pair = tuple[str, str]
 
 
 class Outcome:
-    """What became of each row: its pair now, or the reason that it went for."""
+    """The result of cleaning per row: the pair, or the reason why it was dropped."""
 
     def __init__(self, rows: list[dict[str, Any]], pair: str) -> None:
         with tempfile.TemporaryDirectory() as name:
@@ -53,13 +54,13 @@ class Outcome:
         self.folded = Counter(_folded(pair) for pair in self.pairs.values())
 
     def is_kept_as(self, place: int, pair: Pair) -> bool:
-        """Whether the row is `pair` now, or went as a duplicate of a row that says the same."""
+        """True if the row has become `pair`, or was dropped as a duplicate of a row with the same pair."""
         if place in self.pairs:
             return self.pairs[place] == pair
         return self.reasons[place] in _DUPLICATES and self.folded[_folded(pair)] > 0
 
     def is_gone(self, place: int, row: dict[str, Any], pair: Pair) -> bool:
-        """Whether the row went; of duplicates it is enough that no other row says the same any more."""
+        """True if the row was dropped. A duplicate also counts if no other row has the same pair any more."""
         return place in self.reasons or (row["label"].startswith("dup") and self.folded[_folded(pair)] == 1)
 
 
@@ -69,7 +70,7 @@ def _folded(pair: Pair) -> Pair:
 
 
 def rates(rows: list[dict[str, Any]], outcome: Outcome) -> dict[str, float | None]:
-    """The six numbers, from 0 to 1; None where there is no such row."""
+    """Return the six shares, from 0 to 1; None if there is no such row."""
     places = range(len(rows))
     clean = [(row["clean_source"], row["clean_target"]) for row in rows]
     ok = [place for place in places if rows[place]["action"] == "keep"]
@@ -89,7 +90,7 @@ def rates(rows: list[dict[str, Any]], outcome: Outcome) -> dict[str, float | Non
 
 
 def _is_masked(row: dict[str, Any], pair: Pair) -> bool:
-    """On both sides there is a mask, and nothing of what was put in behind the clean text."""
+    """True if both sides have a mask, and neither contains the private data that was appended to the clean text."""
     return all(
         any(mask in text for mask in _MASKS) and row[side].removeprefix(row[f"clean_{side}"]).strip() not in text
         for side, text in zip(("source", "target"), pair, strict=True)
@@ -106,7 +107,7 @@ def _share(verdicts: Any) -> float | None:
 
 
 def table(rows: list[dict[str, Any]], outcome: Outcome) -> list[dict[str, Any]]:
-    """A line for each defect and action: how many rows, as the clean pair, changed otherwise, gone, and the main reasons."""
+    """Return a line per defect and action: number of rows, rows equal to the clean pair, other rows, dropped rows, main reasons."""
     groups: dict[tuple[str, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         groups[row["label"], row["action"]].append(place)
@@ -132,7 +133,7 @@ def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("file", type=Path)
     parser.add_argument("--pair", required=True, help="language codes of source and target, such as en-zh")
-    parser.add_argument("--save", type=Path, help="JSON file that the rates are added to, under the name of the data set")
+    parser.add_argument("--save", type=Path, help="JSON file to add the rates to, under the name of the data set")
     options = parser.parse_args(arguments)
     rows = read_rows(options.file, _FIELDS)
     outcome = Outcome(rows, options.pair)

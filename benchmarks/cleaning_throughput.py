@@ -1,13 +1,14 @@
-"""Rows a second of our cleaning and of OpusFilter's corresponding filters, on the same file, in the same run.
+"""Compare the speed of cleaning, in rows per second, with the corresponding filters of OpusFilter, on the same file.
 
-    pip install -e '.[benchmarks]'        in this environment, or in one of its own: then name its interpreter
+    pip install -e '.[benchmarks]'        # in this environment, or in another one: then use --opusfilter-python
     python benchmarks/cleaning_throughput.py FILE.jsonl.gz --pair en-zh [--opusfilter-python .opusfilter/bin/python] [--rounds 3]
 
-Both read a file, remove equal pairs, filter, and write a file, in one process, in turns; the medians of the rounds are compared, models
-loaded before. Ours repairs the rows as well. Printed besides: all of our cleaning as params.yaml has it, the search for
-near-duplicates by itself, and two worker processes. Last comes one JSON line: `rows_per_second` of both and their `ratio` are those with
-language identification, by wall clock; all runs are under `runs`, those by CPU time, which other work on the machine disturbs less, under
-`cpu_runs`.
+Both read a file, remove equal pairs, filter, and write a file, in one process. They take turns, models are loaded before, and the
+medians of the rounds are compared. textmill also repairs the rows. For comparison, three more speeds are printed: all cleaning with
+the settings of params.yaml, the same in two worker processes, and the search for near-duplicates alone.
+
+The last line of the output is JSON. `rows_per_second` and `ratio` include language identification and use wall-clock time. `runs` has
+all runs. `cpu_runs` has their CPU times, which depend less on other work on the machine.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ _HEADLINE = "with_language"
 
 
 def variants(clean: CleanSettings) -> dict[str, CleanSettings]:
-    """Settings by name: what OpusFilter does too, without and with language identification; everything, here and in two processes."""
+    """Return settings by name: what OpusFilter can do, without and with language identification; everything, in one and two processes."""
     kept = replace(clean.privacy, **dict.fromkeys(clean.privacy.actions(), "keep"))
     learned = {"max_length_deviation": 0.0, "truncated": 0.0, "misaligned": 0.0}
     alike = replace(clean, privacy=kept, near_duplicates=0.0, duplicates="pair", filters=replace(clean.filters, **learned))
@@ -52,7 +53,7 @@ def variants(clean: CleanSettings) -> dict[str, CleanSettings]:
 
 
 def ours(pairs: Path, folder: Path, clean: CleanSettings, languages: LanguageSettings) -> dict[str, float]:
-    """Seconds of wall clock and of this process, and rows kept."""
+    """Clean with textmill. Returns wall-clock seconds, CPU seconds, and the number of kept rows."""
     outputs = Outputs(folder / "kept.parquet", folder / "rejected.parquet", folder / "samples.json")
     wall, cpu = time.perf_counter(), time.process_time()
     clean_corpus(pairs, outputs, clean, languages)
@@ -60,7 +61,7 @@ def ours(pairs: Path, folder: Path, clean: CleanSettings, languages: LanguageSet
 
 
 def opusfilter(python: str, texts: list[Path], folder: Path, languages: LanguageSettings) -> dict[str, dict[str, float]] | None:
-    """Its own times, or None if it is not installed for that interpreter."""
+    """Run OpusFilter. Returns its times, or None if it is not installed for that interpreter."""
     probe = subprocess.run([python, "-c", "import opusfilter, lingua"], capture_output=True, check=False)
     if probe.returncode:
         return None
@@ -74,7 +75,7 @@ def opusfilter(python: str, texts: list[Path], folder: Path, languages: Language
 
 
 def measured(file: Path, pair: str, python: str, rounds: int) -> dict[str, Any]:
-    """Medians over the rounds, by wall clock and by CPU time, which other work on the machine disturbs less."""
+    """Run all rounds. Returns the medians by wall-clock time and by CPU time."""
     rows, languages, clean = read_rows(file), languages_of(pair), read_settings()
     runs: dict[str, dict[str, list[dict[str, float]]]] = defaultdict(lambda: defaultdict(list))
     with tempfile.TemporaryDirectory() as name:
@@ -102,7 +103,7 @@ def measured(file: Path, pair: str, python: str, rounds: int) -> dict[str, Any]:
         }
         for unit in ("seconds", "cpu_seconds")
     )
-    del cpu_speeds["ours"]["everything_two_workers"]  # their time is not this process's
+    del cpu_speeds["ours"]["everything_two_workers"]  # the CPU time of the workers is not counted for this process
     ratios = _ratios(speeds)
     return {
         "rows": len(rows),
@@ -129,7 +130,7 @@ def main(arguments: list[str]) -> None:
     result = measured(options.file, options.pair, options.opusfilter_python, options.rounds)
     by_wall_clock = result["runs"]
     if result["ratio"] is None:
-        print("OpusFilter is not installed here: pip install -e '.[benchmarks]', or name its interpreter by --opusfilter-python.")
+        print("OpusFilter is not installed here. Run pip install -e '.[benchmarks]', or give its interpreter with --opusfilter-python.")
     print("| run | ours, rows/s | OpusFilter, rows/s | ratio |\n|---|---|---|---|")
     for name, speed in by_wall_clock["rows_per_second"]["ours"].items():
         theirs = by_wall_clock["rows_per_second"].get("opusfilter", {}).get(name, "")

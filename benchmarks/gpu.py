@@ -1,12 +1,12 @@
-"""What matters on a GPU, measured in a quarter of an hour, in order of worth.
+"""Measure training on a GPU in a quarter of an hour, the most important parts first.
 
-    python benchmarks/gpu.py --prepare DATA                # on any machine: the Multi30k pairs as one file, from a folder of jsonl.gz
+    python benchmarks/gpu.py --prepare DATA                # on any machine: pack the Multi30k pairs of a folder into one file
     python benchmarks/gpu.py --out FOLDER [--minutes 11]   # on the machine with the GPU
-    python benchmarks/gpu.py --docs                        # the tables of docs/gpu.md, from benchmarks/results/gpu_*.json
+    python benchmarks/gpu.py --docs                        # write the tables of docs/gpu.md from benchmarks/results/gpu_*.json
 
-Each part is a process with its own time limit and leaves FOLDER/gpu_PART.json, with hardware and versions; parts that are there and
-whole are skipped. What a part measured before it was stopped is kept. It needs no network, and neither DVC, MLflow nor CTranslate2.
-docs/gpu.md says what has to be copied to the machine.
+Each part runs in a process with a time limit, and writes FOLDER/gpu_PART.json with hardware and versions. Complete parts are skipped.
+If a part is stopped, the measurements up to then are kept. The script needs no network, DVC, MLflow or CTranslate2.
+docs/gpu.md says which files to copy to the machine.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from textmill.base.errors import UserError
 from textmill.base.files import read_json, write_json
 from textmill.base.lifetime import end_with_parent
 
-PARTS = {"correctness": 140, "speed": 240, "graphs": 110, "quality": 270, "processes": 75}  # most seconds of each
-_FEWEST_SECONDS = 15  # a part is not begun with less left
-_LAST_WORDS = 3000  # characters of a part's messages that are kept
+PARTS = {"correctness": 140, "speed": 240, "graphs": 110, "quality": 270, "processes": 75}  # time limit of each part in seconds
+_FEWEST_SECONDS = 15  # a part is not started if less time remains
+_LAST_WORDS = 3000  # characters of the log of a part that are kept
 _VERSIONS = ("torch", "triton", "transformers", "numpy", "sentencepiece", "sacrebleu", "safetensors")
 
 
 def machine() -> dict[str, Any]:
-    """Hardware and versions."""
+    """Return hardware and versions."""
     versions = {}
     for name in _VERSIONS:
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             versions[name] = None
-    versions["torch"] = torch.__version__  # with the kind of its build
+    versions["torch"] = torch.__version__  # includes the build, such as +cu126
     gpu: dict[str, Any] = {"gpu": None}
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
@@ -81,7 +81,7 @@ def run_part(part: str, seconds: float, options: argparse.Namespace) -> None:
 
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
-    """End a part and all that it started."""
+    """Kill the process of a part and all its child processes."""
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -90,30 +90,30 @@ def kill_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def result_file(folder: Path, part: str) -> Path:
-    """Where a part's results are."""
+    """Return the path of the results of a part."""
     return folder / f"gpu_{part}.json"
 
 
 def is_done(folder: Path, part: str) -> bool:
-    """Was the part measured, to its end?"""
+    """True if the results of the part are complete."""
     file = result_file(folder, part)
     return file.exists() and bool(read_json(file)["complete"])
 
 
 def measure(options: argparse.Namespace) -> None:
-    """Run all parts that FOLDER does not have, while minutes remain, and print a table."""
+    """Run all parts without complete results in FOLDER while time remains, and print the tables."""
     if options.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("torch sees no GPU. Run it on a machine with one, or try everything out with --device cpu --tiny.")
+        raise UserError("torch finds no GPU. Run this on a machine with one, or test everything with --device cpu --tiny.")
     options.out.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + 60 * options.minutes
     for part in options.only or PARTS:
-        left = until - time.monotonic()
+        remaining = until - time.monotonic()
         if is_done(options.out, part):
-            print(f"{part}: there already", flush=True)
-        elif left < _FEWEST_SECONDS:
+            print(f"{part}: already complete", flush=True)
+        elif remaining < _FEWEST_SECONDS:
             print(f"{part}: no time left", flush=True)
         else:
-            run_part(part, min(PARTS[part], left), options)
+            run_part(part, min(PARTS[part], remaining), options)
             result = read_json(result_file(options.out, part))
             print(f"{part}: {result['ended'] or 'done'} in {result['seconds']} s", flush=True)
             if "last_words" in result:
@@ -125,11 +125,11 @@ def measure(options: argparse.Namespace) -> None:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, help="folder of the results")
-    parser.add_argument("--minutes", type=float, default=11.0, help="for all parts together")
-    parser.add_argument("--only", choices=PARTS, nargs="+", help="these parts, in this order")
+    parser.add_argument("--out", type=Path, help="folder for the results")
+    parser.add_argument("--minutes", type=float, default=11.0, help="time limit for all parts together")
+    parser.add_argument("--only", choices=PARTS, nargs="+", help="run only these parts, in this order")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="tiny shapes and few steps, to see that everything runs")
+    parser.add_argument("--tiny", action="store_true", help="tiny shapes and few steps, to test that everything runs")
     parser.add_argument("--data", type=Path, default=PREPARED, help="the prepared pairs")
     parser.add_argument("--prepare", type=Path, metavar="DATA", help=f"write {PREPARED} from train, valid and test.jsonl.gz in DATA")
     parser.add_argument("--docs", action="store_true", help="write the tables of docs/gpu.md")
@@ -140,7 +140,7 @@ def main(arguments: list[str]) -> None:
     elif options.docs:
         replace_tables(Path("docs/gpu.md"), Path("benchmarks/results"))
     elif options.out is None:
-        raise UserError("give --out FOLDER for the results.")
+        raise UserError("--out is missing. Give a folder for the results.")
     elif options.part:
         end_with_parent(signal.SIGKILL)
         part = importlib.import_module(f"gpu_{options.part}")

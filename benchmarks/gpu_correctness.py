@@ -1,7 +1,7 @@
-"""Part 1: does training on a GPU compute what training on a CPU does, and the same bytes each time?
+"""Part 1: check that training on a GPU gives the same learning curve as on a CPU, and the same bytes in every run.
 
-A toy fold: 2+2 layers learn to translate a language in which every word has one translation. Curves are compared without dropout,
-whose masks differ between devices; bytes with it.
+The model has 2+2 layers, and learns a toy language in which every word has one translation. Learning curves are compared without
+dropout, because dropout masks differ between devices. Bytes are compared with dropout.
 """
 
 from __future__ import annotations
@@ -37,19 +37,19 @@ MODES: dict[str, dict[str, Any]] = {
     "CUDA graphs": {"cuda_graphs": "always"},
     "compiled": {"compile": True},
 }
-# Largest relative difference of a validation loss from the CPU's in float32. bfloat16 has 8 bits of mantissa.
+# Largest relative difference of a validation loss from a CPU in float32. bfloat16 has a precision of 8 bits.
 TOLERANCES = {"float32": 1e-3, "bfloat16": 2e-2}
 _THREADS = 1
-SCORE_TOLERANCE = 1e-3  # of a hypothesis's score, GPU against CPU
+SCORE_TOLERANCE = 1e-3  # largest difference of the score of a hypothesis between GPU and CPU
 
 
 def trained(
     device: torch.device, precision: str, mode: str, dropout: float, steps: int, checkpoint: Path | None = None, kill_at: int = 0
 ) -> tuple[Seq2SeqModel, TrainingResult]:
-    """A toy fold, trained. kill_at: the step before which the process kills itself; 0: none."""
+    """Train on a toy fold. kill_at: the process kills itself before this step; 0 means never."""
     corpus = toy_corpus()
     settings = replace(toy_training(steps), precision=precision, **MODES[mode])
-    # A process that resumes has another seed: a random state that is not restored would show.
+    # A process that resumes gets another seed, so the result would differ if the random state were not restored.
     has_checkpoint = checkpoint is not None and any(checkpoint.glob("*.safetensors"))
     prepared = prepare_device(device.type, _THREADS, 99 if has_checkpoint else 1)
     model = build_model(Shape.of(replace(toy_model(), dropout=dropout), corpus.vocabulary_size))
@@ -66,7 +66,7 @@ def trained(
 
 
 def digest_of(model: Seq2SeqModel) -> str:
-    """Of all weights."""
+    """Hash all weights."""
     content = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         content.update(name.encode() + tensor.cpu().numpy().tobytes())
@@ -74,7 +74,7 @@ def digest_of(model: Seq2SeqModel) -> str:
 
 
 def measure(recorder: Recorder, plan: Plan) -> None:
-    """Record all checks: of decoding, and of every mode, whose processes run side by side."""
+    """Record all checks: of decoding, and of every mode. The processes of the modes run in parallel."""
     modes = list(MODES)[: 1 if plan.is_tiny else None]
     commands = [
         [sys.executable, __file__, "check", plan.device.type, mode, str(_steps(plan.is_tiny)), str(recorder.path)] for mode in modes
@@ -91,7 +91,7 @@ def _steps(is_tiny: bool) -> int:
 
 
 def check_mode(recorder: Recorder, device: torch.device, mode: str, steps: int) -> None:
-    """Record whether a mode repeats its bytes and has the CPU's curve."""
+    """Record whether a mode gives the same bytes again, and the learning curve of the CPU."""
     check_bytes(recorder, device, mode, steps)
     wanted = trained(torch.device("cpu"), "float32", "eager", 0.0, steps)[1].history
     for precision, tolerance in TOLERANCES.items():
@@ -104,7 +104,7 @@ def check_mode(recorder: Recorder, device: torch.device, mode: str, steps: int) 
 
 
 def check_bytes(recorder: Recorder, device: torch.device, mode: str, steps: int) -> None:
-    """Two runs in one process, and one in others that is killed in between, end with the same bytes."""
+    """Record whether two runs, and a run that is killed and resumed in a new process, give the same bytes."""
     first, second = (digest_of(trained(device, "bfloat16", mode, 0.1, steps)[0]) for _ in range(2))
     recorder.add(f"two runs have the same bytes: {mode}", holds=first == second)
     with tempfile.TemporaryDirectory() as folder:
@@ -118,7 +118,7 @@ def check_bytes(recorder: Recorder, device: torch.device, mode: str, steps: int)
 
 
 def check_decoding(recorder: Recorder, model: Seq2SeqModel, device: torch.device) -> None:
-    """Greedy and beam search in float32 find on the GPU what they find on the CPU."""
+    """Record whether greedy and beam search in float32 give the same outputs on GPU and CPU."""
     corpus = toy_corpus()
     sources = [corpus.source(row) for row in range(100)]
     for beam in (1, 4):

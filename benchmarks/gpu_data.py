@@ -1,4 +1,4 @@
-"""Multi30k, cleaned, split and encoded by the pipeline, as one file that a machine without DVC can train on."""
+"""Pack Multi30k, cleaned, split and encoded by the pipeline, into one file for machines without DVC."""
 
 from __future__ import annotations
 
@@ -29,9 +29,13 @@ _MOST_BYTES = 20_000_000
 
 @dataclass(frozen=True)
 class Prepared:
-    """corpus: the development pairs. is_valid: (N,) bool, those of the official validation set. references: of the test set.
+    """The packed data.
 
-    test_sources: token ids of each test source. sections: the recipe's, by name.
+    corpus: the development pairs.
+    is_valid: (N,) bool, true for pairs of the official validation set.
+    test_sources: token ids of each test source.
+    references: targets of the test set.
+    sections: sections of the recipe, by name.
     """
 
     corpus: EncodedCorpus
@@ -42,12 +46,15 @@ class Prepared:
     sections: dict[str, dict[str, object]]
 
     def official(self) -> EncodedCorpus:
-        """The corpus with the official validation set as fold 0, and everything else as fold 1."""
+        """Return the corpus with the official validation set as fold 0, and everything else as fold 1."""
         return replace(self.corpus, folds=(~self.is_valid).long()[:, None])
 
 
 def prepare(data: Path) -> None:
-    """Run the recipe's stages up to `encode` in a temporary clone and pack what they leave. Needs DVC and a committed checkout."""
+    """Run the stages of the recipe up to `encode` in a temporary clone, and pack their outputs.
+
+    Needs DVC and a committed checkout.
+    """
     missing = [name for name in _FILES if not (data / name).is_file()]
     if missing:
         raise UserError(f"{data}: {', '.join(missing)} is missing. Give the folder with {', '.join(_FILES)}.")
@@ -66,7 +73,7 @@ def prepare(data: Path) -> None:
 def pack(project: Path, path: Path) -> None:
     """Write `path` from a project whose stages have run."""
     import pandas as pd
-    from ruamel.yaml import YAML  # not above: a machine with a GPU need not have it
+    from ruamel.yaml import YAML  # here and not above, because the machine with the GPU may not have it
 
     corpus = EncodedCorpus.load(project / "data/encode/development.safetensors")
     development, test = (pd.read_parquet(project / f"data/split/{name}.parquet") for name in ("development", "test"))
@@ -87,7 +94,7 @@ def pack(project: Path, path: Path) -> None:
 
 
 def load_prepared(path: Path) -> Prepared:
-    """Raises UserError if the file was not prepared."""
+    """Read the packed data. Raises UserError if the file was not prepared."""
     if not path.exists():
         raise UserError(f"{path}: no such file. Make it with `python benchmarks/gpu.py --prepare DATA`.")
     tensors, metadata = read_tensors(path)

@@ -1,4 +1,4 @@
-"""Part 3: steps per second of the default model (2 million parameters, 600 tokens a batch) by how its kernels are launched."""
+"""Part 3: steps per second of the default model (2 million parameters, 600 tokens per batch), with and without CUDA graphs."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pathlib import Path
 from gpu_record import Plan, Recorder
 from gpu_speed import run_system
 
-GOAL = 2.0  # CUDA graphs against torch.compile alone, in steps per second
+GOAL = 2.0  # ratio of steps per second, CUDA graphs to torch.compile
 MODES = [("compiled", True), ("graphs", True), ("graphs", False), ("eager", True)]
 
 
 def measure(recorder: Recorder, plan: Plan) -> None:
-    """Record steps per second of every mode, and the ratios."""
+    """Record the steps per second of every mode, and the ratios."""
     shape = "tiny" if plan.is_tiny else "small"
     rates: dict[tuple[str, bool], float] = {}
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Part 5: a toy fold trained over a process group of one (NCCL on a GPU), by DDP and by FSDP2, has the curve of a plain training."""
+"""Part 5: check that DDP and FSDP2, in a process group of one process, give the learning curve of a training without them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SYSTEMS = {"DDP": "data", "FSDP2": "sharded"}
 
 
 def curve(parallel: str, device: torch.device, steps: int) -> list[float]:
-    """Validation losses of a training in float32, without dropout."""
+    """Return the validation losses of a training in float32, without dropout."""
     settings: Any = replace(toy_training(steps), parallel=parallel, device=device.type, cuda_graphs="never")
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = CheckpointFile(Path(folder, "checkpoint"), "f")
@@ -30,7 +30,7 @@ def curve(parallel: str, device: torch.device, steps: int) -> list[float]:
 
 
 def measure(recorder: Recorder, plan: Plan) -> None:
-    """Record the largest difference of either from a plain training."""
+    """Record the largest difference of each from a training in one process."""
     steps = 8 if plan.is_tiny else 40
     plain = curve("none", plan.device, steps)
     for system, parallel in SYSTEMS.items():

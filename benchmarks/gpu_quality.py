@@ -1,6 +1,7 @@
-"""Part 4: BLEU on Multi30k English-German, test 2016, of three seeds that are trained side by side; then of the folds and the student.
+"""Part 4: BLEU on Multi30k English-German, test 2016, of three seeds, which train in parallel, of the fold models and of the student.
 
-The recipe is recipes/multi30k.yaml; the pairs are those of gpu_data.py. Outputs are searched by the torch engine with the recipe's beam.
+The settings are those of recipes/multi30k.yaml, and the pairs are those of gpu_data.py. The torch engine decodes with the beam size of
+the recipe.
 """
 
 from __future__ import annotations
@@ -40,12 +41,12 @@ from textmill.train.run import Run
 from textmill.train.settings import TrainSettings
 
 SEEDS = (1, 2, 3)
-_BATCH = 500  # sentences decoded together
+_BATCH = 500  # sentences per decoding batch
 _TINY = {"max_steps": 4, "validate_every": 2, "warmup_steps": 1, "average_checkpoints": 1}
 
 
 def settings_of(prepared: Prepared, plan: Plan) -> tuple[ModelSettings, TrainSettings, DistillSettings]:
-    """The recipe's, with workers for the subword sampling."""
+    """Return the settings of the recipe, with worker processes for subword sampling."""
     sections = prepared.sections
     train, distill = build(TrainSettings, sections["train"], "train"), build(DistillSettings, sections["distill"], "distill")
     changes: dict[str, Any] = {"device": plan.device.type} | (_TINY if plan.is_tiny else {})
@@ -55,18 +56,18 @@ def settings_of(prepared: Prepared, plan: Plan) -> tuple[ModelSettings, TrainSet
 
 
 def with_r_drop(model: ModelSettings, train: TrainSettings) -> tuple[ModelSettings, TrainSettings]:
-    """R-Drop (Liang et al. 2021) in place of subword sampling, for longer and with wider feed-forward networks: 2.9 million parameters."""
+    """Replace subword sampling by R-Drop (Liang et al. 2021), with more steps and wider feed-forward layers (2.9 million parameters)."""
     longer: dict[str, Any] = {} if train.max_steps <= _TINY["max_steps"] else {"max_steps": 10000, "validate_every": 250}
     return replace(model, feed_forward=2 * model.feed_forward), replace(train, r_drop=1.0, subword_sampling=0.0, **longer)
 
 
 def decode_of(prepared: Prepared) -> DecodeSettings:
-    """The recipe's, with batches for a GPU."""
+    """Return the decoding settings of the recipe, with larger batches for a GPU."""
     return replace(build(DecodeSettings, prepared.sections["decode"], "decode"), batch_size=_BATCH)
 
 
 def bleu(models: Sequence[Seq2SeqModel], prepared: Prepared, plan: Plan) -> dict[str, float]:
-    """Lower-cased and cased BLEU of the test set, of one model or of several as an ensemble."""
+    """Compute lower-cased and cased BLEU on the test set, of one model or of an ensemble."""
     count = 3 if plan.is_tiny else len(prepared.references)
     beams = TorchEngine(models, plan.device).translate(prepared.test_sources[:count], decode_of(prepared))
     outputs = [prepared.tokenizer.decode(beam[0].tokens) for beam in beams]
@@ -75,7 +76,7 @@ def bleu(models: Sequence[Seq2SeqModel], prepared: Prepared, plan: Plan) -> dict
 
 
 def train_one(kind: str, number: int, folder: Path, plan: Plan) -> dict[str, Any]:
-    """A seed on the official sets, or the model of a fold. Writes folder/KIND-NUMBER.safetensors; returns what there is to say."""
+    """Train with one seed on the official sets, or train one fold model. Writes folder/KIND-NUMBER.safetensors. Returns the metrics."""
     prepared = load_prepared(plan.data)
     model, train, _ = settings_of(prepared, plan)
     if kind == "r-drop":
@@ -93,7 +94,7 @@ def train_one(kind: str, number: int, folder: Path, plan: Plan) -> dict[str, Any
 
 
 def side_by_side(trainings: Sequence[tuple[str, int]], folder: Path, plan: Plan) -> Iterator[dict[str, Any]]:
-    """`train_one` of every kind and number, a process each. Raises RuntimeError if one fails."""
+    """Run `train_one` for every kind and number, each in its own process, in parallel. Raises RuntimeError if one fails."""
     command = [sys.executable, __file__, str(folder), str(plan.data), plan.device.type, *(["--tiny"] if plan.is_tiny else [])]
     processes = [
         subprocess.Popen([*command, "--kind", kind, "--number", str(number)], stdout=subprocess.PIPE, text=True)
@@ -107,7 +108,7 @@ def side_by_side(trainings: Sequence[tuple[str, int]], folder: Path, plan: Plan)
 
 
 def measure(recorder: Recorder, plan: Plan) -> None:
-    """Record every seed, their mean and spread, the ensemble of the folds, and the student that they teach."""
+    """Record every seed, their mean and standard deviation, the fold models, their ensemble, and the student."""
     prepared = load_prepared(plan.data)
     model, _, distill = settings_of(prepared, plan)
     with tempfile.TemporaryDirectory() as temporary:

@@ -1,4 +1,4 @@
-"""What the parts of benchmarks/gpu.py measured, kept line by line, so that a part that is stopped loses nothing."""
+"""Record the measurements of benchmarks/gpu.py line by line, so that a part that is stopped keeps its results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,11 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Plan:
-    """How a part measures. is_tiny: tiny shapes and few steps. data: the prepared pairs."""
+    """The options of a part.
+
+    is_tiny: use tiny shapes and few steps.
+    data: the prepared pairs.
+    """
 
     device: torch.device
     is_tiny: bool
@@ -22,13 +26,13 @@ class Plan:
 
 
 class Recorder:
-    """Appends records to a file. A record has a name, and is a check (`holds`), a measurement, or both."""
+    """Append records to a file. A record has a name, and is a check (key `holds`), a measurement, or both."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def add(self, name: str, **values: Any) -> None:
-        """Keep one record."""
+        """Append one record."""
         line = json.dumps({"name": name, **values})
         print(line, flush=True)
         with self.path.open("a", encoding="utf-8") as file:
@@ -36,6 +40,6 @@ class Recorder:
 
 
 def read_records(path: Path) -> list[Record]:
-    """All whole records of a file that may have been cut."""
+    """Read all complete records. The last line of the file may be cut."""
     text = path.read_text(encoding="utf-8") if path.exists() else ""
     return [json.loads(line) for line in text.split("\n")[:-1]]

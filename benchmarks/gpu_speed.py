@@ -1,7 +1,8 @@
-"""Part 2: target tokens per second, model FLOPs utilization (MFU), memory, and how long the GPU waits.
+"""Part 2: target tokens per second, model FLOPs utilization (MFU), memory, and idle time of the GPU.
 
-Transformer-big (Vaswani et al. 2017, table 3) with 32,000 pieces and 32,768 tokens a side and batch, ours against MarianMT, both by
-torch.compile; then 60 million and 2 million parameters. training_systems.py says what each system does, training_arithmetic.py what MFU is.
+The first comparison is between textmill and MarianMT, both with torch.compile, on Transformer-big (Vaswani et al. 2017, table 3) with
+32,000 pieces and batches of 32,768 tokens per side. Then follow models with 60 million and 2 million parameters. training_systems.py
+describes the systems, training_arithmetic.py defines MFU.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ STEPS = {"large": 12, "base": 30, "small": 100, "tiny": 2}
 
 
 def run_system(system: str, shape: str, mode: str, device: torch.device, folder: Path, is_exact: bool = True) -> dict[str, Any]:
-    """One process's numbers. folder: of the batches, which are written if they are not there."""
+    """Measure one system in a process. folder: folder for the batches, which are written if they do not exist."""
     batches = folder / shape
     if not batches.exists():
         batches.mkdir()

@@ -1,4 +1,4 @@
-"""The results of benchmarks/gpu.py as Markdown, for the terminal and for docs/gpu.md."""
+"""Format the results of benchmarks/gpu.py as Markdown, for the terminal and for docs/gpu.md."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from textmill.base.files import read_json, write_text
 
-# Of a part's records: heading and how to read it, for those that have it.
+# Heading and format of each key of the records.
 _COLUMNS: dict[str, tuple[str, str]] = {
     "target_tokens_per_second": ("target tokens/s", "{:,.0f}"),
     "steps_per_second": ("steps/s", "{:,.1f}"),
@@ -35,7 +35,7 @@ _NOT_MEASURED = "Not measured."
 
 
 def table_of(result: dict[str, Any]) -> str:
-    """A part's table, headed by what it was measured on."""
+    """Return the table of a part, with a line about the hardware above it."""
     records = result["records"]
     keys = [key for key in _COLUMNS if any(record.get(key) is not None for record in records)]
     lines = [f"| {result['part']} | " + " | ".join(_COLUMNS[key][0] for key in keys) + " |", "|---" * (len(keys) + 1) + "|"]
@@ -58,12 +58,12 @@ def _cell(key: str, value: Any) -> str:
 
 
 def replace_tables(page: Path, results: Path) -> None:
-    """Write the tables between the page's marks `<!-- gpu PART -->` and `<!-- end -->`."""
+    """Write the tables into a page, between the marks `<!-- gpu PART -->` and `<!-- end -->`."""
     write_text(page, with_tables(page.read_text(encoding="utf-8"), results))
 
 
 def with_tables(text: str, results: Path) -> str:
-    """The page's text with the tables of today's results; a part without any is said to be not measured."""
+    """Return the text of a page with the tables of the present results. A part without results is marked as not measured."""
 
     def table(mark: re.Match[str]) -> str:
         file = results / f"gpu_{mark[1]}.json"

@@ -1,7 +1,7 @@
-"""Time and memory of grouping generated short texts: `python benchmarks/grouping.py [TEXTS] [--similarity S]`.
+"""Measure time and memory of grouping generated short texts: `python benchmarks/grouping.py [TEXTS] [--similarity S]`.
 
-A fifth of the texts are copies of an earlier one with a letter changed, the rest 3 to 10 words out of 30,000 by Zipf's law.
-Prints one JSON line: texts, similarity, seconds, cpu_seconds, peak_rss_mb, groups, crowded.
+A fifth of the texts are copies of an earlier text with one letter changed. The others are 3 to 10 words, drawn from 30,000 by Zipf's law.
+The output is one JSON line: texts, similarity, seconds, cpu_seconds, peak_rss_mb, groups, crowded.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FREQUENCIES = [12.7, 9.1, 8.2, 7.5, 7, 6.7, 6.3, 6.1, 6, 4.3, 4, 2.8, 2.8, 2.4,
 
 
 def generated(count: int, seed: int = 1) -> list[str]:
-    """`count` texts of about 40 characters."""
+    """Generate `count` texts of about 40 characters."""
     rng = random.Random(seed)
     letters = list(accumulate(_FREQUENCIES))
     words = ["".join(rng.choices(_LETTERS, cum_weights=letters, k=min(12, max(2, int(rng.gauss(6, 2)))))) for _ in range(30_000)]

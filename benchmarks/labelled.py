@@ -1,7 +1,10 @@
-"""Files of labelled defects, and the table of pairs that cleaning reads, made of them.
+"""Read files of labelled defects, and convert them to the table of pairs that cleaning reads.
 
-A row has source and target as they are, label (the defect, `ok` for none), action (keep, repair or drop: what cleaning should do),
-and clean_source and clean_target, the pair before the defect was put in.
+Fields of a row:
+source, target               the pair with the defect
+label                        name of the defect; `ok` means none
+action                       what cleaning should do: keep, repair or drop
+clean_source, clean_target   the pair before the defect was inserted
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ from textmill.settings.schema import build
 
 
 def read_rows(path: Path, fields: tuple[str, ...] = ("source", "target")) -> list[dict[str, Any]]:
-    """JSON objects, one a line, gz or not. Raises UserError for a line that is none, or lacks a field."""
+    """Read a file with one JSON object per line, gzipped or not. Raises UserError for an invalid line or a missing field."""
     rows = []
     try:
         with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as file:
@@ -33,14 +36,14 @@ def read_rows(path: Path, fields: tuple[str, ...] = ("source", "target")) -> lis
                     raise UserError(f"{path}:{number}: field {missing[0]!r} is missing. It needs: {', '.join(fields)}.")
                 rows.append(row)
     except (OSError, EOFError, ValueError) as error:
-        raise UserError(f"{path}: line {len(rows) + 1} cannot be read ({error}). It must hold one JSON object a line.") from None
+        raise UserError(f"{path}: line {len(rows) + 1} cannot be read ({error}). It must contain one JSON object per line.") from None
     if not rows:
         raise UserError(f"{path}: is empty.")
     return rows
 
 
 def write_pairs(rows: list[dict[str, Any]], path: Path) -> None:
-    """Write the pairs as collect would; `line` k is row k of the file."""
+    """Write the pairs in the format of the stage collect. `line` k is row k of the file."""
     count = len(rows)
     columns = {
         "id": [f"0-{number}" for number in range(count)],
@@ -57,14 +60,14 @@ def write_pairs(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def read_settings() -> CleanSettings:
-    """Those of the pipeline: section clean of params.yaml."""
+    """Read the section clean of params.yaml."""
     params = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     return build(CleanSettings, params["clean"], "clean")
 
 
 def languages_of(pair: str) -> LanguageSettings:
-    """`en-zh` as settings."""
+    """Convert a pair such as en-zh to language settings."""
     codes = pair.split("-")
     if len(codes) != 2 or not all(codes):
-        raise UserError(f"--pair {pair}: must be two language codes with a hyphen, such as en-zh.")
+        raise UserError(f"--pair {pair}: must be two language codes joined by a hyphen, such as en-zh.")
     return LanguageSettings(*codes)

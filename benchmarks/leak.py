@@ -1,9 +1,14 @@
-"""How much score a naive split invents, on any file of pairs: `python benchmarks/leak.py FILE.jsonl.gz … [--rows N] [--similarity S]`.
+"""Measure how much a random split inflates scores: `python benchmarks/leak.py FILE.jsonl.gz … [--rows N] [--similarity S]`.
 
-FILE: JSON lines with `source` and `target`, packed or not; each is measured by itself, without its `group`. For each, a test
-set of whole groups and one cut at random are answered by a translation memory, which learns nothing: what it scores more on
-the second is a leak. With `--test TEST.jsonl.gz`, that is an official test set for every FILE: it is answered from training
-data without what knows it, and from all of them as published. Prints a table and, last, one JSON line.
+FILE has JSON lines with `source` and `target`, gzipped or not. `group` is ignored, and each file is measured separately.
+
+For each file, a translation memory answers two test sets: one of whole groups, and one drawn at random. It learns nothing, so any
+higher score on the random test set is leakage.
+
+`--test TEST.jsonl.gz` is an official test set for all files. The translation memory answers it twice: from the training data without
+pairs that overlap with the test set, and from all training data as published.
+
+The script prints a table. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from textmill.split.splitting import split_corpus
 
 
 def read(path: Path, rows: int) -> pd.DataFrame:
-    """At most `rows` pairs, chosen at random, as a table of pairs."""
+    """Read at most `rows` pairs, chosen at random."""
     data = path.read_bytes()
     lines = (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8").split("\n")
     table = pd.DataFrame([json.loads(line) for line in lines if line])[["source", "target"]]
@@ -34,7 +39,7 @@ def read(path: Path, rows: int) -> pd.DataFrame:
 
 
 def measure(path: Path, test: Path | None, rows: int, similarity: float) -> dict[str, Any]:
-    """The numbers of one line of the table."""
+    """Return the numbers of one line of the table."""
     split = SplitSettings([0, 1, 2, 3, 4], 5, 1, 0.1, similarity, "auto", 13)
     pairs = read(path, rows)
     if test is not None:

@@ -1,4 +1,4 @@
-"""What a measurement was taken on."""
+"""The hardware of a measurement."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def processor() -> str:
-    """The CPU's model name."""
+    """Return the model name of the CPU."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text(encoding="utf-8").split("\n") if information.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]

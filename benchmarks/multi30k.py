@@ -1,13 +1,16 @@
-"""BLEU on Multi30k English-German against training time, with a small model and no outside data.
+"""Measure BLEU on Multi30k English-German over training time, with a small model and no external data.
 
     python benchmarks/multi30k.py DATA --out benchmarks/results/multi30k.json [--recipe FILE] [--seed N] [--max-steps N]
 
-DATA: a folder with train, valid and test.jsonl.gz (fields source and target). The model, the training and the search are those
-of the recipe (recipes/multi30k.yaml): this script only adds the clock and, at every validation, BLEU of the test set, which is
-published, and of the validation set, by which recipes are chosen. It is sacrebleu's on detokenized outputs, lower-cased and cased.
-Killed, it goes on from its checkpoint when it is started again with the same recipe and data; after a change of the code remove the
+DATA is a folder with train, valid and test.jsonl.gz (fields source and target). Model, training and decoding are those of the recipe
+(recipes/multi30k.yaml). At every validation, the script also measures the time and two BLEU scores: of the test set, for publication,
+and of the validation set, for choosing recipes. BLEU is computed by sacreBLEU on detokenized outputs, lower-cased and cased.
+
+A killed run resumes from its checkpoint when it is started again with the same recipe and data. After a change of the code, remove the
 folder of checkpoints.
-Time is counted in core seconds (of all threads), which other work on the machine does not change much, without tests in between.
+
+Time is measured in core seconds (summed over all threads), which depend little on other work on the machine. The time for scoring is
+not counted.
 """
 
 from __future__ import annotations
@@ -54,7 +57,7 @@ METRICS = {"bleu_lowercase": BLEU(lowercase=True), "bleu": BLEU()}
 
 
 def read_pairs(file: Path) -> tuple[list[str], list[str]]:
-    """Sources and targets of a gzipped JSONL file."""
+    """Read the sources and targets of a gzipped JSONL file."""
     rows = read_rows(file)
     return [row["source"] for row in rows], [row["target"] for row in rows]
 
@@ -62,7 +65,7 @@ def read_pairs(file: Path) -> tuple[list[str], list[str]]:
 def scores(
     weights: dict[str, torch.Tensor], model: Seq2SeqModel, tokenizer: Tokenizer, decode: DecodeSettings, test: tuple, valid: tuple
 ) -> dict[str, float]:
-    """Lower-cased and cased BLEU of a model with `weights` on the test set, and lower-cased on the validation set."""
+    """Compute BLEU of a model with `weights`: lower-cased and cased on the test set, lower-cased on the validation set."""
     copy = build_model(model.shape)
     copy.load_state_dict(weights)
     with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +77,7 @@ def scores(
 
 
 def core_minutes_to(level: float, points: list[dict[str, float]]) -> float | None:
-    """Until lower-cased BLEU was `level` for the first time; None if it never was."""
+    """Return the time at which lower-cased BLEU first reached `level`, or None if it never did."""
     reached = [point["core_seconds"] for point in points if point["bleu_lowercase"] >= level]
     return round(reached[0] / 60, 1) if reached else None
 
@@ -84,9 +87,9 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--checkpoints", type=Path, default=Path(".checkpoints/multi30k"))
-    parser.add_argument("--params", type=Path, help="a whole params.yaml in place of the recipe, to compare")
-    parser.add_argument("--seed", type=int, help="another than the recipe's")
-    parser.add_argument("--max-steps", type=int, help="of train, in place of the recipe's")
+    parser.add_argument("--params", type=Path, help="use this complete params.yaml instead of the recipe")
+    parser.add_argument("--seed", type=int, help="use this seed instead of that of the recipe")
+    parser.add_argument("--max-steps", type=int, help="use this value of train.max_steps instead of that of the recipe")
     arguments = parser.parse_args()
     params = YAML(typ="safe").load(arguments.params.read_text(encoding="utf-8") if arguments.params else read_recipe(RECIPE).text)
     if arguments.seed is not None:

@@ -1,8 +1,8 @@
-"""One timed run of OpusFilter on two aligned files; started by cleaning_throughput.py, maybe by another interpreter.
+"""Measure one run of OpusFilter on two aligned files. cleaning_throughput.py starts it, possibly with another Python interpreter.
 
     python opusfilter_run.py SOURCE TARGET SOURCE_LANGUAGE TARGET_LANGUAGE FOLDER
 
-Prints one JSON line: seconds and rows kept, with and without language identification, duplicates removed first in both.
+The output is one JSON line: seconds and kept rows, with and without language identification. Both remove duplicates first.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SCRIPTS = {"zh": "Han", "ja": "Han", "ru": "Cyrillic", "uk": "Cyrillic", "el": 
 
 
 def steps(source: str, target: str, languages: list[str], with_language: bool, folder: Path) -> list[dict[str, object]]:
-    """Its filters that correspond to ours."""
+    """Return the filters of OpusFilter that correspond to those of textmill."""
     filters: list[dict[str, object]] = [
         {"LengthFilter": {"unit": "char", "min_length": 1, "max_length": 500}},
         {"LengthRatioFilter": {"unit": "char", "threshold": 8}},
@@ -49,7 +49,7 @@ def steps(source: str, target: str, languages: list[str], with_language: bool, f
 
 
 def timed(source: str, target: str, languages: list[str], with_language: bool, folder: Path) -> dict[str, float]:
-    """Seconds of wall clock and of this process, and rows kept."""
+    """Run the filters. Returns wall-clock seconds, CPU seconds, and the number of kept rows."""
     configuration = {
         "common": {"output_directory": str(folder)},
         "steps": steps(source, target, languages, with_language, folder),

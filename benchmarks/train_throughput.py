@@ -1,13 +1,18 @@
-"""Target tokens and steps a second of our training, of MarianMT's and of nn.Transformer's, on the same batches and model shape.
+"""Compare the training speed of textmill, MarianMT and nn.Transformer on the same batches and model shape.
 
     pip install -e '.[benchmarks]' -c constraints.txt
     python benchmarks/train_throughput.py [--shape large|big|small] [--systems NAME…] [--quick] [--threads 2] [--device cuda] [--save FILE]
 
-Every measurement is a fresh process, and the systems take turns in several rounds, since a shared machine is now fast, now slow. The
-best round of each and the median of its rounds are given; a ratio is given of the best rounds, and as the median of the rounds'
-own ratios, by wall clock and by CPU time, which other work on the machine disturbs less. In a ratio each side is the faster of its
-precisions. `--quick` measures fewer steps, and without `--rounds` begins no second round that would not end within five minutes. What
-each system does is in training_systems.py; the arithmetic of MFU and memory is in training_arithmetic.py. Last comes one JSON line.
+Speed is measured in target tokens and steps per second. Each measurement runs in a new process. The systems take turns in several
+rounds, because the speed of a shared machine changes over time.
+
+For each system, the best round and the median over the rounds are reported. Three ratios are reported: of the best rounds, the median
+of the ratios per round by wall-clock time, and the same by CPU time, which depends less on other work on the machine. A ratio compares
+the faster precision of each system.
+
+`--quick` measures fewer steps. Without `--rounds`, it starts no second round that would not end within five minutes.
+
+training_systems.py describes each system; training_arithmetic.py computes MFU and memory. The last line of the output is JSON.
 """
 
 from __future__ import annotations
@@ -35,14 +40,14 @@ from textmill.base.errors import UserError
 SYSTEMS = ("ours-float32", "ours-bfloat16", "marian-float32", "marian-bfloat16", "torch-transformer")
 _QUICK_SECONDS = 270.0
 _ROUNDS = 5
-# The first two as in every stage of textmill (stages/__init__.py says why), for all systems alike.
+# For all systems. The first two are set in every stage of textmill; stages/__init__.py says why.
 _ENVIRONMENT = {"GOMP_SPINCOUNT": "1000", "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "8192", "TRANSFORMERS_VERBOSITY": "error"}
 
 Round = dict[str, dict[str, Any]]  # by system
 
 
 def measure(system: str, name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """One process's numbers. Raises UserError with its last line if it fails."""
+    """Measure one system in a new process. Raises UserError with its last line if it fails."""
     script = Path(__file__).with_name("training_systems.py")
     command = [sys.executable, str(script), system, name, str(folder), "--device", options.device, "--threads", str(options.threads)]
     environment = os.environ | _ENVIRONMENT
@@ -54,7 +59,11 @@ def measure(system: str, name: str, folder: Path, options: argparse.Namespace) -
 
 
 def take_rounds(plan: dict[str, Path], systems: list[str], options: argparse.Namespace, until: float) -> dict[str, list[Round]]:
-    """The rounds of every shape. plan: shape to the folder of its batches. until: time.monotonic() when a quick run is over."""
+    """Run the rounds of every shape.
+
+    plan: maps each shape to the folder of its batches.
+    until: time.monotonic() at which a quick run must end.
+    """
     rounds: dict[str, list[Round]] = {name: [] for name in plan}
     longest = 0.0
     for number in range(options.rounds or _ROUNDS):
@@ -72,12 +81,12 @@ def take_rounds(plan: dict[str, Path], systems: list[str], options: argparse.Nam
 
 
 def steps_of(shape: TrainingShape, options: argparse.Namespace) -> int:
-    """About how many steps are measured in one process, after as many to warm up."""
+    """Return the approximate number of measured steps per process. The same number of warm-up steps comes first."""
     return options.steps or (shape.quick_steps if options.quick else shape.steps)
 
 
 def summarized(rounds: list[Round]) -> dict[str, Any]:
-    """Of every system the best round, whole, and the median speed; and the ratios."""
+    """Return the complete best round and the median speed of every system, and the ratios."""
     systems: dict[str, Any] = {}
     for system in rounds[0]:
         taken = [each[system] for each in rounds]
@@ -90,7 +99,7 @@ def summarized(rounds: list[Round]) -> dict[str, Any]:
 
 
 def ratio_to(peer: str, rounds: list[Round]) -> dict[str, float]:
-    """Ours against `peer`, in target tokens a second: the same as in steps a second, since the batches are."""
+    """Compute the ratio of textmill to `peer` in target tokens per second. In steps per second it is the same: the batches are equal."""
 
     def fastest(maker: str, taken: Round, unit: str = "second") -> float:
         return max(result[f"target_tokens_per_{unit}"] for name, result in taken.items() if name.startswith(maker))
@@ -103,7 +112,7 @@ def ratio_to(peer: str, rounds: list[Round]) -> dict[str, float]:
 
 
 def show(name: str, summary: dict[str, Any]) -> None:
-    """Print a shape's table."""
+    """Print the table of a shape."""
     print(f"\n{name}: {summary['rounds']} rounds\n")
     print("| system | tokens/s, best | tokens/s, median | steps/s | peak RSS, MB | above imports, MB | last loss | parameters |")
     print("|---|---|---|---|---|---|---|---|")
@@ -121,11 +130,13 @@ def show(name: str, summary: dict[str, Any]) -> None:
 
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--shape", choices=SHAPES, action="append", help="may be given twice; default: big and small")
+    parser.add_argument("--shape", choices=SHAPES, action="append", help="can be repeated; default: big and small")
     parser.add_argument("--systems", choices=SYSTEMS, nargs="+", default=SYSTEMS, help="default: all")
-    parser.add_argument("--quick", action="store_true", help="fewer steps; without --rounds under five minutes in all")
-    parser.add_argument("--rounds", type=int, default=0, help=f"default: {_ROUNDS}, or with --quick what five minutes allow")
-    parser.add_argument("--steps", type=int, default=0, help="measured in each process, about; 0: as the shape says")
+    parser.add_argument("--quick", action="store_true", help="fewer steps; without --rounds, less than five minutes in total")
+    parser.add_argument("--rounds", type=int, default=0, help=f"default: {_ROUNDS}; with --quick, as many as fit into five minutes")
+    parser.add_argument(
+        "--steps", type=int, default=0, help="approximate number of measured steps per process; 0: as defined for the shape"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--save", type=Path, help="also write the JSON here")
@@ -134,7 +145,7 @@ def main(arguments: list[str]) -> None:
     if options.threads < 1 or min(options.rounds, options.steps) < 0:
         raise UserError("--threads must be 1 or more, --rounds and --steps 0 or more.")
     if options.device == "cuda" and not torch.cuda.is_available():
-        raise UserError("--device is cuda, but torch sees no GPU. Use cpu, or install the CUDA build of torch.")
+        raise UserError("--device is cuda, but torch finds no GPU. Use cpu, or install the CUDA build of torch.")
     has_transformers = importlib.util.find_spec("transformers") is not None
     if not has_transformers:
         print(

@@ -1,4 +1,4 @@
-"""What a training step needs by arithmetic: operations, parameters and bytes.
+"""Compute the operations, parameters and bytes of a training step.
 
 Dimensions: D model width, F feed-forward width, V vocabulary, S and T real tokens of a source and a target.
 """
@@ -11,7 +11,7 @@ from training_shapes import TrainingShape
 from textmill.encode.batching import Batch
 from textmill.tokenizer.special import PAD
 
-# Dense matrix products, operations a second, by the manufacturer's data sheets: (bfloat16, float32 without TF32).
+# Peak operations per second of dense matrix products, from the data sheets: (bfloat16, float32 without TF32).
 _PEAKS = {
     "H100 80GB HBM3": (989e12, 67e12),
     "H200": (989e12, 67e12),
@@ -20,12 +20,14 @@ _PEAKS = {
 
 
 def flops_of_a_step(shape: TrainingShape, batch: Batch) -> float:
-    """Floating-point operations of a training step, of real tokens only: padding is no work done.
+    """Count the floating-point operations of a training step. Padding does not count.
 
-    6 for each parameter of a matrix and token that goes through it (2 forward, 4 backward; Kaplan et al. 2020, section 2.1):
-    an encoder layer has 4 D^2 + 2 D F a source token, a decoder layer 6 D^2 + 2 D F a target token and 2 D^2 (keys and values) a
-    source token, the output D V a target token; looking up an embedding is none. Attention: 12 D a pair of positions
-    and layer, S^2 and T^2 + S T in all, masked or not (Chowdhery et al. 2022, appendix B).
+    Matrix products: 6 per parameter and token (2 forward, 4 backward; Kaplan et al. 2020, section 2.1). The parameters are:
+    encoder layer: 4 D^2 + 2 D F per source token.
+    decoder layer: 6 D^2 + 2 D F per target token, and 2 D^2 (keys and values) per source token.
+    output layer: D V per target token. Embedding lookups need no operations.
+    Attention: 12 D per layer and pair of positions, masked or not (Chowdhery et al. 2022, appendix B). There are S^2 pairs in the encoder,
+    and T^2 + S T in the decoder.
     """
     model = shape.model
     width, inner = model.width, model.feed_forward
@@ -39,7 +41,7 @@ def flops_of_a_step(shape: TrainingShape, batch: Batch) -> float:
 
 
 def parameters_of(shape: TrainingShape) -> int:
-    """Numbers that ours trains: matrices with their biases, two or three layer norms a layer, a tied embedding, the output's bias."""
+    """Count the parameters of textmill: matrices with biases, two or three layer norms per layer, a tied embedding, the output bias."""
     width, inner = shape.model.width, shape.model.feed_forward
     attention, norm = 4 * width**2 + 4 * width, 2 * width
     feed_forward = 2 * width * inner + inner + width
@@ -49,12 +51,13 @@ def parameters_of(shape: TrainingShape) -> int:
 
 
 def activation_bytes(shape: TrainingShape, batch: Batch, precision: str) -> int:
-    """What the layers of ours keep for the backward pass of `batch` on a CPU, padding included.
+    """Compute the bytes that the layers of textmill keep for the backward pass of `batch` on a CPU, padding included.
 
-    A position of an encoder layer keeps 8 D + 2 F numbers (two residuals, two norms, query, key, value, what was attended to,
-    both sides of the feed-forward's dropout), of a decoder layer 12 D + 2 F, and 2 D a source position. Dropout masks are slices of
-    one pool. In bfloat16, attention gets query, key and value in float32 (2 bytes more each) and keeps its float32 output (4).
-    Left out, since about 1 %: the layer norms' statistics and attention's normalizers.
+    An encoder layer keeps 8 D + 2 F numbers per position: two residuals, two norms, query, key, value, attention output, and both sides
+    of the feed-forward dropout. A decoder layer keeps 12 D + 2 F numbers per target position, and 2 D per source position.
+    Dropout masks are slices of one pool, so they do not count here.
+    In bfloat16, attention gets query, key and value in float32 (2 more bytes each), and keeps its float32 output (4 bytes).
+    The statistics of layer norms and the normalizers of attention are left out; they are about 1 %.
     """
     model, source, target = shape.model, batch.source.numel(), batch.target_input.numel()
     width, inner, size = model.width, model.feed_forward, 4 if precision == "float32" else 2
@@ -65,10 +68,13 @@ def activation_bytes(shape: TrainingShape, batch: Batch, precision: str) -> int:
 
 
 def megabytes_by_hand(shape: TrainingShape, batches: list[Batch], precision: str) -> dict[str, float]:
-    """Of ours on a CPU, at the largest batch.
+    """Compute the memory of textmill on a CPU at the largest batch, in megabytes.
 
-    parameters: in bfloat16 also float32 ones that are trained. optimizer: Adam's two moments. loss: a chunk of logits, one of
-    probabilities, and the projection's gradient, float32. dropout_pool: 2^23 masks. Not in it: torch's own working memory, and what malloc keeps.
+    parameters: with bfloat16, including the float32 copies that are trained.
+    optimizer: the two moments of Adam.
+    loss: a chunk of logits, a chunk of probabilities, and the gradient of the output projection, in float32.
+    dropout_pool: 2^23 numbers.
+    Not included: working memory of torch, and memory that malloc keeps.
     """
     parameters, size = parameters_of(shape), 4 if precision == "float32" else 2
     parts = {
@@ -83,6 +89,6 @@ def megabytes_by_hand(shape: TrainingShape, batches: list[Batch], precision: str
 
 
 def peak_flops_per_second(precision: str) -> float | None:
-    """Of this machine's GPU, or None for one that is not in the table."""
+    """Return the peak speed of the GPU of this machine, or None if it is not in the table."""
     name = torch.cuda.get_device_name()
     return next((peaks[precision == "float32"] for known, peaks in _PEAKS.items() if known in name), None)

@@ -1,8 +1,8 @@
-"""The model shapes that training is measured on, and batches for them that every system reads.
+"""The model shapes for measuring training, and the batches that every system trains on.
 
-The pairs are made up: lengths log-normal, as those of real sentences (Sigurd et al. 2004, "Word length, sentence length and
-frequency", find a similarly skewed law), target lengths correlated with source lengths, tokens by Zipf's law, so that a loss
-that falls shows that a system learns.
+The pairs are generated. Lengths are log-normal: real sentences have a similarly skewed distribution (Sigurd et al. 2004, "Word length,
+sentence length and frequency"). Target lengths are correlated with source lengths. Tokens follow Zipf's law, so a falling loss shows
+that a system learns.
 """
 
 from __future__ import annotations
@@ -23,14 +23,18 @@ from textmill.tokenizer.special import END
 from textmill.train.settings import TrainSettings
 
 SEED = 1
-STEPS_BEHIND = 2  # ours validates behind the measured steps, then takes one step whose loss stands alone
+STEPS_BEHIND = 2  # after the measured steps, ours validates, and takes one more step whose loss is reported
 _MEDIAN_LENGTH, _SPREAD, _LONGEST = 15, 0.55, 120
 _CORPUS, _BATCHES = "corpus.safetensors", "batches.safetensors"
 
 
 @dataclass(frozen=True)
 class TrainingShape:
-    """A model and its batches. batch_tokens: as in TrainSettings. steps, quick_steps: of an epoch, about."""
+    """A model and its batches.
+
+    batch_tokens: as in TrainSettings.
+    steps, quick_steps: approximate number of steps per epoch.
+    """
 
     model: ModelSettings
     vocabulary_size: int
@@ -66,16 +70,16 @@ SHAPES = {
     # Transformer-base (the same table), 60 million parameters
     "base": TrainingShape(_model(512, 8, 6), 32000, 16384, steps=30, quick_steps=10),
     "big": TrainingShape(_model(256, 8, 3), 8000, 4096, steps=12, quick_steps=4),
-    "small": TrainingShape(_model(160, 4, 2), 3000, 600, steps=100, quick_steps=30),  # params.yaml's model and train
-    "tiny": TrainingShape(_model(16, 2, 1), 100, 200, steps=1, quick_steps=1),  # to see that everything runs
+    "small": TrainingShape(_model(160, 4, 2), 3000, 600, steps=100, quick_steps=30),  # as in params.yaml
+    "tiny": TrainingShape(_model(16, 2, 1), 100, 200, steps=1, quick_steps=1),  # to test that everything runs
 }
 
 
 def write_batches(shape: TrainingShape, steps: int, folder: Path) -> None:
-    """Write a corpus of about `steps` batches into `folder`, and the batches that training makes of it in its first epochs.
+    """Write a corpus of about `steps` batches, and the batches of its first epochs, into `folder`.
 
-    Two whole epochs, the first to warm up: then every system has seen the shapes of the second, as in a real training, where oneDNN
-    has compiled its kernels by then. STEPS_BEHIND batches of the third follow.
+    There are two complete epochs, and STEPS_BEHIND batches of the third. The first epoch is the warm-up: after it, oneDNN has compiled
+    its kernels for all shapes of the second epoch, as in a real training.
     """
     corpus = _corpus(shape, steps)
     epochs = [
@@ -91,12 +95,12 @@ def write_batches(shape: TrainingShape, steps: int, folder: Path) -> None:
 
 
 def read_corpus(folder: Path) -> EncodedCorpus:
-    """The corpus that the batches are of."""
+    """Read the corpus of the batches."""
     return EncodedCorpus.load(folder / _CORPUS)
 
 
 def read_batches(folder: Path) -> tuple[list[Batch], list[np.ndarray], int]:
-    """The batches, which rows of the corpus each of them holds, and how many make an epoch."""
+    """Read the batches. Returns the batches, their rows in the corpus, and the number of batches per epoch."""
     tensors, metadata = read_tensors(folder / _BATCHES)
     numbers = range(2 * metadata["epoch"] + STEPS_BEHIND)
     batches = [Batch(*(tensors[f"{number}.{name}"] for name in Batch._fields)) for number in numbers]
@@ -121,7 +125,7 @@ def _corpus(shape: TrainingShape, steps: int) -> EncodedCorpus:
 
 
 def toy_corpus() -> EncodedCorpus:
-    """A language of 60 words, each with one translation; a fifth of the pairs is in fold 0."""
+    """Generate pairs of a toy language with 60 words, each with one translation. A fifth of the pairs is in fold 0."""
     generator = np.random.default_rng(SEED)
     sources = [generator.integers(END + 1, END + 61, size=length).tolist() for length in generator.integers(2, 25, size=600)]
     targets = [[END + 61 + (word - END - 1) * 7 % 60 for word in source] for source in sources]
@@ -129,12 +133,12 @@ def toy_corpus() -> EncodedCorpus:
 
 
 def toy_model() -> ModelSettings:
-    """Learns `toy_corpus` in some dozen steps."""
+    """Return a model that learns `toy_corpus` in a few dozen steps."""
     return replace(_model(64, 4, 2), positions="rotary")
 
 
 def toy_training(steps: int) -> TrainSettings:
-    """For `toy_model` and `toy_corpus`, validated four times."""
+    """Return training settings for `toy_model` and `toy_corpus`, with four validations."""
     return TrainSettings(
         batch_tokens=600,
         max_steps=steps,

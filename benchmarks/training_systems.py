@@ -1,15 +1,15 @@
-"""One system's training steps, in a process of its own.
+"""Measure the training steps of one system in a separate process.
 
     python benchmarks/training_systems.py SYSTEM SHAPE FOLDER --device cpu --threads 2
 
-Everyone trains on the batches in FOLDER in their order: label smoothing 0.1, dropout 0.1, gradients clipped to norm 1, Adam in the
-fused form (but torch-transformer), one embedding for all. Prints one JSON line.
+All systems train on the batches in FOLDER, in the same order, with label smoothing 0.1, dropout 0.1, gradients clipped to norm 1,
+fused Adam (torch-transformer: Adam, not fused) and one tied embedding. The script prints one JSON line.
 
-ours-*             textmill.train.loop.Trainer, whole: it makes its batches on the way.
-marian-*           MarianMTModel and what transformers' Trainer does in a step: LabelSmoother over all positions, autocast for
-                   bfloat16, clip, fused AdamW. Batches lie ready; the Trainer's own book-keeping is left out.
-torch-transformer  nn.Transformer as PyTorch's translation tutorial uses it: CrossEntropyLoss with ignore_index over all positions,
-                   dropout on the attention weights as well; Adam. float32.
+ours-*             textmill.train.loop.Trainer as it is, including making the batches.
+marian-*           MarianMTModel with the training step of transformers' Trainer: LabelSmoother over all positions, autocast for
+                   bfloat16, clipping, fused AdamW. Batches are made before; the Trainer's book-keeping is not measured.
+torch-transformer  nn.Transformer as in PyTorch's translation tutorial: CrossEntropyLoss with ignore_index over all positions,
+                   dropout on the attention weights too, Adam, float32.
 """
 
 from __future__ import annotations
@@ -44,16 +44,18 @@ from textmill.train.settings import TrainSettings
 _SMOOTHING, _CLIP, _LEARNING_RATE = 0.1, 1.0, 1e-3
 _BETAS, _EPSILON = (0.9, 0.98), 1e-9
 _PROFILED_STEPS, _KERNELS = 10, 15
-MODES = ("compiled", "eager", "graphs")  # how ours trains on a GPU; a peer is compiled unless it is eager
+MODES = ("compiled", "eager", "graphs")  # how ours trains on a GPU; the other systems are compiled unless the mode is eager
 
 Step = Callable[[Batch], Tensor]
 
 
 class Stopwatch:
-    """Seconds, and CPU seconds of all threads, from the beginning of step `first` to that of step `last`, both counted from 0.
+    """Measure the time from the start of step `first` to the start of step `last`, both counted from 0.
 
-    On a GPU, kernel_seconds: of all kernels of a step, by torch.profiler over some steps before `first`; None elsewhere. kernels: those that
-    took longest, with their share of that time.
+    seconds: wall-clock time.
+    cpu_seconds: CPU time of all threads.
+    kernel_seconds: time of all GPU kernels per step, measured by torch.profiler in some steps before `first`; None on a CPU.
+    kernels: the longest kernels, with their share of that time.
     """
 
     def __init__(self, first: int, last: int, device: torch.device) -> None:
@@ -65,7 +67,7 @@ class Stopwatch:
         self.profiled = max(1, min(_PROFILED_STEPS, first // 2)) if device.type == "cuda" else 0
 
     def at(self, step: int) -> None:
-        """Say that a step begins."""
+        """Report the start of a step."""
         if self.profiled and step == self.first - self.profiled:
             torch.cuda.synchronize(self.device)
             self.profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA])
@@ -91,7 +93,10 @@ class Stopwatch:
 def train_ours(
     shape: TrainingShape, folder: Path, precision: str, mode: str, stopwatch: Stopwatch, threads: int
 ) -> tuple[nn.Module, float, float]:
-    """The model, the loss of the last step, and the share of the time that making batches took. mode: one of MODES."""
+    """Train with textmill. Returns the model, the loss of the last step, and the share of time spent on making batches.
+
+    mode: one of MODES.
+    """
     device = prepare_device(stopwatch.device.type, threads, SEED)
     corpus, wanted = read_corpus(folder), read_batches(folder)[1]
     steps = stopwatch.last + STEPS_BEHIND
@@ -130,7 +135,7 @@ def train_ours(
 
 
 def train_peer(model: nn.Module, step: Step, batches: list[Batch], mode: str, stopwatch: Stopwatch) -> tuple[nn.Module, float]:
-    """The model, and the loss of the last step."""
+    """Train another system. Returns the model and the loss of the last step."""
     if stopwatch.device.type == "cuda" and mode != "eager":
         compile_layers(model)
     for number, batch in enumerate(batches):
@@ -140,7 +145,7 @@ def train_peer(model: nn.Module, step: Step, batches: list[Batch], mode: str, st
 
 
 def marian(shape: TrainingShape, precision: str, device: torch.device) -> tuple[nn.Module, Step]:
-    """MarianMT of this shape (it knows post-norm alone), and its Trainer's step with label_smoothing_factor and bf16."""
+    """Build MarianMT, which has only post-norm, and the step of its Trainer with label_smoothing_factor and bf16."""
     from transformers import MarianConfig, MarianMTModel
     from transformers.trainer_pt_utils import LabelSmoother
 
@@ -234,7 +239,7 @@ class TutorialTransformer(nn.Module):
 
 
 def torch_transformer(shape: TrainingShape, device: torch.device) -> tuple[nn.Module, Step]:
-    """The tutorial's model and step, label smoothing and clipping added."""
+    """Build the model and step of PyTorch's tutorial, plus label smoothing and clipping."""
     model = TutorialTransformer(shape).to(device)
     criterion = nn.CrossEntropyLoss(ignore_index=PAD, label_smoothing=_SMOOTHING)
     optimizer = torch.optim.Adam(model.parameters(), lr=_LEARNING_RATE, betas=_BETAS, eps=_EPSILON)
@@ -255,7 +260,11 @@ def torch_transformer(shape: TrainingShape, device: torch.device) -> tuple[nn.Mo
 def measured(
     system: str, shape: TrainingShape, folder: Path, device: torch.device, threads: int, mode: str = "compiled", is_exact: bool = True
 ) -> dict[str, Any]:
-    """Speeds of the second epoch's steps, and the process's peak memory. mode: one of MODES. is_exact: with deterministic kernels alone."""
+    """Measure the speed in the second epoch, and the peak memory of the process.
+
+    mode: one of MODES.
+    is_exact: allow only deterministic kernels.
+    """
     maker, _, precision = system.rpartition("-")
     batches, _, epoch = read_batches(folder)
     stopwatch = Stopwatch(epoch, 2 * epoch, device)
@@ -263,7 +272,7 @@ def measured(
     torch.set_num_threads(threads)
     torch.manual_seed(SEED)
     if maker == "marian":
-        import transformers.trainer_pt_utils  # noqa: F401 (so that the memory of its code does not count as the model's)
+        import transformers.trainer_pt_utils  # noqa: F401 (imported before the memory is measured)
     if not is_exact:
         _allow_inexact_kernels()
     resident = psutil.Process().memory_info().rss
@@ -276,7 +285,7 @@ def measured(
         precision = "float32"
         model, loss = train_peer(*torch_transformer(shape, device), batches, mode, stopwatch)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # kilobytes on Linux
-    tokens = sum(len(batch.places) for batch in timed)
+    tokens = sum(len(batch.indices) for batch in timed)
     result = {
         "target_tokens_per_second": round(tokens / stopwatch.seconds, 1),
         "target_tokens_per_cpu_second": round(tokens / stopwatch.cpu_seconds, 1),
@@ -284,7 +293,7 @@ def measured(
         "peak_rss_mb": round(peak / 1e6),
         "peak_above_imports_mb": round((peak - resident) / 1e6),
         "last_loss": round(loss, 4),
-        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),  # MarianMT holds its position tables as others
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),  # MarianMT's fixed position tables do not count
     }
     if loading is not None:
         result["loading_share"] = round(loading, 4)
@@ -302,7 +311,7 @@ def measured(
 
 
 def _allow_inexact_kernels() -> None:
-    """What determinism costs is measured without it."""
+    """Switch determinism off, to measure what it costs."""
     from textmill.model import device
 
     device.torch.use_deterministic_algorithms = lambda *_: None  # type: ignore[attr-defined]
@@ -316,7 +325,9 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--mode", choices=MODES, default="compiled", help="on a GPU")
-    parser.add_argument("--inexact", action="store_true", help="allow kernels that are not deterministic, to see what the others cost")
+    parser.add_argument(
+        "--inexact", action="store_true", help="allow kernels that are not deterministic, to measure the cost of determinism"
+    )
     options = parser.parse_args()
     shape, device = SHAPES[options.shape], torch.device(options.device)
     print(json.dumps(measured(options.system, shape, options.folder, device, options.threads, options.mode, not options.inexact)))

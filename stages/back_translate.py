@@ -1,11 +1,11 @@
-"""Translate monolingual target text back into sources, if there is any: more training pairs, with real targets.
+"""Back-translate monolingual target text into additional training pairs, with synthetic sources and real targets.
 
 in   data/raw                              the monolingual text
-     data/split/development.parquet        teaches the reverse model; its targets are not wanted twice
-     data/split/test_digest.parquet        finds what knows the test set
+     data/split/development.parquet        training data of the reverse model; lines equal to a target in it are rejected
+     data/split/test_digest.parquet        to reject lines and sources that overlap with the test set
      data/tokenizer/tokenizer.model
-out  data/back_translate/pairs.parquet     pairs of a synthetic source and a real target, of no fold; empty if there are no sources
-     data/back_translate/metrics.json      the funnel: lines read, rejected by reason, translated, rejected by reason, pairs
+out  data/back_translate/pairs.parquet     pairs of a synthetic source and a real target, in no fold; empty without sources
+     data/back_translate/metrics.json      lines read, rejected by reason, translated, translations rejected by reason, pairs
 """
 
 from __future__ import annotations

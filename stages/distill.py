@@ -1,12 +1,12 @@
-"""The fold models write targets for the development text, and one student learns them.
+"""Label the development text with the fold models, and train one student on the labels and the original pairs.
 
 in   data/encode/development.safetensors                all development pairs as token ids, with their folds
      data/tokenizer/tokenizer.model                     to compare outputs with references as text
-     models/train/*/model.safetensors                   the teachers, one a fold; dvc.yaml names each
+     models/train/*/model.safetensors                   the teachers, one per fold; dvc.yaml lists each
 out  models/distill/model.safetensors                   the student
-     models/distill/history.csv                         its learning curve
-     models/distill/corpus.safetensors                  what it learned: originals and the teachers' outputs
-     models/distill/metrics.json                        pairs taught, steps, parameters
+     models/distill/history.csv                         learning curve of the student
+     models/distill/corpus.safetensors                  training pairs of the student: originals, and sources with teacher outputs
+     models/distill/metrics.json                        number of labelled pairs, steps, parameters
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Score one torch model, or several as an ensemble, on the test set.
+"""Score one torch model, or an ensemble of several, on the test set.
 
-in   ${item}                                     weights; evaluate-ensemble has those of every fold
+in   ${item}                                     weights; for evaluate-ensemble, those of every fold model
      data/split/test.parquet
      data/tokenizer/tokenizer.model
 out  data/evaluate/${key}/predictions.parquet    id, source, reference, hypothesis, sentence chrF

@@ -1,6 +1,6 @@
-"""Score a system that learns nothing on the test set.
+"""Score a baseline without a model on the test set.
 
-in   data/split/development.parquet                          what it may look things up in
+in   data/split/development.parquet                          pairs that the baseline may use
      data/split/test.parquet
 out  data/evaluate/${item.baseline}/predictions.parquet      id, source, reference, hypothesis, sentence chrF
      data/evaluate/${item.baseline}/metrics.json             scores with intervals and signatures

@@ -1,4 +1,4 @@
-"""Score the exported int8 model on the test set, with the engine and the files that users get.
+"""Score the exported int8 model on the test set, with the same engine and files that users run.
 
 in   models/export/int8/model.bin
      models/export/int8/config.json

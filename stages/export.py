@@ -1,15 +1,16 @@
-"""Write the pruned model for CTranslate2 as float32 and int8, once its parity with torch and its size are checked.
+"""Export the pruned model for CTranslate2 as float32 and int8, after checking its parity with torch and its size.
 
 in   models/prune/model.safetensors                  the torch model
-     data/encode/development.safetensors             pairs that parity is measured on
+     models/distill/metrics.json                     number of training pairs and size before pruning, for the model card
+     data/encode/development.safetensors             pairs on which parity is measured
      data/tokenizer/tokenizer.model
-out  models/export/float32/model.bin                 a model folder that needs no torch ...
+out  models/export/float32/model.bin                 model folder that does not need torch
      models/export/float32/config.json
      models/export/float32/shared_vocabulary.json
      models/export/float32/tokenizer.model
-     models/export/float32/generation.json           search settings
+     models/export/float32/generation.json           decoding settings
      models/export/float32/manifest.json             SHA-256 of every file
-     models/export/int8/model.bin                    ... and the same in a quarter of the size
+     models/export/int8/model.bin                    the same in about a quarter of the size
      models/export/int8/config.json
      models/export/int8/shared_vocabulary.json
      models/export/int8/tokenizer.model
@@ -22,7 +23,7 @@ out  models/export/float32/model.bin                 a model folder that needs n
 from __future__ import annotations
 
 from textmill.base import paths
-from textmill.base.files import write_json, write_text
+from textmill.base.files import read_json, write_json, write_text
 from textmill.decode.settings import DecodeSettings
 from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.export.model_card import model_card
@@ -38,7 +39,7 @@ def main(export: ExportSettings, decode: DecodeSettings, collect: LanguageSettin
     corpus, tokenizer = EncodedCorpus.load(paths.ENCODED), Tokenizer.load(paths.TOKENIZER)
     metrics = export_model(paths.PRUNED, corpus, tokenizer, paths.EXPORTED, export, decode)
     write_json(paths.EXPORT_METRICS, metrics)
-    write_text(paths.MODEL_CARD, model_card(export.name, collect, metrics, decode))
+    write_text(paths.MODEL_CARD, model_card(export.name, collect, read_json(paths.DISTILL_METRICS), metrics, decode))
     log.metrics(metrics)
     log.artifact(paths.MODEL_CARD)
 

@@ -1,10 +1,10 @@
-"""Remove the least important heads and feed-forward units of the student, then fine-tune it.
+"""Prune the least important attention heads and feed-forward units of the student, then fine-tune it.
 
 in   models/distill/model.safetensors     the student
-     models/distill/corpus.safetensors    what it learned, to measure importance on and to fine-tune on
-out  models/prune/model.safetensors       the smaller model
+     models/distill/corpus.safetensors    training pairs of the student, to measure importance and to fine-tune
+out  models/prune/model.safetensors       the pruned model
      models/prune/history.csv             learning curve of the fine-tuning
-     models/prune/metrics.json            shape, loss before and after, parameters
+     models/prune/metrics.json            shape, steps, parameters before and after
 """
 
 from __future__ import annotations

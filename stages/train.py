@@ -1,9 +1,9 @@
 """Train the model of one fold on the other folds.
 
 in   data/encode/development.safetensors             all development pairs as token ids
-     data/tokenizer/tokenizer.model                  to cut texts anew (subword sampling) and to score outputs (stop_on: chrf)
+     data/tokenizer/tokenizer.model                  for subword sampling, and to score outputs (stop_on: chrf)
 out  models/train/${item.fold}/model.safetensors     weights and shape
-     models/train/${item.fold}/history.csv           the learning curve, a row a validation
+     models/train/${item.fold}/history.csv           learning curve, one row per validation
      models/train/${item.fold}/metrics.json          steps, epochs, validation loss, parameters
 """
 

@@ -1,4 +1,4 @@
-"""What an exported int8 model computes, in torch: an independent source for the tests of the export.
+"""The arithmetic of an exported int8 model, written in torch, as an independent reference for the tests of the export.
 
 Rows of weights and of activations are scaled to -127..127 and rounded. Their products are then added up exactly where the processor has
 instructions for that (VNNI) or CTranslate2 uses MKL. On other processors oneDNN adds them in pairs of 16 bits, after 128 was added to the
@@ -22,7 +22,7 @@ INT8_TOLERANCE = 0.3  # nats: where two float32 computations of an activation li
 
 
 def distance_from_int8(engine: Engine, model: Seq2SeqModel, sources: Sequence[list[int]], targets: Sequence[list[int]]) -> float:
-    """Nats by which a log probability of `engine` is off what int8 gives for `model`, at most, in the nearer of the two arithmetics."""
+    """Return the largest difference, in nats, of a log probability between `engine` and int8 arithmetic, in the nearer of two variants."""
     said = engine.score(sources, targets)
     distances = []
     for multiply in (_exact, _in_pairs_of_16_bits):

@@ -1,4 +1,4 @@
-"""A toy world that we wrote ourselves: a few hundred message pairs, a small vocabulary, a narrow model."""
+"""Toy data written for the tests: a few hundred message pairs, a small vocabulary, and a narrow model."""
 
 from __future__ import annotations
 

@@ -133,7 +133,7 @@ def test_a_run_that_ends_in_the_search_goes_on_to_the_same_pairs(
         ("保存文件\ufffd", "damaged"),
     ],
 )
-def test_a_line_goes_for_its_reason(known: Known, line: str, reason: str) -> None:
+def test_a_line_is_rejected_for_its_reason(known: Known, line: str, reason: str) -> None:
     Path("mono.txt").write_text(f"{line}\n\n重命名所有的图像\n", encoding="utf-8")
     lines = lines_of(known)
     assert lines.rejected == ({reason: 1} if reason else {})
@@ -167,7 +167,7 @@ def test_a_wrong_source_is_named_where_it_stands(known: Known, source: Monolingu
 
 
 class _Scripted:
-    """Answers every source with the same beam."""
+    """An engine that returns the same beam for every source."""
 
     def __init__(self, beam: list[list[int]]) -> None:
         self.beam = [Hypothesis(tokens, 0.0) for tokens in beam]
@@ -193,7 +193,7 @@ def test_of_a_beam_the_best_output_that_ended_and_keeps_the_slots_is_taken(token
         assert write_sources([target], [""], tokenizer, engine, SHAPE.encode, DECODE) == [expected]
 
 
-def test_a_pair_of_no_fold_is_taught_by_all_models(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
+def test_a_pair_in_no_fold_is_labelled_by_all_models(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
     folds = corpus.folds.clone()
     folds[:10] = NO_FOLD
     few = replace(corpus, folds=folds)

@@ -106,7 +106,7 @@ def test_every_part_runs_and_what_was_measured_is_not_measured_again(prepared: P
     names = [record["name"] for record in results["quality"]["records"]]
     assert names == ["seed 1", "seed 2", "mean of the seeds", "fold 0", "fold 1", "fold 2", "ensemble of the folds", "student"]
     again = run(out, prepared, tmp_path)
-    assert again.stdout.count("there already") == len(PARTS), again.stdout
+    assert again.stdout.count("already complete") == len(PARTS), again.stdout
 
 
 def test_what_a_stopped_part_measured_is_kept(prepared: Path, tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
     command = [sys.executable, "benchmarks/gpu.py", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | {"PYTHONPATH": "src"})
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "gpu: torch sees no GPU. Run it on a machine with one, or try everything out with --device cpu --tiny.\n"
+    assert done.stderr == "gpu: torch finds no GPU. Run this on a machine with one, or test everything with --device cpu --tiny.\n"
 
 
 def test_the_tables_of_the_docs_are_those_of_the_results() -> None:

@@ -57,7 +57,7 @@ def test_a_tiny_run_ends_with_one_line_of_json(tmp_path: Path) -> None:
 def test_without_a_gpu_cuda_is_refused_in_one_line() -> None:
     done = run("--device", "cuda")
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "train_throughput: --device is cuda, but torch sees no GPU. Use cpu, or install the CUDA build of torch.\n"
+    assert done.stderr == "train_throughput: --device is cuda, but torch finds no GPU. Use cpu, or install the CUDA build of torch.\n"
 
 
 @pytest.fixture

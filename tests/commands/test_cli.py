@@ -1,4 +1,4 @@
-"""The command `textmill`, as a person meets it: its help, its words for a mistake, and what its small subcommands print."""
+"""The command `textmill`: its help, its error messages, and the output of its small subcommands."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def test_a_mistake_is_named_and_exits_with_2(tmp_path: Path, monkeypatch: pytest
 def test_a_setting_is_shown_with_its_meaning_its_type_and_its_value(capsys: pytest.CaptureFixture[str]) -> None:
     assert settings.main("train.accumulate", markdown=False) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("train.accumulate: not set, so 1    (whole number, default 1)\n    batches whose gradients are added up")
+    assert shown.startswith(
+        "train.accumulate: not set, so 1    (whole number, default 1)\n    number of batches whose gradients are added up"
+    )
     settings.main("decode", markdown=False)
     assert capsys.readouterr().out.count("\ndecode.") == 4
     settings.main("", markdown=False)

@@ -49,11 +49,11 @@ def add_remote() -> None:
 FAULTS: dict[str, tuple[Callable[[], object], str, str, bool]] = {
     "a flipped bit in the cache": (lambda: flip(cached(MADE)), f"{cached}: damaged in DVC's cache ({MADE})", "FIX=1", False),
     "an object of no bytes": (lambda: empty(cached(RESULT)), "damaged in DVC's cache", "dvc pull", False),
-    "a flipped bit in an output": (lambda: flip(MADE), f"{MADE}: is not what DVC has on record of make", f"dvc checkout {MADE}", False),
-    "an edited output": (lambda: RESULT.write_text("[]"), f"{RESULT}: is not what DVC has on record of use", "dvc commit -f use", False),
+    "a flipped bit in an output": (lambda: flip(MADE), f"{MADE}: is not what DVC has on record for make", f"dvc checkout {MADE}", False),
+    "an edited output": (lambda: RESULT.write_text("[]"), f"{RESULT}: is not what DVC has on record for use", "dvc commit -f use", False),
     "an output that only the workspace has": (
         stop_caching,
-        f"{MADE}: is right, but DVC's cache does not have it",
+        f"{MADE}: is correct, but not in DVC's cache",
         "dvc commit -f make",
         False,
     ),
@@ -67,7 +67,7 @@ FAULTS: dict[str, tuple[Callable[[], object], str, str, bool]] = {
     "a dvc.lock of no bytes": (lambda: empty(Path("dvc.lock")), "dvc.lock: broken", "git checkout dvc.lock", False),
     "a remote that is trusted": (
         add_remote,
-        "remote store: DVC takes what it pulls",
+        "remote store: DVC does not verify data",
         "dvc remote modify store verify true",
         False,
     ),
@@ -91,7 +91,7 @@ def test_a_fault_is_one_line_that_says_what_to_do(fault: str, capsys: pytest.Cap
     assert doctor.main(fix=True) == (0 if heals else 1), "the second look"
 
 
-def test_what_dvc_says_nothing_about_is_found_and_after_the_repair_dvc_sees_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_damage_that_dvc_does_not_notice_is_found_and_after_the_repair_dvc_notices_it(capsys: pytest.CaptureFixture[str]) -> None:
     """A flipped bit in the cache, kept read-only, that a checkout has copied into the workspace."""
     flip(cached(MADE))
     MADE.unlink()
@@ -186,12 +186,12 @@ def test_nothing_is_judged_while_a_stage_works_here(capsys: pytest.CaptureFixtur
     finally:
         worker.kill()
         worker.communicate()
-    assert f"process {worker.pid} works here" in capsys.readouterr().err
+    assert f"process {worker.pid} is running in this folder" in capsys.readouterr().err
     assert Path("models/use/.model.json.a1b2_c3d.tmp").exists()
     assert doctor.main(fix=True) == 1 and doctor.main(fix=False) == 0
 
 
-def test_an_edit_is_said_and_kept_before_a_rebuild_discards_it(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_edit_is_reported_and_copied_before_a_rebuild_replaces_it(capsys: pytest.CaptureFixture[str]) -> None:
     keep_copies()
     assert capsys.readouterr().err == ""
     MADE.write_text("[99.9]\n", encoding="utf-8")
@@ -204,7 +204,7 @@ def test_an_edit_is_said_and_kept_before_a_rebuild_discards_it(capsys: pytest.Ca
     assert Path(".dvc/tmp/copies", MADE).read_text(encoding="utf-8") == "[99.9]\n"
 
 
-def test_what_dvc_can_bring_back_is_replaced_without_a_word(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_output_that_dvc_can_restore_is_replaced_without_a_message(capsys: pytest.CaptureFixture[str]) -> None:
     """As after `git checkout` of another dvc.lock: nothing is lost."""
     change_yaml(Path("dvc.lock"), lambda lock: lock["stages"]["make"]["outs"][0].update(md5="0" * 32))
     keep_copies()

@@ -55,7 +55,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def of(make: psutil.Process, name: str) -> psutil.Process:
-    """The process below make that runs `name`."""
+    """Return the descendant of make that runs `name`."""
     return next(each for each in make.children(recursive=True) if name in " ".join(each.cmdline()))
 
 

@@ -38,7 +38,7 @@ def take_git_away(project: Path) -> None:
     ("fault", "named"),
     [(break_rwlock, "`dvc status --json` failed with exit code"), (take_git_away, "`git ls-files` failed with exit code 128")],
 )
-def test_a_question_that_failed_is_no_good_answer(project: Path, fault, named: str, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
+def test_a_check_that_cannot_be_run_is_an_error(project: Path, fault, named: str, capsys: pytest.CaptureFixture[str]) -> None:  # type: ignore[no-untyped-def]
     fault(project)
     with pytest.raises(SystemExit) as end, one_line_errors("gate"):
         gate.main()
@@ -47,7 +47,7 @@ def test_a_question_that_failed_is_no_good_answer(project: Path, fault, named: s
     assert captured.out == "" and captured.err.startswith(f"gate: {named}") and captured.err.count("\n") == 1
 
 
-def test_raw_data_that_cannot_be_pulled_is_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_raw_data_that_cannot_be_pulled_is_reported(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("data/raw/far.tsv.dvc").write_text(f"outs:\n- md5: {'a' * 32}\n  size: 3\n  hash: md5\n  path: far.tsv\n", encoding="utf-8")
     assert gate.main() == 1
     assert "gate: `dvc pull -q data/raw/far.tsv.dvc` failed" in capsys.readouterr().out
@@ -59,7 +59,7 @@ def test_raw_data_that_cannot_be_pulled_is_said(project: Path, capsys: pytest.Ca
         ([sys.executable, "-c", "import sys; print('first\\nlast', file=sys.stderr); sys.exit(3)"], r"exit code 3: last$"),
         ([sys.executable, "-c", "raise SystemExit('one\\nERROR: why\\nadvice')"], r"exit code 1: ERROR: why$"),
         ([sys.executable, "-c", "print('only out'); raise SystemExit(1)"], r"exit code 1: only out$"),
-        ([sys.executable, "-c", "raise SystemExit(1)"], r"exit code 1: it said nothing$"),
+        ([sys.executable, "-c", "raise SystemExit(1)"], r"exit code 1: it printed nothing$"),
         (["no-such-program", "-x"], r"^`no-such-program -x` cannot be run: No such file or directory\.$"),
     ],
 )

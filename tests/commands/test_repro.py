@@ -52,7 +52,7 @@ def test_a_dvc_lock_in_the_middle_of_a_merge_is_left_to_its_user(tmp_path: Path)
     good.write_text(LOCK)
     conflict = LOCK.replace("      md5: 0123\n", "<<<<<<< HEAD\n      md5: 0123\n=======\n      md5: 4567\n>>>>>>> other\n")
     path.write_text(conflict)
-    with pytest.raises(UserError, match=r"dvc\.lock: has the marks of a merge conflict\. Take one side with `git checkout --ours"):
+    with pytest.raises(UserError, match=r"dvc\.lock: contains a merge conflict\. Take one side with `git checkout --ours"):
         heal_stage_lock(path, good)
     assert path.read_text() == conflict
 
@@ -74,13 +74,13 @@ def test_nothing_is_set_aside_while_a_dvc_process_is_alive(
         finally:
             alive.kill()
     assert end.value.code == 1 and path.read_text() == "{"
-    assert "is broken and a dvc process is alive; wait for it, or end it, and run again." in capsys.readouterr().err
+    assert "is broken, but a dvc process is running. Wait for it or end it, then run again." in capsys.readouterr().err
 
 
 def test_a_rebuild_that_left_files_out_of_the_cache_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When its disk is full, dvc 3.67 exits with 0 and has locked what it could not keep."""
+    """When the disk is full, dvc 3.67 can exit with 0 and record outputs in dvc.lock that it could not store."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text("seed: 1\n")
     asked: list[tuple[str, ...]] = []
@@ -92,7 +92,7 @@ def test_a_rebuild_that_left_files_out_of_the_cache_is_an_error(
         monkeypatch.setattr("textmill.commands.repro.output_of", lambda *command, status=status: status)
         assert repro(1) == code
     assert asked == [("repro",)] * 2
-    assert capsys.readouterr().out.startswith("repro: after the run the workspace differs from dvc.lock in clean: is the disk full?")
+    assert capsys.readouterr().out.startswith("repro: after the run the workspace differs from dvc.lock in clean. If the disk is full,")
 
 
 def test_params_that_dvc_would_never_finish_reading_are_refused_before_dvc_starts(

@@ -40,19 +40,21 @@ DISTILL = DistillSettings(
 
 
 @pytest.mark.parametrize("labelled_by", ["out_of_fold", "ensemble"])
-def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer: Tokenizer, labelled_by: str) -> None:
+def test_an_example_is_labelled_by_the_model_that_did_not_train_on_it(
+    corpus: EncodedCorpus, tokenizer: Tokenizer, labelled_by: str
+) -> None:
     teachers = [writer(corpus, {WORD + fold}) for fold in range(3)]
     settings = DistillSettings(**{**DISTILL.__dict__, "labelled_by": labelled_by, "num_hypotheses": 1})
     pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     plain = [row for row in range(len(corpus)) if not _has_slot(corpus.source(row), tokenizer)]  # these teachers write no slots
     assert counts["originals"] == len(corpus) and counts["distilled"] == len(plain)
-    taught = range(len(corpus), len(pairs))
-    written = [(int(pairs.folds[row, 0]), set(pairs.target(row))) for row in taught]
+    labelled = range(len(corpus), len(pairs))
+    written = [(int(pairs.folds[row, 0]), set(pairs.target(row))) for row in labelled]
     if labelled_by == "out_of_fold":
         assert all(tokens == {WORD + fold} for fold, tokens in written)
     else:
         assert len({frozenset(tokens) for _, tokens in written}) < 3 or any(tokens != {WORD + fold} for fold, tokens in written)
-    assert [pairs.source(row) for row in taught] == [corpus.source(row) for row in plain]
+    assert [pairs.source(row) for row in labelled] == [corpus.source(row) for row in plain]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ def test_the_teacher_of_an_example_never_saw_it(corpus: EncodedCorpus, tokenizer
     ],
     ids=["hold-out", "repeats"],
 )
-def test_a_source_that_no_teacher_had_left_out_is_taught_by_all(
+def test_a_source_that_no_teacher_held_out_is_labelled_by_all(
     corpus: EncodedCorpus, tokenizer: Tokenizer, folds: list[list[int]], labelled_by_all: int, writers: list[set[int]]
 ) -> None:
     few = encoded_corpus(
@@ -88,7 +90,7 @@ def test_the_teachers_of_all_repeats_decode_together(corpus: EncodedCorpus, toke
 
 
 def writer(corpus: EncodedCorpus, pieces: set[int]) -> Seq2SeqModel:
-    """A model that writes one of these pieces, all equally likely, and ends."""
+    """Build a model that outputs one of these pieces, all equally likely, and then END."""
     network = build_model(Shape.of(MODEL, corpus.vocabulary_size)).eval()
 
     def decode_step(tokens: torch.Tensor, state: object) -> torch.Tensor:
@@ -115,7 +117,7 @@ def test_a_student_that_starts_from_its_teacher_takes_evenly_spaced_layers(model
         assert all(torch.equal(value, expected[name]) for name, value in student.decoder[own].state_dict().items())
     copy_teacher(same := build_model(model.shape), model)
     assert all(torch.equal(value, model.state_dict()[name]) for name, value in same.state_dict().items())
-    with pytest.raises(UserError, match=r"distill\.feed_forward is not model\.feed_forward"):
+    with pytest.raises(UserError, match=r"distill\.feed_forward differs from model\.feed_forward"):
         copy_teacher(build_model(replace(model.shape, encoder_feed_forward=(16,))), model)
 
 
@@ -132,7 +134,7 @@ def test_a_student_from_scratch_starts_from_word_vectors_if_the_models_do(
     assert losses[0] == losses[1] != losses[2]
 
 
-def test_without_originals_only_the_teachers_are_heard(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
+def test_without_original_pairs_the_student_trains_only_on_labels(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
     settings = DistillSettings(**{**DISTILL.__dict__, "original_share": 0.0})
     pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, DECODE, 1, torch.device("cpu"))
     assert counts["originals"] == 0
@@ -151,7 +153,7 @@ def test_what_decoding_cut_short_is_not_distilled(corpus: EncodedCorpus, tokeniz
 def test_a_student_that_would_learn_nothing_is_an_error(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
     few = encoded_corpus([corpus.source(0)], [corpus.target(0)], np.array([[0]]), corpus.vocabulary_size)
     settings = replace(DISTILL, original_share=0.0, min_chrf=100.0)
-    with pytest.raises(UserError, match=r"no output of the teachers was kept \(distill.min_chrf: 100\)"):
+    with pytest.raises(UserError, match=r"no teacher output was kept \(distill.min_chrf: 100\)"):
         distilled_corpus(few, [writer(corpus, {WORD})], tokenizer, settings, DECODE, 1, torch.device("cpu"))
 
 

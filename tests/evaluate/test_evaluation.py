@@ -105,7 +105,7 @@ def test_bleu_cuts_texts_without_spaces_into_characters() -> None:
         assert metric.score(metric.statistics([""], [output], [reference]).sum(axis=0)) > 30
 
 
-def test_a_metric_with_nothing_to_say_is_left_out_and_an_empty_test_set_is_an_error() -> None:
+def test_a_metric_that_does_not_apply_is_left_out_and_an_empty_test_set_is_an_error() -> None:
     test = pd.DataFrame({"id": ["1", "2"], "source": ["a", "b"], "target": ["甲", "乙"]})
     scores, predictions = score_outputs("x", test, ["甲", "丙"], "zh", 100, 1)
     assert "placeholders_kept" not in scores and scores["exact_match"]["score"] == 50

@@ -1,4 +1,4 @@
-"""Models that were made to hurt, with a manifest that lists them: one line each, in a process with little memory that no crash may end."""
+"""Maliciously crafted models with a valid manifest: each is refused in one line, and none crashes a process with little memory."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ for folder in sorted(Path(sys.argv[1]).iterdir()):
 
 
 def outcomes(good: Path, name: str, contents: dict[str, bytes]) -> dict[str, str]:
-    """What loading makes of the model in `good` with each of `contents` as its file `name`, all in one process."""
+    """Load the model in `good` with each of `contents` as its file `name`, all in one process, and return the results."""
     folders = good.parent / "crafted"
     for case, content in contents.items():
         shutil.copytree(good, folders / case)
@@ -62,7 +62,7 @@ def outcomes(good: Path, name: str, contents: dict[str, bytes]) -> dict[str, str
 def test_no_size_in_a_crafted_model_ends_the_process(
     model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """model.bin is: version, name, revision, number of variables; of each a name, dimensions, type, bytes, content."""
+    """Format of model.bin: version, name, revision, number of variables; then name, dimensions, type, size and content of each."""
     folder = exported(tmp_path, model, corpus, tokenizer)
     content = (folder / "model.bin").read_bytes()
     variables = content.index(b"TransformerSpec\0") + 20

@@ -35,6 +35,7 @@ from textmill.settings.languages import LanguageSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 
 EXPORT = ExportSettings("toy", 30, 1e-4, 0.99, 0.5)
+DISTILLED = {"originals": 1200, "distilled": 900, "parameters": 50_000}
 
 
 @pytest.mark.parametrize("norm_position", ["pre", "post"])
@@ -78,7 +79,7 @@ def test_ctranslate2_says_what_torch_says(
 def test_neither_batches_nor_threads_change_what_ctranslate2_says(
     model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
-    """In float32; rounding may turn one choice in a hundred."""
+    """In float32. Rounding may change one output in a hundred."""
     write_ct2(model, tokenizer.pieces, tmp_path, "float32")
     sources = [corpus.source(row) for row in range(100)]
     found = [
@@ -101,8 +102,8 @@ def exported(folder: Path, model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (replace(EXPORT, max_size_ratio=0.01), "of the size of the torch weights"),
-        (replace(EXPORT, max_log_probability_difference=0.0), "nats in a log probability"),
+        (replace(EXPORT, max_size_ratio=0.01), "times the size of the torch weights"),
+        (replace(EXPORT, max_log_probability_difference=0.0), "a log probability of the float32 export differs from torch by"),
     ],
 )
 def test_a_failed_check_writes_nothing(
@@ -141,7 +142,7 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
     for name, tasks in {"none": [""], "one": ["ui"], "two": ["qa", "ui"]}.items():
         (tmp_path / name).mkdir()
         folders[name] = exported(tmp_path / name, model, replace(corpus, tasks=tasks), tokenizer)
-    card = model_card("toy", LanguageSettings("en", "zh"), read_json(tmp_path / "two" / "metrics.json"), DECODE)
+    card = model_card("toy", LanguageSettings("en", "zh"), DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE)
     assert "| Tasks | qa, ui |" in card and 'translate(["Save the file"], task="qa")' in card
     models = {name: Translator.load(folder) for name, folder in folders.items()}
     plain = models["none"].translate(["Open the file", "ui: Open the file"])
@@ -168,6 +169,40 @@ def test_a_changed_or_missing_file_is_refused_by_name(
     (folder / "model.bin").unlink()
     with pytest.raises(UserError, match=r"model\.bin: no such file"):
         Translator.load(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "training_pairs", "parameters"),
+    [
+        (
+            {},
+            "1,200 with their original target, 900 with the output of a teacher model as target (knowledge distillation)",
+            "40,000, pruned from 50,000",
+        ),
+        ({"distilled": 0}, "1,200 with their original target", "40,000, pruned from 50,000"),
+        (
+            {"originals": 0, "parameters": 40_000},
+            "900 with the output of a teacher model as target (knowledge distillation)",
+            "40,000",
+        ),
+    ],
+    ids=["distilled and pruned", "not distilled", "labels only, not pruned"],
+)
+def test_the_model_card_claims_distillation_and_pruning_only_if_they_took_place(
+    change: dict[str, int], training_pairs: str, parameters: str
+) -> None:
+    parity = {"max_log_probability_difference": 1e-6, "identical": 1.0}
+    metrics = {
+        "parity": {"float32": parity, "int8": parity},
+        "size_bytes": {"int8": 1},
+        "parameters": 40_000,
+        "size_ratio": 0.26,
+        "tasks": [""],
+    }
+    card = model_card("toy", LanguageSettings("en", "zh"), DISTILLED | change, metrics, DECODE)
+    assert f"| Training pairs | {training_pairs} |\n| Parameters | {parameters} |\n" in card
+    assert ("distill" in card) == ("teacher" in card) == ("distillation" in training_pairs)
+    assert "ensemble" not in card and ("prun" in card) == ("pruned" in parameters)
 
 
 SHA256 = "0" * 64
@@ -219,7 +254,7 @@ def test_settings_of_decoding_of_another_shape_are_refused_in_one_line(tmp_path:
 def test_no_flipped_byte_of_a_model_reaches_the_engine(
     model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """CTranslate2 and SentencePiece read what a length in a file says: a wrong one can end the process."""
+    """CTranslate2 and SentencePiece trust the lengths in a file, so a wrong length can crash the process."""
     folder = exported(tmp_path, model, corpus, tokenizer)
     monkeypatch.setattr("textmill.serving.translator.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
     for name in MODEL_FILES:

@@ -1,4 +1,4 @@
-"""What holds for every combination of architecture and blocks."""
+"""Properties of every combination of architecture and building blocks."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_a_loss_is_finite_and_reaches_every_parameter(choice: dict[str, Any]) ->
 
 
 @every
-def test_step_by_step_equals_at_once_also_for_selected_rows(choice: dict[str, Any]) -> None:
+def test_step_by_step_decoding_equals_one_full_pass_also_for_selected_rows(choice: dict[str, Any]) -> None:
     network, target = built(choice), padded([[BEGIN, 11, 12, 13], [BEGIN, 14, 15, 16], [BEGIN, 17, 18, 19]])
     rows = torch.tensor([2, 0, 0])
     with torch.no_grad():
@@ -105,7 +105,7 @@ def test_step_by_step_equals_at_once_also_for_selected_rows(choice: dict[str, An
 
 
 @every
-def test_neither_the_rest_of_a_batch_nor_the_future_matters(choice: dict[str, Any]) -> None:
+def test_an_output_depends_on_neither_other_rows_nor_later_tokens(choice: dict[str, Any]) -> None:
     network = built(choice)
     with torch.no_grad():
         together = network(SOURCE, TARGET)
@@ -174,7 +174,7 @@ def test_ctranslate2_says_what_torch_says_before_and_after_pruning(
 
 
 @exportable
-def test_what_is_cut_off_is_what_is_silenced(choice: dict[str, Any], corpus: EncodedCorpus) -> None:
+def test_a_pruned_model_computes_what_the_model_with_masked_heads_and_units_computes(choice: dict[str, Any], corpus: EncodedCorpus) -> None:
     network = built(choice, corpus.vocabulary_size)
     heads = 4 if choice.get("key_value_heads") == 1 else 2
     importances = importance(network, [make_batch(corpus, range(8))])
@@ -192,15 +192,15 @@ def test_what_is_cut_off_is_what_is_silenced(choice: dict[str, Any], corpus: Enc
         torch.testing.assert_close(pruned(SOURCE, TARGET), network(SOURCE, TARGET), atol=1e-5, rtol=1e-4)
 
 
-def test_a_part_of_a_group_of_heads_cannot_stay(corpus: EncodedCorpus) -> None:
+def test_pruning_a_part_of_a_group_of_heads_is_an_error(corpus: EncodedCorpus) -> None:
     network = built({"key_value_heads": 2}, corpus.vocabulary_size)
     importances = importance(network, [make_batch(corpus, range(4))])
-    with pytest.raises(UserError, match=r"prune\.encoder_heads is 3, but 2 heads share a key and go together\. Make it a multiple of 2"):
+    with pytest.raises(UserError, match=r"prune\.encoder_heads is 3, but groups of 2 heads share a key\. Set it to a multiple of 2"):
         prune_model(network, importances, PruneSettings(3, 2, 0.5, 4, 1, None))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("choice", [choice for choice in TRANSFORMERS if choice.get("positions") == "learned"], ids=named)
-def test_pairs_behind_the_table_of_positions_are_not_scored_and_are_counted(
+def test_pairs_longer_than_the_learned_positions_are_counted_and_not_scored(
     choice: dict[str, Any], corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     network = built(choice | {"max_positions": 12}, corpus.vocabulary_size)
@@ -222,7 +222,7 @@ def test_an_lstm_is_neither_exported_nor_pruned_and_says_what_to_do(corpus: Enco
     network = built(LSTMS[0], corpus.vocabulary_size)
     with pytest.raises(UserError, match=r"architecture lstm cannot be exported.*Set model\.architecture"):
         write_ct2(network, tokenizer.pieces, tmp_path, "int8")
-    with pytest.raises(UserError, match=r"architecture lstm has neither heads.*Set model\.architecture"):
+    with pytest.raises(UserError, match=r"architecture lstm has no attention heads.*Set model\.architecture"):
         importance(network, [make_batch(corpus, range(4))])
 
 
@@ -267,14 +267,14 @@ def test_a_student_starts_from_its_teacher(choice: dict[str, Any]) -> None:
 
 
 def test_an_lstm_with_other_layers_cannot_start_from_its_teacher() -> None:
-    with pytest.raises(UserError, match="an LSTM's layers cannot be chosen from"):
+    with pytest.raises(UserError, match="an LSTM student needs as many layers as its teacher"):
         copy_teacher(built(LSTMS[1]), built(LSTMS[0]))
 
 
-def test_a_text_behind_a_table_of_positions_is_refused() -> None:
+def test_a_text_longer_than_the_learned_positions_is_refused() -> None:
     for architecture, length in (("encoder_decoder", 81), ("decoder_only", 77)):  # behind it, the four of the target
         network = built({"architecture": architecture, "positions": "learned"})
-        with pytest.raises(UserError, match=r"model\.max_positions is 80, but a text reaches position 81"):
+        with pytest.raises(UserError, match=r"model\.max_positions is 80, but a text needs 81 positions"):
             network(torch.full((1, length), 5), TARGET[:1])
 
 

@@ -22,21 +22,21 @@ from textmill.tokenizer.special import PAD
 SENTENCES = [[4 + i % 3, 8 + i % 3, 12, 13 + i % 2] for i in range(60)]
 
 
-def test_what_fits_is_taken_and_counted_and_what_does_not_is_refused(tmp_path: Path) -> None:
+def test_matching_tensors_are_copied_and_counted_and_a_model_without_any_is_refused(tmp_path: Path) -> None:
     torch.manual_seed(0)
     earlier = build_model(Shape.of(MODEL, 30))
     save_model(tmp_path / "model.safetensors", earlier)
     deeper = build_model(Shape.of(replace(MODEL, encoder_layers=2), 30))
     taken, total = len(list(earlier.parameters())), len(list(deeper.parameters()))
     for path in (tmp_path, tmp_path / "model.safetensors"):
-        assert f"took {taken} of {total} tensors" in load_initial_weights(deeper, path, sha256_of(tmp_path / "model.safetensors"))
+        assert f"copied {taken} of {total} tensors" in load_initial_weights(deeper, path, sha256_of(tmp_path / "model.safetensors"))
     own = deeper.state_dict()
     assert all(torch.equal(own[name], tensor) for name, tensor in earlier.state_dict().items())
-    with pytest.raises(UserError, match="its vocabulary has 30 pieces, this model's has 31"):
+    with pytest.raises(UserError, match="the vocabulary has 30 pieces, but this model needs 31"):
         load_initial_weights(build_model(Shape.of(MODEL, 31)), tmp_path, sha256_of(tmp_path / "model.safetensors"))
     narrow = build_model(Shape.of(replace(MODEL, architecture="lstm", width=8), 30))
     del narrow.tokens.output_bias
-    with pytest.raises(UserError, match="no tensor has the name and shape"):
+    with pytest.raises(UserError, match="no tensor matches this model in name and shape"):
         load_initial_weights(narrow, tmp_path, sha256_of(tmp_path / "model.safetensors"))
 
 

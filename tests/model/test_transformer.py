@@ -73,7 +73,7 @@ def test_decoding_step_by_step_equals_decoding_at_once(model: Seq2SeqModel) -> N
 
 
 def exhaustive(model: Seq2SeqModel, source: list[int], length: int) -> tuple[list[int], float]:
-    """The best output of at most `length` tokens, by trying all prefixes breadth first with a beam of everything."""
+    """Find the best output of at most `length` tokens by an exhaustive breadth-first search."""
     best: tuple[list[int], float] = ([], -math.inf)
     open_prefixes = [([], 0.0)]
     with torch.no_grad():
@@ -140,6 +140,6 @@ def test_weights_survive_a_file_and_bad_ones_are_refused(model: Seq2SeqModel, tm
     assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), loaded.state_dict().values(), strict=True))
     with torch.no_grad():
         model.tokens.output_bias[5] = float("nan")
-    with pytest.raises(UserError, match="output_bias holds NaN"):
+    with pytest.raises(UserError, match="output_bias contains NaN"):
         save_model(path, model)
     assert load_model(path).shape == loaded.shape, "the good file is still there"

@@ -40,20 +40,20 @@ def test_a_shape_that_no_settings_allow_is_refused_in_one_line(model: Seq2SeqMod
 
 
 @pytest.mark.parametrize("kind", [torch.int64, torch.int8, torch.bool])
-def test_integers_are_no_weights(model: Seq2SeqModel, tmp_path: Path, kind: torch.dtype) -> None:
+def test_integer_weights_are_refused(model: Seq2SeqModel, tmp_path: Path, kind: torch.dtype) -> None:
     state = model.state_dict()
     name = next(iter(state))
     write_tensors(tmp_path / "m", state | {name: torch.ones_like(state[name]).to(kind)}, {"shape": asdict(model.shape)})
-    with pytest.raises(UserError, match=rf"not a model of this version \({name} is {kind}, not torch.float32\)"):
+    with pytest.raises(UserError, match=rf"not a model of this version of textmill \({name} is {kind}, not torch.float32\)"):
         load_model(tmp_path / "m")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_weights_that_are_no_numbers_are_not_loaded(model: Seq2SeqModel, tmp_path: Path, value: float) -> None:
+def test_weights_with_nan_or_infinity_are_not_loaded(model: Seq2SeqModel, tmp_path: Path, value: float) -> None:
     state = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     next(iter(state.values())).view(-1)[3] = value
     write_tensors(tmp_path / "m", state, {"shape": asdict(model.shape)})
-    with pytest.raises(UserError, match=r"m: holds NaN or infinity"):
+    with pytest.raises(UserError, match=r"m: contains NaN or infinity"):
         load_model(tmp_path / "m")
 
 

@@ -47,7 +47,7 @@ def mlflow_ui(clone: Path) -> Iterator[str]:
 
 
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until the server answers: seconds on an idle machine, minutes on one with other work."""
+    """Wait until the server answers, which takes seconds on an idle machine and minutes on a busy one."""
     for _ in range(360):
         assert process.poll() is None, f"the UI ended with exit code {process.returncode}"
         try:

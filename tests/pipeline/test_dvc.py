@@ -1,4 +1,4 @@
-"""What we rely on DVC for, shown on a small project of two stages."""
+"""The behaviour of DVC that textmill relies on, tested with a small project of two stages."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_a_rebuild_on_a_full_disk_is_an_error_and_the_next_one_with_room_is_comp
     last = found["full.log"].rstrip().split("\n")[-1]
     if outputs:  # dvc itself exits with 0, and has locked a folder of which half is not in its cache
         assert "made" in found["full.lock"]
-        assert last.startswith("repro: after the run the workspace differs from dvc.lock in make: is the disk full?")
+        assert last.startswith("repro: after the run the workspace differs from dvc.lock in make. If the disk is full,")
     else:
         assert "full.lock" not in found
         assert last == "ERROR: failed to reproduce 'make': [Errno 28] No space left on device"
@@ -90,7 +90,7 @@ def test_a_rebuild_on_a_full_disk_is_an_error_and_the_next_one_with_room_is_comp
 
 @pytest.mark.parametrize("outputs", ["", "/"], ids=["files", "a folder"])
 def test_what_the_run_cache_has_of_a_rebuild_on_a_full_disk_is_not_believed(tmp_path: Path, outputs: str) -> None:
-    """Without dvc.lock and outputs, DVC has its run cache alone to know the stage by."""
+    """Without dvc.lock and outputs, DVC knows the stage only from its run cache."""
     found = rebuilt(tmp_path, outputs, "rm -rf dvc.lock made*")
     assert len(found["full.runs"].split()) == 1, "no entry: then this test shows nothing"
     assert found["ran"] == f"made{outputs}\n" * 2

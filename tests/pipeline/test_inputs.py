@@ -100,7 +100,7 @@ def test_a_dvc_lock_that_another_process_is_writing_is_waited_for(project: Path,
 
 def test_a_broken_dvc_lock_is_one_line(project: Path) -> None:
     Path("dvc.lock").write_text("schema: '2.0'\nstages: [\n", encoding="utf-8")
-    with pytest.raises(UserError, match=r"^dvc\.yaml or dvc\.lock: [^\n]+`make doctor` says what to do\.$"):
+    with pytest.raises(UserError, match=r"^dvc\.yaml or dvc\.lock: [^\n]+Run `make doctor` for help\.$"):
         stage_inputs("use")
 
 

@@ -319,7 +319,7 @@ def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clo
         assert run(clone, *command).returncode == 0, command
     gate = (sys.executable, "-m", "textmill", "gate")
     unpushed = run(clone, *gate)
-    assert unpushed.returncode == 1 and "in the remote; run `make push`" in unpushed.stdout
+    assert unpushed.returncode == 1 and "in the remote. Run `make push`" in unpushed.stdout
     assert run(clone, *DVC, "push", "--run-cache").returncode == 0
     warm = run(clone, *gate)
     assert warm.returncode == 0, warm.stdout + warm.stderr

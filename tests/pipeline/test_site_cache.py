@@ -74,7 +74,7 @@ def test_a_folder_that_others_may_write_is_refused(project: Path, monkeypatch: p
     if place == "default":  # as DVC's own, without a setting
         (project / ".dvc/config").write_text("")
         monkeypatch.setattr("textmill.pipeline.site_cache.site_cache_dir", lambda _: str(open_folder))
-    with pytest.raises(UserError, match=r"DVC's site cache .*Whoever writes there runs code as you\. Remove it, run `make setup`"):
+    with pytest.raises(UserError, match=r"DVC's site cache .*Whoever can write there can run code as you\. Remove it, run `make setup`"):
         require_private_site_cache()
 
 

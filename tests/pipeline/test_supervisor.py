@@ -1,4 +1,4 @@
-"""The end of a stage's process, whatever brings it about."""
+"""The supervisor ends the process of a stage correctly, whatever the cause."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def start(project: Path, how: str) -> tuple[subprocess.Popen[str], int, int]:
         ("works", lambda dvc, supervisor, stage: os.kill(dvc, signal.SIGKILL), -9, "closed\n", "train@0: stopped.\n"),
         ("works", lambda dvc, supervisor, stage: os.kill(dvc, signal.SIGTERM), -15, "closed\n", "train@0: stopped.\n"),
         ("works", lambda dvc, supervisor, stage: os.kill(supervisor, signal.SIGKILL), 247, "", ""),
-        ("works", lambda dvc, supervisor, stage: os.kill(stage, signal.SIGSEGV), 139, "", "train@0: crashed (SIGSEGV), in code that is"),
+        ("works", lambda dvc, supervisor, stage: os.kill(stage, signal.SIGSEGV), 139, "", "train@0: crashed (SIGSEGV) in native code."),
         (
             "works",
             lambda dvc, supervisor, stage: os.kill(stage, signal.SIGKILL),

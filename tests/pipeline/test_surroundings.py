@@ -1,4 +1,4 @@
-"""Data stages give the same bytes whatever the environment of the process is."""
+"""The data stages give the same bytes in any process environment."""
 
 from __future__ import annotations
 

@@ -101,6 +101,6 @@ def test_a_training_that_sigterm_stops_is_killed_in_mlflow_and_goes_on_to_the_sa
     for force in ([], ["-f"]):
         done = run(clone, *DVC, "repro", "-s", *force, "train@0", TEXTMILL_TRACKING="off")
         assert done.returncode == 0, done.stderr
-        assert ("going on from the checkpoint at step 10" in done.stdout) == (not force)
+        assert ("resuming from the checkpoint at step 10" in done.stdout) == (not force)
         outputs.append({path.name: path.read_bytes() for path in (clone / "models/train/0").iterdir() if path.is_file()})
     assert outputs[0] == outputs[1] and "model.safetensors" in outputs[0]

@@ -54,7 +54,7 @@ def test_a_sliced_model_computes_what_a_masked_one_computes(model: Seq2SeqModel,
 
 
 def test_importance_is_the_derivative_of_the_loss_in_a_gate(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
-    """By finite differences: the output projection's columns of one head or unit, scaled by 1 + e."""
+    """Finite differences: scale the columns of the output projection for one head or unit by 1 + e."""
     batch = make_batch(corpus, range(6))
     found = importance(model, [batch])
 

@@ -94,7 +94,7 @@ def test_the_default_settings_are_right() -> None:
         ("back_translate", "sources", [{"path": ""}], "back_translate.sources[0].path: is empty"),
         ("back_translate", "sources", ["x.txt"], "back_translate.sources[0] must be a mapping"),
         ("back_translate", "weight", 0, "back_translate.weight: must be between 0.01 and 100"),
-        ("export", "name", "$(touch x)", "export.name: may hold ASCII letters"),
+        ("export", "name", "$(touch x)", "export.name: may contain only ASCII letters"),
     ],
 )
 def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value: object, message: str) -> None:
@@ -118,8 +118,8 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
             "prune.fine_tune.compile does not work with an lstm. Set it to false.",
         ),
         ({"model.architecture": "lstm", "train.cuda_graphs": "always"}, "train.cuda_graphs does not work with an lstm. Set it to auto."),
-        ({"train.cuda_graphs": "always", "train.parallel": "data"}, "train.cuda_graphs: always works with parallel: none and without"),
-        ({"train.cuda_graphs": "always", "train.compile": True}, "train.cuda_graphs: always works with parallel: none and without"),
+        ({"train.cuda_graphs": "always", "train.parallel": "data"}, "train.cuda_graphs: always works only with parallel: none and"),
+        ({"train.cuda_graphs": "always", "train.compile": True}, "train.cuda_graphs: always works only with parallel: none and"),
         ({"distill.train.profile": True}, "distill.train.profile is only for the fold models"),
         ({"train.subword_sampling": 0.5, "tokenizer.model_type": "bpe"}, "train.subword_sampling needs tokenizer.model_type unigram"),
         ({"distill.feed_forward": 32}, "distill.feed_forward is 32 and model.feed_forward"),

@@ -10,7 +10,9 @@ import torch
 from textmill.train.checkpoints import CheckpointFile
 
 
-def test_a_damaged_checkpoint_is_not_used_and_said_and_a_missing_one_is_no_news(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_damaged_checkpoint_is_reported_and_not_used_and_a_missing_one_is_not_reported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     checkpoint = CheckpointFile(tmp_path, "0123")
     assert checkpoint.load() is None and capsys.readouterr().err == ""
     checkpoint.save({"a": torch.arange(100.0)}, {"step": 7})
@@ -25,7 +27,7 @@ def test_a_damaged_checkpoint_is_not_used_and_said_and_a_missing_one_is_no_news(
 
 
 class Touch:
-    """Whoever unpickles it makes a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""What recording a step on a GPU asks of a training, shown on a CPU: there a recording is the function itself."""
+"""What recording CUDA graphs requires of a training, tested on a CPU, where a recording just calls the function."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ STILL = replace(MODEL, dropout=0.0, attention_dropout=0.0)
 
 @pytest.fixture
 def recordings(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """All that is recorded, while a CPU counts as a device with graphs."""
+    """Return everything that is recorded, while a CPU counts as a device with CUDA graphs."""
     recorded: list[Any] = []
 
     def record(function: Any, pool: Any) -> Any:
@@ -113,5 +113,5 @@ def test_bucketed_shapes_are_few_and_hold_the_batch(rows: int) -> None:
     assert padded.source.shape[1] == 16 and padded.target_input.shape[1] == padded.target_output.shape[1] == 24
     assert rows <= len(padded.source) <= rows * 1.15
     assert torch.equal(padded.source[:rows, :9], source) and torch.equal(padded.target_output[:rows, :17], target)
-    assert (padded.target_output != PAD).sum() == target.numel() == len(padded.places)
+    assert (padded.target_output != PAD).sum() == target.numel() == len(padded.indices)
     assert (padded.source != PAD).any(1).all(), "attention on nothing gives no number"

@@ -84,7 +84,7 @@ def test_a_killed_process_is_started_again_and_the_curve_stays_the_same(corpus: 
 def test_a_users_mistake_ends_all_processes_with_its_line(corpus: EncodedCorpus, tmp_path: Path) -> None:
     settings = replace(TRAIN, parallel="data", processes=2, learning_rate=1e30, schedule="constant", gradient_clip=0.0, max_steps=100)
     before = set(psutil.Process().children(recursive=True))
-    with pytest.raises(UserError, match="the loss is not a finite number any more at step"):
+    with pytest.raises(UserError, match="the loss is no longer finite at step"):
         trained(corpus, settings, tmp_path)
     assert set(psutil.Process().children(recursive=True)) <= before
 
@@ -94,7 +94,7 @@ def test_more_processes_than_gpus_are_named_before_any_starts(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     settings = replace(TRAIN, parallel="data", processes=2, device="auto")
-    with pytest.raises(UserError, match=r"processes is 2, but this machine has 1 GPU\(s\)"):
+    with pytest.raises(UserError, match=r"processes is 2, but each needs a GPU and this machine has 1"):
         trained(corpus, settings, tmp_path)
     assert not (tmp_path / "job").exists()
 

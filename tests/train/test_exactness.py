@@ -1,4 +1,4 @@
-"""Whatever happens to a training, its model has the same bytes in the end, or it says clearly why there is none."""
+"""However a training is interrupted, its model has the same bytes in the end, or an error says why there is none."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ KILLS = {
 
 @pytest.mark.parametrize("name", KILLS)
 def test_a_training_killed_anywhere_ends_as_the_undisturbed_one(undisturbed: dict[str, Run], name: str) -> None:
-    """Every resuming process has another seed: a forgotten random state would show."""
+    """Every resuming process gets another seed, so the test fails if a random state is not restored."""
     wanted = undisturbed[name]
     seconds = float((wanted.folder / f"{wanted.name}.seconds").read_text())
     for index, ends in enumerate(KILLS[name]):
@@ -105,7 +105,7 @@ def test_a_stopped_training_keeps_its_last_checkpoint_whole(undisturbed: dict[st
     assert [path.name for path in run.checkpoint.path.parent.iterdir()] == ["f.safetensors"]
     assert run.checkpoint.path.read_bytes() == killed.checkpoint.path.read_bytes(), "the checkpoint of step 4 is another one"
     if code == 2:
-        assert re.search(r"f\.safetensors: .*File too large.*the checkpoint before it is kept", run.message())
+        assert re.search(r"f\.safetensors: .*File too large.*the last checkpoint is kept", run.message())
     assert run.start(seed=99) == 0
     assert_same(run, wanted)
 
@@ -137,7 +137,7 @@ def test_a_checkpoint_is_the_same_bytes_after_a_kill_in_the_write_of_the_next(un
 def test_a_killed_training_goes_on_only_if_settings_data_and_code_are_the_same(
     corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changed: str
 ) -> None:
-    """The name of the checkpoint is the key of the stage's inputs, as its runner computes it."""
+    """The file name of the checkpoint is the key of the stage inputs, as the runner computes it."""
     inputs = ["corpus.safetensors", "tokenizer.model", "loop.py"]
     stage = {"cmd": "python loop.py", "deps": inputs, "params": ["learning_rate"], "outs": ["model.safetensors"]}
     write_yaml(tmp_path / "dvc.yaml", {"stages": {"train": stage}})
@@ -222,7 +222,9 @@ def test_a_batch_that_does_not_fit_in_memory_is_named_with_a_budget_that_fits(
     settings = replace(PLAIN, batch_tokens=1 << 18, max_steps=5)
     large = Run(tmp_path, "large", settings)
     assert large.start(End("little memory", 200e6)) == 2
-    found = re.search(r"batch_tokens: 262144 does not fit in memory\. (\d+) fits: use it with accumulate: (\d+)", large.message())
+    found = re.search(
+        r"does not fit in memory \(batch_tokens: 262144\)\. Set batch_tokens to (\d+), which fits, and accumulate to (\d+)", large.message()
+    )
     assert found, large.message()
     budget, accumulate = int(found[1]), int(found[2])
     assert budget * accumulate >= settings.batch_tokens
@@ -231,12 +233,12 @@ def test_a_batch_that_does_not_fit_in_memory_is_named_with_a_budget_that_fits(
     assert code == 0, (large.message(), fitting.message())
 
 
-def test_weights_that_are_no_numbers_never_replace_a_good_checkpoint(folder: Path) -> None:
-    """The loss of a step is that of the weights before it: the first to see the weights behind it is the validation."""
+def test_weights_with_nan_or_infinity_never_replace_a_good_checkpoint(folder: Path) -> None:
+    """The loss of a step uses the weights before the step. The validation is the first to use the weights after it."""
     run = trainer(Run(folder, "diverged", replace(PLAIN, validate_every=1)), 1)
     schedule = run.schedule
     run.schedule = lambda step, settings: schedule(step, settings) if step < 3 else float("inf")
-    with pytest.raises(UserError, match="not a finite number any more at step 3"):
+    with pytest.raises(UserError, match="no longer finite at step 3"):
         run.run()
     assert run.this_run.checkpoint is not None
     found = run.this_run.checkpoint.load()

@@ -28,7 +28,7 @@ from textmill.train.objective import (
 
 
 def leaves_and_targets(count: int, passes: int = 1) -> tuple[list[Tensor], list[Tensor], Tensor]:
-    """States of `passes` times `count` tokens, weight and bias, in float32 and the same in float64; and targets (count,)."""
+    """Return states of `passes` times `count` tokens, weight and bias, in float32 and float64, and targets (count,)."""
     torch.manual_seed(count)
     values = torch.randn(passes * count, 7), torch.randn(23, 7), torch.randn(23)
     targets = torch.randint(0, 23, (count,))
@@ -41,7 +41,7 @@ def leaves_and_targets(count: int, passes: int = 1) -> tuple[list[Tensor], list[
 def test_the_projected_loss_and_its_gradients_are_those_of_all_logits(
     monkeypatch: pytest.MonkeyPatch, epsilon: float, chunk_bytes: int, count: int
 ) -> None:
-    """A chunk has 16 rows or more; 50 rows leave a rest behind chunks of 16 and of 17, none behind 50."""
+    """A chunk has at least 16 rows. 50 rows are not a multiple of 16 or 17, but of 50."""
     monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
     ours, exact, targets = leaves_and_targets(count)
     loss = projected_nll(*ours, targets, epsilon, denominator=13.0)
@@ -85,7 +85,7 @@ def test_the_projected_loss_of_two_passes_and_its_gradients_are_those_of_all_log
 def test_the_fused_loss_and_its_gradients_are_those_of_the_projected_one_over_real_tokens(
     monkeypatch: pytest.MonkeyPatch, r_drop: float, chunk_bytes: int, count: int
 ) -> None:
-    """Every second target is PAD, which the fused loss counts as nothing."""
+    """Every second target is PAD, which the fused loss does not count."""
     monkeypatch.setitem(objective._CHUNK_BYTES, "cpu", chunk_bytes)
     passes = 2 if r_drop else 1
     ours, exact, targets = leaves_and_targets(count, passes)

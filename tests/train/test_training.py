@@ -120,7 +120,7 @@ def test_a_loss_that_is_not_finite_ends_the_training_within_ten_steps(corpus: En
         return loss * (float("nan") if run.state.position.step > 21 else 1.0), count
 
     run._step = poisoned  # type: ignore[method-assign]
-    with pytest.raises(UserError, match="not a finite number any more at step"):
+    with pytest.raises(UserError, match="no longer finite at step"):
         run.run()
     assert run.state.position.step <= 31
     assert checkpoint.load() is not None
@@ -194,7 +194,7 @@ def test_training_learns_with_every_option(corpus: EncodedCorpus, tokenizer: Tok
 def test_layers_are_compiled_once_a_stack_for_batches_of_all_shapes_and_learn_the_same(
     corpus: EncodedCorpus, architecture: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without dropout, whose masks on a CPU are not compiled. aot_eager needs no compiler; a batch of one row is a graph of its own."""
+    """Without dropout, because its masks are not compiled on a CPU. aot_eager needs no compiler. A batch of one row is a separate graph."""
     plainly = nn.Module.compile
     counter = CompileCounterWithBackend("aot_eager")
     monkeypatch.setattr(nn.Module, "compile", lambda self, **options: plainly(self, backend=counter, **options))

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, each ended at a chosen moment, and what they leave behind."""
+"""Trainings in separate processes that end at a chosen moment, and the files that remain."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _CONTEXT.set_forkserver_preload(["textmill.train.loop", "textmill.model.weights"
 
 @dataclass(frozen=True)
 class End:
-    """When a process ends. kind and place: see `_ENDS`; number: of the save, from 1."""
+    """When a process ends. kind and place: see `_ENDS`. number: number of the save, counted from 1."""
 
     kind: str
     place: float = 0
@@ -83,7 +83,7 @@ class Run:
         return self.folder / f"{self.name}.model.safetensors"
 
     def rows_seen(self) -> list[list[int]]:
-        """Of every batch, in order, what one undisturbed process would have seen: a piece counts up to where the next one starts."""
+        """Return the batches as one undisturbed process would see them: each process counts only up to where the next one starts."""
         text = (self.folder / f"{self.name}.rows.jsonl").read_text()
         pieces = [[json.loads(line) for line in piece.split("\n") if line.endswith("]")] for piece in text.split("start\n")]
         seen: list[tuple[int, list[int]]] = []
@@ -95,25 +95,25 @@ class Run:
         return json.loads((self.folder / f"{self.name}.history.json").read_text())
 
     def first_steps(self) -> list[int]:
-        """Of every process: the steps behind it when it saw its first batch."""
+        """Return, for every process, the number of steps before its first batch."""
         pieces = (self.folder / f"{self.name}.rows.jsonl").read_text().split("start\n")[1:]
         return [json.loads(piece.split("\n")[0])[0] for piece in pieces if piece]
 
     def start(self, end: End | None = None, seed: int = 1) -> int:
-        """Train in a process; returns its exit code. seed: of a process that finds a checkpoint; one that finds none has the right one."""
+        """Train in a process and return its exit code. seed: for a process that finds a checkpoint; otherwise the normal seed is used."""
         return _exit_code(_train, self, end, seed)
 
     def start_fine_tuning(self, end: End | None = None) -> int:
-        """Prune a model, always the same one, and fine-tune it, in a process; returns its exit code."""
+        """Prune and fine-tune a fixed model in a process, and return its exit code."""
         return _exit_code(_fine_tune, self, end)
 
     def message(self) -> str:
-        """Of the UserError that the process ended with."""
+        """Return the message of the UserError that ended the process."""
         return (self.folder / f"{self.name}.error.txt").read_text()
 
 
 def trainer(run: Run, seed: int, **more: Any) -> Trainer:
-    """As `train_fold` builds it, but its process may have another seed."""
+    """Build it as `train_fold` does, except that the process may have another seed."""
     corpus, tokenizer = EncodedCorpus.load(run.folder / "corpus.safetensors"), Tokenizer.load(run.folder / "tokenizer.model")
     device = prepare_device("cpu", 1, seed)
     model = build_model(Shape.of(MODEL, corpus.vocabulary_size))
@@ -131,7 +131,7 @@ def _exit_code(target: Callable[..., None], *arguments: Any) -> int:
 
 
 def again(folder: Path) -> None:
-    """Every training once more, in this process."""
+    """Run every training again in this process."""
     for name, settings in SETTINGS.items():
         _train(Run(folder, f"again-{name}", settings), None, 1)
 
@@ -180,7 +180,7 @@ def _fine_tune(run: Run, end: End | None) -> None:
 
 
 class _Terminated(BaseException):
-    """What src/textmill/pipeline/runner.py makes of SIGTERM."""
+    """Handle SIGTERM as src/textmill/pipeline/runner.py does."""
 
 
 def _kill(*_: object) -> None:
@@ -227,7 +227,7 @@ def _at_sync(act: Callable[[], None], is_renamed: bool) -> Callable[[Trainer, En
 
 
 def _inside_write(training: Trainer, end: End) -> None:
-    """Killed when the file has `place` of its bytes."""
+    """Kill the process when the file has the share `place` of its bytes."""
     save, calls = tensors.save_file, iter(range(1, 1000))
 
     def ending(stored: Any, path: Path, metadata: Any) -> None:
@@ -240,13 +240,13 @@ def _inside_write(training: Trainer, end: End) -> None:
 
 
 def _at_time(training: Trainer, end: End) -> None:
-    """The kernel ends the process after `place` seconds, wherever it is: the default action of SIGALRM knows no cleaning up."""
+    """End the process after `place` seconds at any point: the default action of SIGALRM runs no cleanup."""
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.setitimer(signal.ITIMER_REAL, end.place)
 
 
 def _at_size(action: signal.Handlers) -> Callable[[Trainer, End], None]:
-    """In the save `number`, no file gets longer than `place` bytes: an error to the writer if the signal is ignored, else the end of it."""
+    """Limit files to `place` bytes in the save `number`. The write fails if the signal is ignored, and kills the process otherwise."""
 
     def install(training: Trainer, end: End) -> None:
         save, calls = tensors.save_file, iter(range(1, 1000))
@@ -266,7 +266,7 @@ def _at_size(action: signal.Handlers) -> Callable[[Trainer, End], None]:
 
 
 def _little_memory(training: Trainer, end: End) -> None:
-    """No more than `place` bytes of address space beyond what the process has when its first step begins."""
+    """Allow `place` more bytes of address space than the process has when its first step begins."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + int(end.place), resource.RLIM_INFINITY))
 

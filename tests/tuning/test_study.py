@@ -125,7 +125,7 @@ def test_a_curve_is_read_from_checkpoints_that_change_and_not_from_those_that_la
     assert curve.whole() == {20: 2.5}
 
 
-def test_a_stopped_trial_takes_all_its_processes_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stopping_a_trial_ends_all_its_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "_SECONDS_TO_END", 0.5)
     stubborn = "trap '' TERM; sleep 60 & echo $!; echo started > ready; wait; sleep 60"
     pid_file = tmp_path / "ready"

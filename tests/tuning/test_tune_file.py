@@ -1,4 +1,4 @@
-"""tune.yaml: what is wrong is said before the first trial, and what is right means what it says."""
+"""tune.yaml: mistakes are reported before the first trial, and valid settings have the documented effect."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def test_the_number_of_heads_can_be_searched_alone(tmp_path: Path) -> None:
         ({"train.learning_rate": {"low": 0.1}}, "must be numbers"),
         ({"train.learning_rate": {"low": 0.1, "high": float("inf")}}, "must be numbers"),
         ({"train.learning_rate": {"low": 0.2, "high": 0.1}}, "low must be below high"),
-        ({"train.learning_rate": {"low": 0, "high": 0.1, "log": True}}, "needs a low above 0"),
+        ({"train.learning_rate": {"low": 0, "high": 0.1, "log": True}}, "log: true needs low above 0 and no step"),
         ({"train.learning_rate": {"low": 0.0, "high": 0.1}}, r"0\.0 is not possible: train.learning_rate: must be above 0"),
         ({"train.warmup_steps": {"low": 100, "high": 5000}}, "5000 is not possible: train.warmup_steps: must be below max_steps"),
         ({"train.max_steps": {"low": 1000.5, "high": 2000}}, r"1000\.5 is not possible: train.max_steps must be a whole number"),
         ({"train.warmup_steps": {"low": 100, "high": 200, "step": 101}}, "step must be above 0 and at most"),
-        ({"train.schedule": {"low": 1, "high": 2}}, "is 'inverse_sqrt' in params.yaml, no number. Use choices"),
+        ({"train.schedule": {"low": 1, "high": 2}}, "is 'inverse_sqrt' in params.yaml, which is not a number. Use choices"),
         ({"train.schedule": {"choices": ["cosine", "linear"]}}, "'linear' is not possible: train.schedule is 'linear'.*must be one of"),
         ({"train.schedule": {"choices": ["cosine"]}}, "a list of two or more"),
         ({"model.heads": {"choices": [4, 7]}}, "7 is not possible: model.heads: 7 does not divide width 160"),
-        ({"tokenizer.vocabulary_size": {"choices": [2000, 3000]}}, "losses a token say nothing. Set search.per_text to true"),
+        ({"tokenizer.vocabulary_size": {"choices": [2000, 3000]}}, "losses per token cannot be compared. Set search.per_text to true"),
         ({}, "must name at least one key"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Back-translation (Sennrich, Haddow & Birch 2016): pairs of a synthetic source and a real target."""
+"""Back-translation (Sennrich, Haddow & Birch 2016): make pairs of a synthetic source and a real target."""
 
 from __future__ import annotations
 
@@ -22,7 +22,11 @@ from textmill.train.run import Run
 
 
 class BackTranslated(NamedTuple):
-    """table: columns of DEVELOPMENT_SCHEMA, one row a pair, of no fold. metrics: every line that was read, in one count."""
+    """The result of back-translation.
+
+    table: columns of DEVELOPMENT_SCHEMA, one row per pair. The pairs are in no fold.
+    metrics: counts. Every line that was read is in exactly one of them.
+    """
 
     table: pd.DataFrame
     metrics: dict[str, Any]
@@ -37,10 +41,12 @@ def back_translated(
     rows: RowPlan,
     run: Run,
 ) -> BackTranslated:
-    """Train the reverse model, let it write a source for every line, and keep the pairs that could have been collected.
+    """Train the reverse model, translate every line back into a source, and filter the pairs like collected pairs.
 
-    rows: the repairs and filters that a collected pair goes through. A pair also goes if its source knows the test set: the
-    reasons are those of `write_sources`, `clean_rows` and `recognized`. Without lines, nothing is trained.
+    rows: the repairs and filters of the stage clean.
+    A pair is also rejected if its source overlaps with the test set. The reasons are those of `write_sources`, `clean_rows` and
+    `recognized`.
+    Without lines, nothing is trained.
     """
     counts = {"lines": lines.read, "lines_rejected": dict(sorted(lines.rejected.items()))}
     if lines.table.empty:

@@ -1,4 +1,4 @@
-"""Monolingual target text: read, cleaned like one side of a pair, without what development or test set hold already."""
+"""Read and clean monolingual target text, and remove lines that are in the development set or overlap with the test set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from textmill.text.hashing import hashes64
 
 
 class Known(NamedTuple):
-    """What the text is compared with: the development pairs, and the digest of the test set (split/digests.py)."""
+    """The data that the lines are compared with: development pairs, and the digest of the test set (split/digests.py)."""
 
     development: pd.DataFrame
     digest: pd.DataFrame
@@ -37,7 +37,12 @@ class Known(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """table: columns of PAIR_SCHEMA, the text as source and target. read: what collect_sources counted. rejected: reason to lines."""
+    """The lines to translate.
+
+    table: columns of PAIR_SCHEMA, with the text as both source and target.
+    read: counts of collect_sources.
+    rejected: number of lines per reason.
+    """
 
     table: pd.DataFrame
     read: dict[str, Any]
@@ -45,11 +50,16 @@ class Lines(NamedTuple):
 
 
 def new_lines(back_translate: BackTranslateSettings, collect: CollectSettings, clean: CleanSettings, known: Known, folder: Path) -> Lines:
-    """The lines to translate, in the order of file and line; none without sources.
+    """Return the lines to translate, in the order of file and line. Without sources there are none.
 
-    Every line read is in the table or in `rejected`: as a reason of clean, as `known_target` (equal to a development target,
-    or near it as `clean.near_duplicates` says), as one of `recognized`, or as `not_chosen` because of max_lines.
-    folder: for intermediate files, which are removed. Raises UserError as collect and clean do, and for a task without development pairs.
+    Every line is either in the table or counted in `rejected`, with one of these reasons:
+    - a reason of the stage clean,
+    - `known_target`: equal to a development target, or a near-duplicate of one (clean.near_duplicates),
+    - a reason of `recognized`, for lines that overlap with the test set,
+    - `not_chosen`: beyond back_translate.max_lines.
+
+    folder: for temporary files, which are removed.
+    Raises UserError as collect and clean do, and for a task without development pairs.
     """
     if not back_translate.sources:
         return Lines(pd.DataFrame(columns=pd.Index(PAIR_SCHEMA.names)), {"rows": 0, "skipped": 0, "bad": 0}, Counter())
@@ -65,10 +75,10 @@ def new_lines(back_translate: BackTranslateSettings, collect: CollectSettings, c
 
 
 def _require_tasks(back_translate: BackTranslateSettings, development: pd.DataFrame) -> None:
-    for place, source in enumerate(back_translate.sources):
+    for index, source in enumerate(back_translate.sources):
         if source.task not in set(development["task"]):
             raise UserError(
-                f"params.yaml: back_translate.sources[{place}].task is '{source.task}', and no development pair is of this task."
+                f"params.yaml: back_translate.sources[{index}].task is '{source.task}', but no development pair has this task."
                 " Name a task of collect.sources."
             )
 
@@ -76,11 +86,11 @@ def _require_tasks(back_translate: BackTranslateSettings, development: pd.DataFr
 def _cleaned(
     back_translate: BackTranslateSettings, collect: CollectSettings, clean: CleanSettings, folder: Path
 ) -> tuple[pd.DataFrame, dict[str, Any], Counter[str]]:
-    """A line is read and cleaned as a pair of itself and itself, so that everything that looks at one side does its work."""
+    """Read and clean each line as a pair whose source and target are the line, so that all filters for one side apply."""
     sources = [
         SourceSettings(format="lines", path=source.path, target_path=source.path, task=source.task) for source in back_translate.sources
     ]
-    # Off is what compares two sides: they are equal here.
+    # Filters that compare source and target are off, because both are the same line.
     filters = replace(clean.filters, copy=False, max_length_deviation=0, truncated=0, misaligned=0)
     language = LanguageSettings(collect.target_language, collect.target_language)
     folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +104,7 @@ def _cleaned(
 
 @contextmanager
 def _naming_these_sources() -> Iterator[None]:
-    """The messages of the readers say where the wrong setting usually stands: under collect."""
+    """Name the right section in error messages of the readers, which say collect.sources."""
     try:
         yield
     except UserError as error:

@@ -1,4 +1,4 @@
-"""The reverse model: trained from target to source, it writes a source for a text that has none."""
+"""The reverse model, which translates from target to source."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from textmill.train.starting import new_model
 
 
 class ReverseShape(NamedTuple):
-    """How the reverse model is built and asked: the settings of the models that learn from it."""
+    """Encoding, architecture and decoding of the reverse model, the same as for the fold models."""
 
     encode: EncodeSettings
     model: ModelSettings
@@ -32,7 +32,7 @@ class ReverseShape(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A source that the reverse model wrote, empty with the reason why there is none: too_long, unfinished or lost_slots."""
+    """A synthetic source, or an empty text and the reason: too_long, unfinished or lost_slots."""
 
     source: str
     reason: str
@@ -41,9 +41,10 @@ class Written(NamedTuple):
 def train_reverse(
     development: pd.DataFrame, tokenizer: Tokenizer, back_translate: BackTranslateSettings, shape: ReverseShape, run: Run
 ) -> tuple[Seq2SeqModel, TrainingResult]:
-    """Train on the development pairs of the tasks that text was given for, swapped: the task stands in front of the target.
+    """Train on swapped development pairs of the tasks in back_translate.sources. The task name is put in front of the target.
 
-    A validation set is not kept back: what this model knows of a fold reaches the fold's model in synthetic sources alone.
+    There is no validation set, and the model trains on all folds. So a fold model can learn about its held-out pairs only
+    through synthetic sources.
     """
     pairs = development[development["task"].isin({source.task for source in back_translate.sources})]
     swapped = pairs.assign(source=pairs["target"], target=pairs["source"])
@@ -60,9 +61,9 @@ def write_sources(
     encode: EncodeSettings,
     decode: DecodeSettings,
 ) -> list[Written]:
-    """The best output for every target, of its task, that has come to its end and keeps the slots.
+    """Write a source for every target: the best output that is finished and has the same slots.
 
-    A target with more tokens than are encoded or decoded is not translated: only its beginning would be.
+    A target with more tokens than encode.max_tokens or decode.max_tokens is not translated, because it would be cut.
     """
     limit = min(encode.max_tokens, decode.max_tokens)
     protected = [tokenizer.protect(text) for text in with_tasks(targets, tasks)]

@@ -10,10 +10,10 @@ from textmill.train.settings import TrainSettings
 
 @dataclass(frozen=True)
 class MonolingualSettings:
-    """Text in the target language without a source: UTF-8, one text a line.
+    """Monolingual text in the target language: UTF-8, one text per line.
 
-    path: file under the project, packed or not, or a pattern with one `*`.
-    task: name of the task whose targets these could be, as in collect.sources; development pairs of this task teach the reverse model.
+    path: file in the project folder, compressed or not, or a pattern with one `*`.
+    task: task that the texts could be targets of, as in collect.sources. The reverse model trains on the development pairs of this task.
     """
 
     path: str
@@ -21,18 +21,18 @@ class MonolingualSettings:
 
     def __post_init__(self) -> None:
         require(bool(self.path), "path: is empty. Name a file.")
-        require(self.path.count("*") <= 1, "path: may hold one * only.")
+        require(self.path.count("*") <= 1, "path: may contain only one *.")
 
 
 @dataclass(frozen=True)
 class BackTranslateSettings:
-    """Back-translation (Sennrich et al. 2016): a reverse model writes sources for monolingual target text (docs/augmentation.md).
+    """Back-translation (Sennrich et al. 2016): a reverse model translates monolingual target text into sources (docs/augmentation.md).
 
-    sources: where that text is; without any, the stage trains nothing and adds nothing.
-    max_lines: at most this many texts are translated, those with the smallest content hashes; 0 is all.
-    weight: how often a synthetic pair is seen in an epoch of training, as the weight of a source of collect.
-    beam_size: of the search for sources; all else as in `decode`.
-    train: how the reverse model, of the shape `model`, is trained on the swapped development pairs of all folds, without a
+    sources: files with monolingual text. Without any, the stage trains nothing and adds nothing.
+    max_lines: translate at most this many texts, those with the smallest content hashes; 0 translates all.
+    weight: number of times per epoch that a synthetic pair is trained on, like the weight of a source in collect.
+    beam_size: beam size of the reverse model. Its other decoding settings are those of `decode`.
+    train: training of the reverse model, which has the shape of `model`, on the swapped development pairs of all folds, without a
         validation set, for exactly max_steps.
     """
 

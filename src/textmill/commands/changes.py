@@ -1,6 +1,6 @@
-"""What changed against another commit, as Markdown.
+"""Compare metrics and params with another commit, as Markdown.
 
-Appends to $GITHUB_STEP_SUMMARY where there is one. DVC's own tables have their rows in another order every time.
+The text is also appended to the file $GITHUB_STEP_SUMMARY, if it is set. Rows are sorted, because DVC prints them in random order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command `textmill`: one subcommand for each thing that people do with a project. Each loads only what it needs."""
+"""The command `textmill`. Each subcommand imports its module only when it runs, so that `textmill --help` is fast."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from textmill.base.errors import UserError
 
 _GROUPS = {
     "Run the pipeline": ("recipe", "repro", "tune", "settings"),
-    "Look at what it made": ("ui", "rejected", "changes"),
-    "Trust it": ("gate", "doctor", "verify", "release"),
+    "Inspect the results": ("ui", "rejected", "changes"),
+    "Check and release": ("gate", "doctor", "verify", "release"),
     "Keep dvc.yaml up to date": ("folds", "dependencies", "setup"),
 }
 
 
 class _Manual(click.Group):
-    """Lists the commands by what they are for."""
+    """A command group whose --help lists the commands by purpose."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in _GROUPS.items():
@@ -32,16 +32,28 @@ class _Manual(click.Group):
 def textmill() -> None:
     """Turn raw text into a small, fast, evaluated text-to-text model.
 
-    Put your text into data/raw, describe it in params.yaml, and run `textmill repro`: it cleans, splits, trains, distills, prunes,
-    quantizes and evaluates, and runs only what has changed. The result is in models/export, and the numbers are in
-    reports/report.html. Run every command in the folder of the project, where dvc.yaml is.
+    Run every command in the project folder, which contains dvc.yaml.
 
-    `dvc repro`, `dvc push` and the other commands of DVC work as always.
+    \b
+    To build a model:
+      1. Put your text into data/raw.
+      2. Describe it in params.yaml (see `textmill settings collect`).
+      3. Run `textmill repro`.
+
+    `textmill repro` cleans the text, splits it, trains, distills, prunes, exports and evaluates. It runs only the stages whose
+    inputs have changed.
+
+    \b
+    Results:
+      models/export         the model, ready to use
+      reports/report.html   the scores
+
+    `dvc repro`, `dvc push` and all other commands of DVC work as usual.
     """
 
 
 def _run(main: Callable[[], int | None]) -> None:
-    """Run the subcommand in a project, and end as all programs of the project do."""
+    """Check that this is a project folder, run the subcommand, and exit with its exit code. A UserError becomes one line."""
 
     def in_project() -> int | None:
         if not Path("dvc.yaml").is_file():
@@ -52,12 +64,12 @@ def _run(main: Callable[[], int | None]) -> None:
 
 
 @textmill.command()
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Folds that train side by side.")
+@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of folds to train in parallel.")
 def repro(jobs: int) -> None:
     """Run every stage whose data, code or settings have changed.
 
-    It is `dvc repro`, made safe to start again after a crash: it mends what a killed run left, keeps a copy of an edited output before
-    it replaces it, and checks that the result is complete.
+    This is `dvc repro`, with three additions. Before the run, it repairs what a killed run has left broken, and copies edited
+    outputs that DVC would overwrite. After the run, it checks that the result is complete.
     """
     from textmill.commands import repro as this
 
@@ -67,9 +79,10 @@ def repro(jobs: int) -> None:
 @textmill.command()
 @click.argument("name", required=False)
 def recipe(name: str | None) -> None:
-    """Write params.yaml for a ready-made job. Without NAME: list the recipes.
+    """Write params.yaml from a recipe. Without NAME, list the recipes.
 
-    The old file is kept as params.yaml.bak, and dvc.yaml gets the folds of the recipe. `textmill recipe default` brings the default back.
+    The old file is kept as params.yaml.bak. The fold lists in dvc.yaml are updated too. `textmill recipe default` restores the
+    default settings.
     """
     from textmill.commands import recipe as this
 
@@ -77,11 +90,12 @@ def recipe(name: str | None) -> None:
 
 
 @textmill.command()
-@click.option("--storage", envvar="TUNE_STORAGE", default="", help="URL of a database that several machines share.")
+@click.option("--storage", envvar="TUNE_STORAGE", default="", help="Database URL, for a search on several machines.")
 def tune(storage: str) -> None:
-    """Search for better settings, as tune.yaml says.
+    """Tune the settings (hyper-parameters), as described in tune.yaml.
 
-    Start it as often as you like, on as many machines: with the same storage they work on one search. Stopped, it goes on where it was.
+    A stopped search continues when you run the command again. Several processes, on one or more machines, work on the same search
+    if they have the same storage. The default storage is an SQLite file under .tune.
     """
     from textmill.commands import tune as this
 
@@ -90,11 +104,13 @@ def tune(storage: str) -> None:
 
 @textmill.command()
 @click.argument("key", required=False, default="")
-@click.option("--markdown", is_flag=True, help="Print the page docs/settings.md.")
+@click.option("--markdown", is_flag=True, help="Print all settings in the format of docs/settings.md.")
 def settings(key: str, markdown: bool) -> None:
-    """Explain the settings: meaning, type, default and the value in params.yaml.
+    """Explain the settings and show their values.
 
-    KEY is a section, such as `train`, or one setting, such as `train.max_steps`. Without KEY: all sections.
+    For each setting, it prints the value in params.yaml, the type, the default and the meaning.
+
+    KEY is a section, such as `train`, or a setting, such as `train.max_steps`. Without KEY, all settings are shown.
     """
     from textmill.commands import settings as this
 
@@ -102,20 +118,23 @@ def settings(key: str, markdown: bool) -> None:
 
 
 @textmill.command()
-@click.option("-p", "--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option("-p", "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
 def ui(port: int) -> None:
-    """Open the MLflow UI with all runs, for this machine only."""
+    """Serve the MLflow UI with all runs.
+
+    The UI is reachable only from this machine, at http://127.0.0.1:PORT. Ctrl-C stops it.
+    """
     from textmill.commands import ui as this
 
     _run(lambda: this.main(port))
 
 
 @textmill.command()
-@click.option("-r", "--reason", default="", help="Only rows that were dropped for this reason.")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="Rows to show.")
-@click.option("--seed", type=int, default=1, show_default=True, help="Another number shows other rows.")
+@click.option("-r", "--reason", default="", help="Show only rows with this reason.")
+@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="Number of rows to show.")
+@click.option("--seed", type=int, default=1, show_default=True, help="Random seed; another seed shows other rows.")
 def rejected(reason: str, number: int, seed: int) -> None:
-    """Show rows that cleaning dropped, and why."""
+    """Show rows that cleaning has dropped, and count them by reason."""
     from textmill.commands import rejected as this
 
     _run(lambda: this.main(reason, number, seed))
@@ -124,18 +143,23 @@ def rejected(reason: str, number: int, seed: int) -> None:
 @textmill.command()
 @click.argument("base", default="HEAD~1")
 def changes(base: str) -> None:
-    """Compare metrics and settings with the commit BASE, as Markdown."""
+    """Compare metrics and settings with another commit.
+
+    BASE is any Git revision. The default is HEAD~1, the previous commit. The output is two Markdown tables.
+    """
     from textmill.commands import changes as this
 
     _run(lambda: this.main(base))
 
 
 @textmill.command()
-@click.option("--prove", multiple=True, metavar="STAGE", help="Run it again and compare: a stage, `scores` or `all`. Repeat for more.")
+@click.option("--prove", multiple=True, metavar="STAGE", help="Stage to run again and compare, `scores`, or `all`. Can be repeated.")
 def gate(prove: tuple[str, ...]) -> None:
-    """Check that the commit is reproduced and pushed.
+    """Check that the results of this commit are up to date and pushed.
 
-    With --prove it also runs stages of the last commit again, in a clone, and compares their bytes with dvc.lock.
+    With --prove, it also runs stages of the last commit again in a clone, and compares their outputs with dvc.lock byte for byte.
+
+    Exit code 1 means that a check failed.
     """
     from textmill.commands import gate as this
 
@@ -143,12 +167,16 @@ def gate(prove: tuple[str, ...]) -> None:
 
 
 @textmill.command()
-@click.option("--fix", is_flag=True, help="Repair what is safe to repair.")
+@click.option("--fix", is_flag=True, help="Repair everything that is safe to repair.")
 def doctor(fix: bool) -> None:
-    """Find damaged files, and what killed processes left.
+    """Find damaged files, and leftovers of killed processes.
 
-    Hashes DVC's cache and every output. --fix removes damaged objects of the cache and leftovers, mends DVC's own files and closes MLflow
-    runs of dead processes. It never touches the content of an output. Exit code 1: something was found.
+    It hashes DVC's cache and every output, and compares them with dvc.lock.
+
+    With --fix, it removes damaged objects from the cache, removes leftovers, repairs DVC's own files, and closes MLflow runs of dead
+    processes. It never changes the content of an output.
+
+    Exit code 1 means that something was found.
     """
     from textmill.commands import doctor as this
 
@@ -156,11 +184,14 @@ def doctor(fix: bool) -> None:
 
 
 @textmill.command()
-@click.option("--full", is_flag=True, help="The job of this project instead of toy data: hours.")
-@click.option("--seed", type=int, help="Of the times of the kills; random by default.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Where the clones are made; a temporary folder by default.")
+@click.option("--full", is_flag=True, help="Use the data of this project instead of toy data. This takes hours.")
+@click.option("--seed", type=int, help="Random seed for the times of the kills.  [default: random]")
+@click.option("--folder", type=click.Path(path_type=Path), help="Folder for the clones, which are kept.  [default: a temporary folder]")
 def verify(full: bool, seed: int | None, folder: Path | None) -> None:
-    """Build two clones, and a third that is killed again and again: all must be identical."""
+    """Check that the pipeline is reproducible and survives being killed.
+
+    It runs the pipeline in three clones. The third is killed at random times and restarted. All three must give identical results.
+    """
     from textmill.commands import verify as this
 
     _run(lambda: this.main(full, seed, folder))
@@ -168,7 +199,7 @@ def verify(full: bool, seed: int | None, folder: Path | None) -> None:
 
 @textmill.command()
 def release() -> None:
-    """Register the model of this commit in MLflow, or fail."""
+    """Register the model of this commit in MLflow. It is an error if that fails."""
     from textmill.commands import release as this
 
     _run(this.main)
@@ -176,16 +207,22 @@ def release() -> None:
 
 @textmill.command()
 def folds() -> None:
-    """Write the lists of folds into dvc.yaml, after split.folds has changed."""
+    """Update the fold lists in dvc.yaml.
+
+    Run it after you have changed split.folds in params.yaml.
+    """
     from textmill.commands import folds as this
 
     _run(this.main)
 
 
 @textmill.command()
-@click.option("--write", is_flag=True, help="Write them into dvc.yaml.")
+@click.option("--write", is_flag=True, help="Write the dependencies into dvc.yaml.")
 def dependencies(write: bool) -> None:
-    """Compare the code that stages import with what dvc.yaml lists."""
+    """Check the code and package dependencies in dvc.yaml.
+
+    It compares them with the imports of the stages. Exit code 1 means that they differ. With --write, it corrects dvc.yaml.
+    """
     from textmill.commands import dependencies as this
 
     _run(lambda: this.main(write))
@@ -193,7 +230,7 @@ def dependencies(write: bool) -> None:
 
 @textmill.command()
 def setup() -> None:
-    """Give DVC a private cache folder (SECURITY.md). `make setup` does it."""
+    """Give DVC a private site cache (see SECURITY.md). `make setup` runs this too."""
     from textmill.pipeline.site_cache import set_site_cache
 
     _run(set_site_cache)

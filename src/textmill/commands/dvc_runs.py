@@ -1,4 +1,4 @@
-"""dvc as processes of a script, which end, with their stages, when it is asked to (src/textmill/commands/dependent_dvc.py)."""
+"""Run dvc as child processes that end, together with their stages, when this process is stopped. See dependent_dvc.py."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import psutil
 from textmill.base.lifetime import Stopped, end_with_parent, stop_signals
 from textmill.commands import dependent_dvc
 
-_SECONDS_TO_END = 6.0  # a stage has four
+_SECONDS_TO_END = 6.0  # the supervisor of a stage gives it four seconds
 _SECONDS_BETWEEN_LOOKS = 0.5
 _MAKE = ("make", "gmake", "gnumake")
 
 
 class DvcRuns:
-    """Runs dvc, several at once from several threads if need be. Made in the main thread, which then gets the signals."""
+    """Run dvc, also several times in parallel from threads. Create it in the main thread, because it installs signal handlers."""
 
     def __init__(self) -> None:
         self._running: set[subprocess.Popen[bytes]] = set()
@@ -28,12 +28,12 @@ class DvcRuns:
         self._listen()
 
     def __call__(self, *arguments: str) -> int:
-        """Run `dvc ARGUMENTS` to its end and return its exit code. Raises Stopped if a signal has asked for an end."""
+        """Run `dvc ARGUMENTS` and return its exit code. Raises Stopped after a stop signal."""
         self._raise_if_stopped()
         environment = {**os.environ, dependent_dvc.PARENT: str(os.getpid())}
         process = subprocess.Popen([sys.executable, "-m", dependent_dvc.__name__, *arguments], env=environment)
         self._running.add(process)
-        if self._stopped_by:  # between the two lines above
+        if self._stopped_by:  # the signal came between the two lines above
             process.terminate()
         code = self._wait_for(process)
         self._running.discard(process)
@@ -46,7 +46,7 @@ class DvcRuns:
 
     @staticmethod
     def _wait_for(process: subprocess.Popen[bytes]) -> int:
-        while True:  # not wait(): a signal that comes just before it would be seen only when dvc has ended
+        while True:  # with a timeout: otherwise a signal just before wait() would be handled only after dvc has ended
             with suppress(subprocess.TimeoutExpired):
                 return process.wait(_SECONDS_BETWEEN_LOOKS)
 
@@ -59,7 +59,7 @@ class DvcRuns:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGALRM, self._kill)
         parent = psutil.Process().parent()
-        if parent is not None and parent.name() in _MAKE:  # not a shell: `nohup ... &` goes on after it
+        if parent is not None and parent.name() in _MAKE:  # not for a shell, because `nohup ... &` outlives it
             end_with_parent(signal.SIGTERM, parent.pid)
 
     def _stop(self, number: int, _: FrameType | None) -> None:

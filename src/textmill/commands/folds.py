@@ -1,8 +1,9 @@
-"""The lists of folds in dvc.yaml, rewritten from split.folds in params.yaml.
+"""Write the fold lists in dvc.yaml from split.folds in params.yaml.
 
-dvc.yaml has the numbers themselves: a value of params.yaml that DVC pasted into a command would be run by the shell, whatever it is.
-A line that names a file of fold 0 (`models/train/0/`, `data/evaluate/fold-0/`) stands for those of all folds: the lines of other folds
-beside it are removed, and it is repeated for each. Everything else, comments and order too, stays byte for byte.
+dvc.yaml contains the fold numbers themselves. If DVC inserted values of params.yaml into commands, the shell would run whatever they
+contain.
+A line with a file of fold 0 (`models/train/0/`, `data/evaluate/fold-0/`) is repeated for each fold, and lines of other folds are
+removed. Everything else, including comments and order, stays byte for byte the same.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from textmill.settings.params_file import read_params
 
 
 def with_folds(pipeline: str, folds: list[int]) -> str:
-    """The text of dvc.yaml with exactly `folds` in every list."""
+    """Return the text of dvc.yaml with exactly `folds` in every list."""
     lines = []
     for line in pipeline.split("\n"):
         if command := ENSEMBLE.match(line):

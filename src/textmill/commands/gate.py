@@ -1,9 +1,9 @@
-"""Is what was committed reproduced and pushed? Works on a cold clone, without pulling data or models.
+"""Check that the results of this commit are up to date and pushed. It works in a fresh clone without data and models.
 
-First pulls what `dvc add` tracks in data/raw: `collect` depends on that folder as a whole.
-`dvc status -q` fails on a clean clone that has pulled nothing, and `dvc repro --dry --allow-missing` passes on a dirty
-one that has. So: `dvc status --json`, from which data that is merely not here is taken out; and every output of
-dvc.lock must be in the default remote.
+1. Pull the files in data/raw that `dvc add` tracks, because `collect` depends on the whole folder.
+2. Run `dvc status --json`, and ignore data that is merely not pulled. (`dvc status -q` would fail in a clean clone that has pulled
+   nothing, and `dvc repro --dry --allow-missing` would pass in a dirty one that has.)
+3. Check that every output in dvc.lock is in the default remote.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from textmill.commands.prove import unproved
 
 
 def main(prove: Sequence[str] = ()) -> int:
-    """Exit code 0: passed, 1: something is wrong with the commit. Raises UserError if that could not be found out."""
+    """Run the checks. Returns exit code 0 if they pass, 1 if the commit has a problem. Raises UserError if a check cannot be run."""
     wrong = [*_not_pulled(), *_stale(), *_not_pushed()]
-    print("\n".join(wrong) or "gate: dvc.lock is true for this commit, and all of it is in the remote")
+    print("\n".join(wrong) or "gate: dvc.lock is up to date, and all outputs are in the remote")
     different = list(unproved(prove)) if prove else []
     if prove:
         print("\n".join(different) or "gate: a rerun gives the same bytes")
@@ -39,7 +39,7 @@ def _not_pulled() -> Iterator[str]:
 
 
 def _stale() -> Iterator[str]:
-    """Stages whose entry in dvc.lock is not true for this commit, and why."""
+    """Yield the stages whose entry in dvc.lock is out of date, with the reason."""
     tracked = set(output_of("git", "ls-files").split("\n"))
     status: dict[str, list[Any]] = json.loads(output_of(*DVC, "status", "--json"))
     for stage, changes in status.items():
@@ -54,14 +54,14 @@ def _stale() -> Iterator[str]:
 
 
 def _is_small(path: str) -> bool:
-    """Files that git holds, so that they cannot be merely `not pulled`."""
+    """True for files that git tracks, which therefore cannot be merely not pulled."""
     return path.startswith(("metrics/", "src/", "stages/")) or path in ("params.yaml", "dvc.yaml", "packages.yaml")
 
 
 def _not_pushed() -> Iterator[str]:
     with Repo() as repo:
         if not repo.config["core"].get("remote"):
-            yield "gate: no default remote; add one with `dvc remote add -d NAME ADDRESS`"
+            yield "gate: there is no default remote. Add one with `dvc remote add -d NAME ADDRESS`."
             return
         status = repo.status(cloud=True, all_commits=False)
-    yield from (f"{path}: {state} in the remote; run `make push`" for path, state in status.items() if state in ("new", "missing"))
+    yield from (f"{path}: {state} in the remote. Run `make push`." for path, state in status.items() if state in ("new", "missing"))

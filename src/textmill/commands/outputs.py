@@ -1,4 +1,4 @@
-"""The outputs that DVC has on record, in dvc.lock and in *.dvc files, beside what is in the workspace."""
+"""The outputs that DVC has on record in dvc.lock and in *.dvc files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ from dvc.repo import Repo
 
 @dataclass(frozen=True)
 class Output:
-    """stage: its name, or the *.dvc file. md5: on record. is_cached: does DVC's cache hold it? out: DVC's own object."""
+    """An output on record.
+
+    stage: name of the stage, or the *.dvc file.
+    md5: hash on record.
+    is_cached: whether DVC keeps the output in its cache.
+    out: DVC's object.
+    """
 
     stage: str
     path: Path
@@ -21,7 +27,7 @@ class Output:
 
 
 def recorded_outputs(repo: Repo) -> list[Output]:
-    """All outputs that dvc.lock and *.dvc files know, whether they are in the workspace or not."""
+    """Return all outputs in dvc.lock and *.dvc files, whether they are in the workspace or not."""
     root = Path(repo.root_dir)
     return [
         Output(name_of(stage), Path(out.fs_path).relative_to(root), out.hash_info.value, out.use_cache, out)
@@ -32,14 +38,14 @@ def recorded_outputs(repo: Repo) -> list[Output]:
 
 
 def name_of(stage: Any) -> str:
-    """Its name, or its *.dvc file; DVC's own `addressing` depends on the working directory."""
+    """Return the name of a stage, or its *.dvc file. DVC's `addressing` is not used, because it depends on the working directory."""
     return str(getattr(stage, "name", None) or Path(stage.path).relative_to(stage.repo.root_dir))
 
 
 def lost_when_replaced(repo: Repo) -> list[Output]:
-    """Outputs in the workspace that are neither what is on record nor in DVC's cache: edited, or left by a killed run.
+    """Return outputs in the workspace that differ from the record and are not in DVC's cache: edited, or left by a killed run.
 
-    DVC replaces them without a word. As DVC does, this trusts size and time of a file whose hash it knows.
+    DVC would replace them without notice. Like DVC, this function trusts the size and time of a file whose hash is known.
     """
     present = [output for output in recorded_outputs(repo) if output.path.exists()]
     hashes = {output.path: output.out.get_hash().value for output in present}

@@ -1,6 +1,6 @@
-"""Do the committed stages give the committed bytes? They are run again, in a clone of the last commit, and compared.
+"""Run stages again in a clone of the last commit, and compare their outputs with dvc.lock.
 
-`dvc commit -f` records whatever is in the workspace, a score of 99.9 included, and everything that looks at hashes is content then.
+Hashes alone do not prove a result: `dvc commit -f` records whatever is in the workspace, even a made-up score of 99.9.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ _SCORES = ("evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-basel
 
 
 def unproved(wanted: Sequence[str]) -> Iterator[str]:
-    """What a rerun gives with other bytes than dvc.lock has, a line per output.
+    """Yield a line for each output whose bytes after a rerun differ from dvc.lock.
 
-    wanted: names of stages, `scores` for all scores and the report, or `all`. Nothing is written here but to
-    DVC's cache, and only if data has to be fetched. Raises UserError if a stage is not known or fails.
+    wanted: names of stages, `scores` for all scores and the report, or `all`.
+    The project is not changed, except that missing data is fetched into DVC's cache.
+    Raises UserError if a stage is not known or fails.
     """
     with tempfile.TemporaryDirectory(prefix="textmill-prove-") as temporary:
         place = Path(temporary) / "clone"
@@ -38,7 +39,7 @@ def unproved(wanted: Sequence[str]) -> Iterator[str]:
             committed = [output for output in recorded_outputs(repo) if output.stage in stages]
             needed = _needed(repo, stages)
         if missing := set(stages) - {output.stage for output in committed}:
-            raise UserError(f"dvc.lock has no entry of {', '.join(sorted(missing))}. Run `dvc repro` and commit dvc.lock.")
+            raise UserError(f"dvc.lock has no entry for {', '.join(sorted(missing))}. Run `dvc repro` and commit dvc.lock.")
         _bring_data(place, needed)
         _run(place, stages)
         with Repo(str(place)) as repo:
@@ -46,12 +47,12 @@ def unproved(wanted: Sequence[str]) -> Iterator[str]:
 
 
 def _stages(place: Path, wanted: Sequence[str]) -> list[str]:
-    """The stages meant, in the order of dvc.yaml, which is the order of the data; not those without an output."""
+    """Return the wanted stages in the order of dvc.yaml, without those that have no output."""
     with Repo(str(place)) as repo:
         known = [name_of(stage) for stage in repo.index.stages if stage.cmd and stage.outs]
     names = [name for word in wanted for name in (known if word == "all" else _SCORES if word == "scores" else [word])]
     if unknown := [name for name in names if not any(_is_meant(stage, name) for stage in known)]:
-        raise UserError(f"--prove: no stage with outputs is called {unknown[0]}. There are: {' '.join(known)}")
+        raise UserError(f"--prove: there is no stage {unknown[0]} with outputs. Known: {' '.join(known)}")
     return [stage for stage in known if any(_is_meant(stage, name) for name in names)]
 
 
@@ -60,7 +61,7 @@ def _is_meant(stage: str, name: str) -> bool:
 
 
 def _needed(repo: Repo, stages: Sequence[str]) -> list[str]:
-    """Outputs of other stages, and *.dvc files, that `stages` read: as targets of `dvc checkout`."""
+    """Return the outputs of other stages and the *.dvc files that `stages` read, as targets for `dvc checkout`."""
     root = Path(repo.root_dir)
     others = [output for output in recorded_outputs(repo) if output.stage not in stages and output.is_cached]
     read = [
@@ -79,7 +80,7 @@ def _bring_data(place: Path, needed: Sequence[str]) -> None:
     if Path(".dvc/config.local").is_file():
         shutil.copy2(".dvc/config.local", place / ".dvc/config.local")
     output_of(*DVC, "config", "--local", "cache.dir", cache, folder=place)
-    if paths.WHEELS.is_dir():  # downloads of the project: no output of a stage
+    if paths.WHEELS.is_dir():  # downloads, which are not an output of a stage
         (place / paths.WHEELS).parent.mkdir(parents=True, exist_ok=True)
         (place / paths.WHEELS).symlink_to(paths.WHEELS.resolve())
     bring_initial_weights(place, read_params(place / "params.yaml")["train"].get("init_from", ""))
@@ -95,7 +96,7 @@ def _bring_data(place: Path, needed: Sequence[str]) -> None:
 def _run(place: Path, stages: Sequence[str]) -> None:
     command = [sys.executable, "-m", "textmill.commands.dependent_dvc", "repro", "-f", "-s", "--no-run-cache", "--no-commit", *stages]
     if code := subprocess.run(command, cwd=place, env=environment(place), check=False).returncode:
-        raise UserError(f"PROVE: the rerun ended with exit code {code}; its own words are above.")
+        raise UserError(f"--prove: the rerun ended with exit code {code}; its messages are above.")
 
 
 def _other_bytes(repo: Repo, committed: Sequence[Output], place: Path) -> Iterator[str]:
@@ -103,6 +104,6 @@ def _other_bytes(repo: Repo, committed: Sequence[Output], place: Path) -> Iterat
         found = content_md5(repo, place / output.path)
         if found != output.md5:
             yield (
-                f"{output.stage}: {output.path}: a rerun gives MD5 {found}, dvc.lock has {output.md5}: edited, damaged, or made in another"
-                f" environment ({paths.ENVIRONMENT} says in which)"
+                f"{output.stage}: {output.path}: a rerun gives MD5 {found}, but dvc.lock has {output.md5}. It was edited, damaged, or made"
+                f" in another environment (see {paths.ENVIRONMENT})."
             )

@@ -1,7 +1,10 @@
-"""Recipes: ready-made jobs, each as a short file of what differs from the default.
+"""Recipes: ready-made settings, each stored as the differences from the default settings.
 
-A recipe in recipes/NAME.yaml has three parts: `about` (one line), `data` (where its files come from, for people; empty if `collect` fetches
-them) and `params` (what differs from recipes/default.yaml, with a reason for each number).
+A recipe is a file recipes/NAME.yaml with three keys:
+
+- `about`: one line that describes it
+- `data`: where to get its files; empty if `collect` downloads them
+- `params`: the differences from recipes/default.yaml, with a reason for each number
 """
 
 from __future__ import annotations
@@ -28,7 +31,12 @@ _KEYS = {"about", "data", "params"}
 
 @dataclass(frozen=True)
 class Recipe:
-    """about: one line. data: where the files come from. text: the whole params.yaml."""
+    """A recipe.
+
+    about: one line that describes it.
+    data: where to get the files.
+    text: the complete params.yaml.
+    """
 
     about: str
     data: str
@@ -36,13 +44,16 @@ class Recipe:
 
 
 def main(name: str | None) -> int:
-    """Write params.yaml and the folds in dvc.yaml, or list the recipes. Raises UserError, before anything is written, if it cannot be run."""
+    """Write params.yaml and the folds in dvc.yaml. Without a name, list the recipes.
+
+    Raises UserError, before anything is written, if the recipe is unknown or invalid, or if files are missing.
+    """
     if name is None:
         for each in names():
             print(f"{each:12} {read_recipe(each).about}")
         return 0
     if name not in names():
-        raise UserError(f"there is no recipe {name}. There are: {', '.join(names())}.")
+        raise UserError(f"there is no recipe {name}. Known recipes: {', '.join(names())}.")
     found = read_recipe(name)
     params = YAML(typ="safe").load(found.text)
     check_settings(params)
@@ -53,28 +64,28 @@ def main(name: str | None) -> int:
         write_text(_BACKUP, before)
     write_text(_PARAMS, found.text)
     write_text(_PIPELINE, with_folds(_PIPELINE.read_text(encoding="utf-8"), params["split"]["folds"]))
-    print(f"params.yaml is now the recipe {name}" + (f"; what it was is in {_BACKUP}." if before and before != found.text else "."))
+    print(f"params.yaml is now the recipe {name}" + (f"; the old file is {_BACKUP}." if before and before != found.text else "."))
     print("Next: textmill repro")
     return 0
 
 
 def names() -> list[str]:
-    """The recipes there are, the default first."""
+    """Return the names of all recipes, the default first."""
     return [DEFAULT, *sorted(path.stem for path in HOME.glob("*.yaml") if path.stem != DEFAULT)]
 
 
 def read_recipe(name: str) -> Recipe:
-    """A recipe by its name. Raises UserError if the file is not one."""
+    """Read a recipe by name. Raises UserError if the file is not a recipe."""
     yaml = _round_trip()
     params = yaml.load(params_text(HOME / f"{DEFAULT}.yaml"))
     if name == DEFAULT:
         return Recipe(
-            "English to Chinese software messages, out of the wheels of well-known packages", "", params_text(HOME / f"{DEFAULT}.yaml")
+            "English to Chinese software messages, from the wheels of well-known packages", "", params_text(HOME / f"{DEFAULT}.yaml")
         )
     path = HOME / f"{name}.yaml"
     recipe = yaml.load(params_text(path))
     if not isinstance(recipe, Mapping) or set(recipe) != _KEYS:
-        raise UserError(f"{path}: a recipe has the keys {', '.join(sorted(_KEYS))}, and no others.")
+        raise UserError(f"{path}: a recipe must have exactly the keys {', '.join(sorted(_KEYS))}.")
     params.yaml_set_start_comment(f"The recipe {name}: {recipe['about']}")
     _take_over(params, recipe["params"])
     written = io.StringIO()
@@ -83,7 +94,7 @@ def read_recipe(name: str) -> Recipe:
 
 
 def _take_over(params: Any, changes: Any) -> None:
-    """Put values and the comments beside them in place; a comment on a value that has gone would not be true any more."""
+    """Copy values together with their comments. The comment on a replaced value is removed, because it no longer applies."""
     for key, value in changes.items():
         if isinstance(value, MutableMapping) and isinstance(params.get(key), MutableMapping):
             _take_over(params[key], value)
@@ -95,7 +106,7 @@ def _take_over(params: Any, changes: Any) -> None:
 
 
 def _spaced(text: str) -> str:
-    """Each section after one empty line, and no others: those of the default stand behind keys that are not the last any more."""
+    """Put one empty line before each section, and remove all others: those of the default may now be in the middle of a section."""
     lines = [line for line in text.split("\n") if line.strip()]
     return "\n".join(f"\n{line}" if line[0] not in " #-" and number else line for number, line in enumerate(lines)) + "\n"
 

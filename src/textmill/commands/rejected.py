@@ -1,4 +1,4 @@
-"""Rows that cleaning dropped, on the terminal."""
+"""Show rows that cleaning has dropped."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from textmill.base.tables import read_table
 
 
 def main(reason: str, number: int, seed: int) -> int:
-    """Print how many rows were dropped for which reason, and some of them. Raises UserError for a reason that did not occur."""
+    """Print the number of dropped rows per reason, and a sample of them. Raises UserError for a reason that did not occur."""
     if not paths.REJECTED.is_file():
         raise UserError(f"{paths.REJECTED}: no such file. Run `textmill repro`, or `dvc pull clean`.")
     rows = read_table(paths.REJECTED)
     counts = rows["reason"].value_counts()
     if reason and reason not in counts:
-        raise UserError(f"no row was dropped as {reason}. Reasons: {', '.join(counts.index) or 'none, since no row was dropped'}.")
+        raise UserError(f"no row was dropped as {reason}. Reasons: {', '.join(counts.index) or 'none, because no row was dropped'}.")
     print("\n".join(f"{count:>10,}  {name}" for name, count in counts.items()))
     some = rows[rows["reason"] == reason] if reason else rows
     for row in some.sample(min(number, len(some)), random_state=seed).sort_index().itertuples():
@@ -30,5 +30,5 @@ def _shown(row: Any) -> str:
 
 
 def _one_line(text: str) -> str:
-    """A text as one line that does nothing to a terminal."""
+    """Return a text as one line, with control characters escaped."""
     return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text) or "(empty)"

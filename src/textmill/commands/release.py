@@ -1,6 +1,6 @@
-"""Register the exported model in MLflow, and make sure that it is.
+"""Register the exported model in MLflow, and check that the registry has it.
 
-`track` never fails because of MLflow. A release has no other purpose, so here a registry that does not have the model is an error.
+The stage `track` never fails because of MLflow. For a release, a model that is not registered is an error.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ def main() -> int:
     name = read_params(Path("params.yaml"))["export"]["name"]
     version = registered_version(name, _locked_model(Path("dvc.lock")))
     if version is None:
-        raise UserError(f"the model {name} was not registered. See the line of `tracking` above; check MLFLOW_TRACKING_URI and run again.")
+        raise UserError(
+            f"the model {name} was not registered. See the line of `tracking` above, check MLFLOW_TRACKING_URI, then run again."
+        )
     print(f"release: the model of this commit is version {version} of {name}")
     return 0
 
 
 def _locked_model(lock_file: Path) -> str:
-    """MD5 of the exported model.bin, by dvc.lock."""
+    """Return the MD5 of the exported model.bin in dvc.lock."""
     model = str(paths.EXPORTED_INT8 / "model.bin")
     for stage in locked_stages(lock_file, leave_out="track"):
         if stage.name == "export" and model in stage.outputs:

@@ -1,15 +1,16 @@
-"""`dvc repro`, made safe to start after anything.
+"""`dvc repro`, safe to run after a crash.
 
-0. params.yaml must be YAML that DVC can read in reasonable time: with aliases of aliases DVC itself would never answer.
-1. Files of DVC that a killed process left broken are mended, unless a dvc process is alive (DVC itself would refuse to run until
-   somebody does it by hand): .dvc/tmp/rwlock is set aside, and dvc.lock becomes what it was before the last run. What that run
-   had finished comes back from DVC's run cache.
-2. An output that was edited, or that a killed run left, and that nobody else has, is copied, since DVC would replace it without a word.
-3. With JOBS above 1, everything before the folds is brought up to date, then that many folds train side by side.
-4. A rebuild whose results all equal the committed dvc.lock, as the first one of a fresh clone does, gives DVC no reason to run `track`:
-   it is run then, so that the rebuild is in MLflow with its numbers and its model.
-5. After the run the workspace must equal dvc.lock: when the disk is full, `dvc repro` can exit with 0 and files missing.
-6. Ctrl-C, SIGTERM and the death of make end dvc and its stages too, in order (src/textmill/commands/dvc_runs.py).
+1. Check params.yaml. With nested YAML aliases, DVC itself would never finish reading it.
+2. Repair files of DVC that a killed process left broken, unless a dvc process is alive. (DVC itself would not run until they are
+   repaired by hand.) .dvc/tmp/rwlock is moved away, and dvc.lock is restored from before the last run. DVC's run cache has the
+   stages that the last run finished.
+3. Copy outputs that were edited or left by a killed run, and that are not in DVC's cache, because DVC would replace them without notice.
+4. With more than one job, first bring all stages before the folds up to date, then train the folds in parallel.
+5. Run `track` if the rebuild is not in MLflow yet. If all results equal the committed dvc.lock, as in the first rebuild of a fresh
+   clone, DVC has no reason to run it.
+6. Check that the workspace equals dvc.lock. When the disk is full, `dvc repro` can exit with 0 although files are missing.
+
+On Ctrl-C, on SIGTERM, and when make dies, dvc and its stages are ended too (src/textmill/commands/dvc_runs.py).
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ def main(jobs: int) -> int:
         return code
     stale = json.loads(output_of(*DVC, "status", "--json") or "{}")
     if stale:
-        print(f"repro: after the run the workspace differs from dvc.lock in {', '.join(stale)}: is the disk full? Make room, run again.")
+        print(f"repro: after the run the workspace differs from dvc.lock in {', '.join(stale)}. If the disk is full, make room. Run again.")
         return 1
     print(closing_lines(time.monotonic() - started), end="")
     return 0
@@ -86,7 +87,7 @@ def closing_lines(seconds: float) -> str:
 
 
 def heal_lock(path: Path) -> bool:
-    """Set DVC's lock file aside if it is not JSON and no dvc process is alive; says so, and returns True, if it did."""
+    """Move DVC's lock file away if it is not JSON and no dvc process is alive. Prints a message and returns True if it did."""
     if is_sound_lock(path):
         return False
     _set_aside(path, path.with_suffix(".broken"))
@@ -94,7 +95,7 @@ def heal_lock(path: Path) -> bool:
 
 
 def is_sound_lock(path: Path) -> bool:
-    """Is DVC's lock file JSON, or not there?"""
+    """True if DVC's lock file is valid JSON or does not exist."""
     try:
         json.loads(path.read_text(encoding="utf-8") or "broken")
     except FileNotFoundError:
@@ -105,14 +106,13 @@ def is_sound_lock(path: Path) -> bool:
 
 
 def heal_stage_lock(path: Path, good: Path) -> bool:
-    """Keep a copy of a sound dvc.lock as `good`; put that copy (or nothing) in place of a broken one, say so, and return True.
+    """Copy a valid dvc.lock to `good`. Replace a broken one by that copy, or remove it if there is no copy.
 
-    Raises UserError if it is in the middle of a merge, which the user has to decide.
+    Prints a message and returns True if dvc.lock was broken.
+    Raises UserError if it has merge conflicts, which the user has to resolve.
     """
     if path.is_file() and _CONFLICT.search(path.read_bytes()):
-        raise UserError(
-            f"{path}: has the marks of a merge conflict. Take one side with `git checkout --ours {path}` or `--theirs`, and run again."
-        )
+        raise UserError(f"{path}: contains a merge conflict. Take one side with `git checkout --ours {path}` or `--theirs`, and run again.")
     if is_sound_stage_lock(path):
         if path.is_file():
             write_bytes(good, path.read_bytes())
@@ -124,7 +124,7 @@ def heal_stage_lock(path: Path, good: Path) -> bool:
 
 
 def is_sound_stage_lock(path: Path) -> bool:
-    """Is dvc.lock what DVC expects, or not there?"""
+    """True if dvc.lock has the format that DVC expects, or does not exist."""
     try:
         COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe").load(path.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -135,7 +135,7 @@ def is_sound_stage_lock(path: Path) -> bool:
 
 
 def keep_copies() -> None:
-    """Copy outputs that the rebuild will replace and nobody else has, and say so: DVC discards an edit without a word."""
+    """Copy outputs that the rebuild will replace and that are not in DVC's cache, and print where. DVC discards edits without notice."""
     with Repo() as repo:
         lost = lost_when_replaced(repo)
     for output in lost:
@@ -143,8 +143,8 @@ def keep_copies() -> None:
         copy.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if output.path.is_dir() else shutil.copy2)(output.path, copy)
         print(
-            f"repro: {output.path} was edited, or left by a killed run: this rebuild replaces it. A copy is {copy}."
-            f" To keep such an edit, run `dvc commit -f {output.stage}` before.",
+            f"repro: {output.path} was edited, or left by a killed run. This rebuild replaces it; a copy is in {copy}."
+            f" To keep such an edit, run `dvc commit -f {output.stage}` before `textmill repro`.",
             file=sys.stderr,
         )
 
@@ -154,21 +154,21 @@ def _train_side_by_side(dvc: DvcRuns, jobs: int) -> int:
         return code
     names = output_of(*DVC, "stage", "list", "--name-only").split("\n")
     folds = [name for name in names if name.startswith("train@")]
-    with ThreadPoolExecutor(jobs) as pool:  # -s: with its upstream stages, dvc would ask for their locks too, and fail
+    with ThreadPoolExecutor(jobs) as pool:  # -s: otherwise each dvc would also lock the upstream stages, and fail
         return max(pool.map(lambda name: dvc("repro", "-s", name), folds))
 
 
 def _set_aside(path: Path, aside: Path) -> None:
     if process_at_work():
-        print(f"repro: {path} is broken and a dvc process is alive; wait for it, or end it, and run again.", file=sys.stderr)
+        print(f"repro: {path} is broken, but a dvc process is running. Wait for it or end it, then run again.", file=sys.stderr)
         raise SystemExit(1) from None
     aside.parent.mkdir(parents=True, exist_ok=True)
     path.replace(aside)
-    print(f"repro: {path} was left broken by a killed process; set aside as {aside}", file=sys.stderr)
+    print(f"repro: {path} was left broken by a killed process; moved to {aside}", file=sys.stderr)
 
 
 def process_at_work() -> int | None:
-    """The id of a dvc, or of a stage, that runs in this folder and is none of ours; None if there is none."""
+    """Return the id of another dvc or stage process that runs in this folder, or None."""
     own = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     for process in psutil.process_iter(["cmdline", "cwd"]):
         command_line = process.info["cmdline"] or []

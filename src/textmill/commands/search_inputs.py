@@ -1,4 +1,4 @@
-"""What the result of a stage depends on, with all stages before it: what may be searched, and what makes a study."""
+"""The inputs of a stage and of all stages before it. They determine which keys can be searched, and the name of the study."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from textmill.tuning.space import Dimension, flattened, value_at
 
 @dataclass(frozen=True)
 class SearchInputs:
-    """files: MD5 of all code and raw data, by path. commands: of the stages. keys: of params.yaml, as dvc.yaml declares them.
+    """The inputs of a stage and of all stages before it.
 
-    pins: package versions. outputs: files that the stage itself writes.
+    files: MD5 of all code and raw data, by path.
+    commands: commands of the stages.
+    keys: keys of params.yaml, as declared in dvc.yaml.
+    pins: package versions.
+    outputs: files that the stage itself writes.
     """
 
     files: dict[str, str]
@@ -32,7 +36,7 @@ class SearchInputs:
 
 
 def search_inputs(stage: str) -> SearchInputs:
-    """Inputs of `stage` and of all before it. Raises UserError if dvc.yaml has no such stage."""
+    """Collect the inputs of `stage` and of all stages before it. Raises UserError if dvc.yaml has no such stage."""
     with Repo() as repo:
         try:
             target, *others = repo.stage.collect(stage)
@@ -58,17 +62,17 @@ def search_inputs(stage: str) -> SearchInputs:
 
 
 def require_reach(inputs: SearchInputs, keys: Iterable[str], stage: str) -> None:
-    """Raise UserError for a key that `stage` does not depend on: every trial would give the same."""
+    """Raise UserError for a key that `stage` does not depend on, because all trials would have the same result."""
     for key in keys:
         if not any(key == known or key.startswith(f"{known}.") or known.startswith(f"{key}.") for known in inputs.keys):
-            raise UserError(f"tune.yaml: space.{key} does not change {stage}. Name a later stage in search.stage, or take it out.")
+            raise UserError(f"tune.yaml: space.{key} does not change {stage}. Name a later stage in search.stage, or remove the key.")
 
 
 def study_name(search: SearchSettings, space: Mapping[str, Dimension], inputs: SearchInputs, params: Any) -> str:
-    """A name that changes with everything that makes values of trials incomparable.
+    """Return a name that changes whenever the values of trials are no longer comparable.
 
-    That is code, data, package versions, the space, the metric, its direction, and all params that the stage depends on and the space
-    does not change; not the number of trials, the sampler's or the pruner's settings.
+    It depends on code, data, package versions, the space, the metric, its direction, and all params of the stage outside the space.
+    It does not depend on the number of trials, or on the settings of the sampler and the pruner.
     """
     fixed: dict[str, Any] = {}
     for known in inputs.keys:

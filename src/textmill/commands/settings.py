@@ -1,4 +1,4 @@
-"""The settings of params.yaml, explained: on the terminal, and as docs/settings.md."""
+"""Explain the settings of params.yaml, on the terminal and in docs/settings.md."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from textmill.settings.schema import OTHER_TRAININGS, completed
 from textmill.settings.tree import SECTIONS
 
 _WIDTH = 100
-_SEED = Setting(
-    "seed", "whole number", MISSING, "Of everything that is drawn at random. Another seed gives another split and other models."
-)
+_SEED = Setting("seed", "whole number", MISSING, "Random seed of the whole pipeline. Another seed gives another split and other models.")
 
 
 def main(key: str, markdown: bool) -> int:
-    """Print all settings, those of a section, or one. Raises UserError for a key that does not exist. markdown: print docs/settings.md."""
+    """Print all settings, the settings of a section, or one setting.
+
+    markdown: print the page docs/settings.md instead.
+    Raises UserError for an unknown key.
+    """
     if markdown:
         print(page(), end="")
         return 0
@@ -32,7 +34,7 @@ def main(key: str, markdown: bool) -> int:
 
 
 def chosen(key: str) -> list[Setting]:
-    """The settings that `key` means: all of them if it is empty."""
+    """Return the settings that match `key`: a setting, all settings of a section, or all if it is empty."""
     section, _, name = key.rpartition(".")
     if name and tuple(section.split(".")) in OTHER_TRAININGS:
         return [replace(setting, key=key) for setting in chosen(f"train.{name}")]
@@ -46,12 +48,12 @@ def chosen(key: str) -> list[Setting]:
 
 
 def page() -> str:
-    """docs/settings.md."""
+    """Return the text of docs/settings.md."""
     parts = [
         "# Settings",
         "",
-        "Every key of `params.yaml`; `textmill settings KEY` shows the same on a terminal, with the present value. A setting without a default must",
-        "be in the file. This page is made by `make docs` from the settings classes.",
+        "This page lists every key of `params.yaml`. `textmill settings KEY` shows the same on a terminal, with the current value.",
+        "A setting without a default must be in the file. `make docs` generates this page from the settings classes.",
         "",
         "| key | type | default | meaning |",
         "|---|---|---|---|",

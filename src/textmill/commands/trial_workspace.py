@@ -1,7 +1,7 @@
-"""A copy of the project in which trials run, one behind the other, with the project's DVC cache.
+"""A copy of the project in which trials run one after the other, with the DVC cache of the project.
 
-Its files are those that git tracks or would, as they lie in the project, changed or not. Results of stages come from DVC's cache and
-run cache, so a trial runs only what its values change, and what it has run is there for every later trial.
+The copy has all files that git tracks or would track, with their uncommitted changes. Results of stages come from DVC's cache and
+run cache. So a trial runs only the stages that its values change, and later trials reuse their results.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _STAGE_LOCK = Path("dvc.lock")
 
 @contextmanager
 def workspace(folder: Path, stage: str) -> Iterator[Path]:
-    """The first copy below `folder` that no other process works in, made if need be, ready to run `stage`."""
+    """Yield the first copy under `folder` that no other process uses, ready to run `stage`. It is created if it does not exist."""
     number = 0
     while True:
         place = folder / f"workspace-{number}"
@@ -47,15 +47,15 @@ def workspace(folder: Path, stage: str) -> Iterator[Path]:
             _fill(place)
             command = [*DVC, "checkout", "-q", "--allow-missing", "--with-deps", stage]
             try:
-                output_of(*command, folder=place, environment=environment(place))  # what is not in the cache is made by the first trial
+                output_of(*command, folder=place, environment=environment(place))  # the first trial makes what is not in the cache
             except UserError as error:
-                print(f"tune: {error}; the first trial makes what is not there", file=sys.stderr, flush=True)
+                print(f"tune: {error}; the first trial makes the missing files", file=sys.stderr, flush=True)
             yield place
             return
 
 
 def set_params(place: Path, params: Any) -> None:
-    """Give the copy other params and the weights that they start from, and take away what a killed dvc may have left broken."""
+    """Write the params and initial weights into the copy, and remove files that a killed dvc may have left broken."""
     write_params(place / "params.yaml", params)
     bring_initial_weights(place, params["train"].get("init_from", ""))
     (place / ".dvc/tmp/rwlock").unlink(missing_ok=True)
@@ -65,19 +65,22 @@ def set_params(place: Path, params: Any) -> None:
 
 
 def read_params(path: Path) -> Any:
-    """params.yaml with its comments. Raises UserError as `params_text` does."""
+    """Read params.yaml with its comments. Raises UserError as `params_text` does."""
     return _yaml().load(params_text(path))
 
 
 def write_params(path: Path, params: Any, heading: str = "") -> None:
-    """Write params.yaml with its comments. heading: a comment above them."""
+    """Write params.yaml with its comments. heading: comment at the top of the file."""
     text = StringIO()
     _yaml().dump(params, text)
     write_text(path, heading + text.getvalue())
 
 
 def environment(place: Path) -> Mapping[str, str]:
-    """For processes in the copy: its own code, not the installed one; no MLflow, since the search logs its trials itself."""
+    """Return the environment for processes in the copy: its own code instead of the installed one, and no MLflow.
+
+    The search itself logs its trials to MLflow.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "TEXTMILL_"))}
     place = place.resolve()
     return kept | {
@@ -85,7 +88,7 @@ def environment(place: Path) -> Mapping[str, str]:
         "PYTHONPATH": f"{place}:{place / 'src'}",
         "DVC_NO_ANALYTICS": "1",
         "TEXTMILL_TRACKING": "off",
-        "MLFLOW_TRACKING_URI": tracking_uri(),  # for train.init_from: the copy has a store of its own, an empty one
+        "MLFLOW_TRACKING_URI": tracking_uri(),  # for train.init_from, because the store in the copy is empty
         dependent_dvc.PARENT: str(os.getpid()),
     }
 
@@ -100,25 +103,25 @@ def _fill(place: Path) -> None:
         cache = repo.cache.local_cache_dir
     write_text(place / ".dvc/config.local", f"[core]\n    no_scm = true\n[cache]\n    dir = {cache}\n")
     wheels = place / paths.WHEELS
-    if paths.WHEELS.is_dir() and not wheels.exists():  # downloads of the project: no output of a stage
+    if paths.WHEELS.is_dir() and not wheels.exists():  # downloads, which are not an output of a stage
         wheels.parent.mkdir(parents=True, exist_ok=True)
         wheels.symlink_to(paths.WHEELS.resolve())
     set_params(place, read_params(Path("params.yaml")))
 
 
 def bring_initial_weights(place: Path, init_from: str) -> None:
-    """Copy the weights of a relative `train.init_from` that git does not track; in the copy they may be an output of a stage."""
+    """Copy the weights of a relative `train.init_from`, because git does not track them. In the copy, they may be an output of a stage."""
     weights = Path(init_from, "model.safetensors") if Path(init_from).is_dir() else Path(init_from)
     copy = place / weights
     if not init_from or weights.is_absolute() or not weights.is_file() or (copy.is_file() and filecmp.cmp(weights, copy, shallow=False)):
         return
     copy.parent.mkdir(parents=True, exist_ok=True)
-    copy.unlink(missing_ok=True)  # it may be a link into DVC's cache
+    copy.unlink(missing_ok=True)  # it may be a link to DVC's cache
     shutil.copyfile(weights, copy)
 
 
 def _yaml() -> YAML:
     yaml = YAML()
-    yaml.width = 10_000  # no line is broken
-    yaml.indent(mapping=2, sequence=4, offset=2)  # as params.yaml is written
+    yaml.width = 10_000  # no line breaks
+    yaml.indent(mapping=2, sequence=4, offset=2)  # as in params.yaml
     return yaml

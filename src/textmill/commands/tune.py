@@ -1,9 +1,9 @@
-"""Search over params.yaml as tune.yaml says.
+"""Search for better values of params.yaml, as described in tune.yaml. See docs/tuning.md.
 
-A trial is `dvc repro STAGE` in a copy of the project with other params. While it trains, its validation losses are read from its
-checkpoints, and a poor one is stopped. Any number of these processes, on any number of machines, search together if they have the
-same storage (a database URL; default: an SQLite file under .tune/) and the same commit. Killed and started again, a search
-goes on. See docs/tuning.md.
+A trial is `dvc repro STAGE` in a copy of the project with other params. Its validation losses are read from its checkpoints during
+training, and a poor trial is stopped. Several processes, on one or more machines, work on the same search if they have the same
+storage (a database URL; the default is an SQLite file under .tune/) and the same commit. A search that was killed continues when it
+is started again.
 """
 
 from __future__ import annotations
@@ -54,14 +54,16 @@ _FAILURES_THAT_END_A_SEARCH = 3
 
 
 class TrialFailed(Exception):  # noqa: N818 (beside optuna.TrialPruned)
-    """A trial that ended with an error: the search goes on."""
+    """A trial ended with an error. The search continues."""
 
 
 @dataclass
 class Search:
     """One process of a search.
 
-    params: of params.yaml, with comments. place: the copy that trials run in. last: number of the trial that this process ran last.
+    params: content of params.yaml, with comments.
+    place: copy of the project in which trials run.
+    last: number of the last trial of this process.
     """
 
     tune: Tune
@@ -73,14 +75,14 @@ class Search:
     last: int = 0
 
     def run(self) -> None:
-        """Run trials until as many as tune.yaml says have ended or run in some process."""
+        """Run trials until the number in tune.yaml has ended or is running, over all processes."""
         while self._is_room():
             try:
                 self.study.optimize(self._trial, n_trials=1, catch=(TrialFailed,))
             except (ValueError, UpdateFinishedTrialError):
                 if not is_taken_away(self.study, self.last):
                     raise
-                print(f"tune: trial {self.last} gave no sign of life for too long; its values are tried again", flush=True)
+                print(f"tune: trial {self.last} sent no heartbeat for too long; its values are tried again", flush=True)
                 continue
             self._say(self.study.get_trials(deepcopy=False))
 
@@ -141,7 +143,7 @@ class Search:
         return self._factor() * _number(read_json(self.place / search.metric_file), search.metric_key, search.metric)
 
     def _goes_on(self, trial: Trial, losses: Mapping[int, float], run: RunLog) -> bool:
-        """Report what is new; False if the trial is to be pruned."""
+        """Report new validation losses. Returns False if the trial should be pruned."""
         known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
         for step, loss in sorted(losses.items()):
             if step not in known:
@@ -168,7 +170,7 @@ class Search:
 
 
 def keep_best(study: Study, tune: Tune, params: Any) -> FrozenTrial | None:
-    """The best trial, or None; what it has is written to BEST."""
+    """Write params.yaml with the values of the best trial to BEST. Returns the trial, or None if none is complete."""
     best = best_trial(study)
     if best is not None:
         ended = len(counted(study.get_trials(deepcopy=False)))
@@ -178,28 +180,28 @@ def keep_best(study: Study, tune: Tune, params: Any) -> FrozenTrial | None:
 
 
 def say_recovered(study: Study) -> None:
-    """Have the values of killed trials tried again, and say so."""
+    """Queue the values of killed trials again, and print a line for each."""
     for number in recover(study):
         print(f"tune: trial {number} was killed; its values are tried again", flush=True)
 
 
 def values_of(trial: FrozenTrial, tune: Tune) -> dict[str, Any]:
-    """What a trial has in place of the values of params.yaml, by full key."""
+    """Return the values that a trial sets in params.yaml, by full key."""
     return {key: tune.space[key].restored(value) for key, value in trial.params.items()}
 
 
 def progress_line(last: FrozenTrial, best: FrozenTrial | None, trials: list[FrozenTrial], wanted: int) -> str:
-    """Number, state, value, best and the time left, in one line."""
+    """Return one line with number, state and value of a trial, the best trial, and the remaining time."""
     counting = counted(trials)
     ended = [trial for trial in counting if trial.duration is not None]
     mean = sum(trial.duration.total_seconds() for trial in ended if trial.duration) / max(len(ended), 1)
-    workers = max(sum(trial.state == TrialState.RUNNING for trial in counting) + 1, 1)  # those of others, and this one
-    left = tqdm.format_interval(max(wanted - len(ended), 0) * mean / workers)
+    workers = max(sum(trial.state == TrialState.RUNNING for trial in counting) + 1, 1)  # other processes, and this one
+    remaining = tqdm.format_interval(max(wanted - len(ended), 0) * mean / workers)
     state = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}.get(last.state.name, last.state.name)
     value = f" {last.value:.5g}" if last.state == TrialState.COMPLETE and last.value is not None else ""
     why = f" ({last.user_attrs['reason']})" if "reason" in last.user_attrs else ""
     best_shown = f"best {best.value:.5g} of trial {best.number}" if best is not None else "none complete yet"
-    return f"trial {last.number} {state}{value}{why}; {best_shown}; {len(ended)} of {wanted} ended, about {left} left"
+    return f"trial {last.number} {state}{value}{why}; {best_shown}; {len(ended)} of {wanted} ended, about {remaining} left"
 
 
 def main(storage: str) -> int:
@@ -212,7 +214,7 @@ def main(storage: str) -> int:
         inputs = search_inputs(search.stage)
         require_reach(inputs, tune.space, search.stage)
         if search.metric_file.as_posix() not in inputs.outputs:
-            raise UserError(f"tune.yaml: search.metric names {search.metric_file}, which is no output of {search.stage}.")
+            raise UserError(f"tune.yaml: search.metric names {search.metric_file}, which is not an output of {search.stage}.")
         name = study_name(search, tune.space, inputs, params)
         HOME.mkdir(exist_ok=True)
         study = open_study(name, search, storage or f"sqlite:///{HOME.resolve() / 'studies.db'}")
@@ -227,10 +229,10 @@ def main(storage: str) -> int:
         print(redacted(error), file=sys.stderr)
         return 2
     except STORAGE_ERRORS as error:
-        print(f"tune: the storage has failed ({reason_of(error)}). What has ended is kept; `make tune` goes on.", file=sys.stderr)
+        print(f"tune: the storage failed ({reason_of(error)}). Ended trials are kept; `make tune` continues.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("tune: stopped. `make tune` goes on.", file=sys.stderr)
+        print("tune: stopped. `make tune` continues.", file=sys.stderr)
         return 130
 
 
@@ -240,7 +242,7 @@ def _tell_where_it_starts(study: Study, tune: Tune, params: Any, name: str) -> N
         full = with_defaults(params)
         current = {key: value_at(full, key) for key in tune.space}
         if not enqueue_current(study, tune.space, current):
-            print("tune: what params.yaml has is outside the space, so it is not tried", flush=True)
+            print("tune: the values in params.yaml are outside the search space, so they are not tried", flush=True)
     done = sum(trial.state.is_finished() for trial in counted(study.get_trials(deepcopy=False)))
     print(f"tune: study {name}: {done} of {tune.search.trials} trials have ended; {len(tune.space)} keys", flush=True)
 
@@ -248,25 +250,25 @@ def _tell_where_it_starts(study: Study, tune: Tune, params: Any, name: str) -> N
 def _end(study: Study, tune: Tune, params: Any, parent: RunLog) -> None:
     running = sum(trial.state == TrialState.RUNNING for trial in study.get_trials(deepcopy=False))
     if running:
-        print(f"tune: nothing is left to start; trials of other processes still run ({running}). The last of them says which is best.")
+        print(f"tune: no trial is left to start, but {running} still run in other processes. The last one reports the best trial.")
         return
-    parent.end_children("KILLED", {"state": "failed"})  # of machines that are gone
+    parent.end_children("KILLED", {"state": "failed"})  # runs of machines that are gone
     best = keep_best(study, tune, params)
     if best is None:
-        raise UserError("tune: no trial has run to its end, so there is no best one.")
+        raise UserError("tune: no trial is complete, so there is no best trial. See the reasons above.")
     found = values_of(best, tune)
     parent.metrics({"value": best.value})
     parent.tag("best", f"trial {best.number}: {_shown(found)}")
     parent.artifact(BEST)
     parent.end("FINISHED")
     print(f"tune: best is trial {best.number}, {tune.search.metric} {best.value:.6g}, with {_shown(found)}")
-    print(f"tune: {BEST} is params.yaml with these values. Take it, or run it as an experiment:")
+    print(f"tune: {BEST} is params.yaml with these values. To use it, run one of these commands:")
     print(f"  cp {BEST} params.yaml")
     print(f"  dvc exp run {' '.join(overrides(found))}")
 
 
 def overrides(values: Mapping[str, Any]) -> list[str]:
-    """Arguments of `dvc exp run` (Hydra's syntax) for the shell."""
+    """Return the arguments of `dvc exp run` in Hydra's syntax, quoted for the shell."""
     return [f"-S {shlex.quote(f'{key}={_hydra(value)}')}" for key, value in values.items()]
 
 
@@ -275,7 +277,7 @@ def _hydra(value: Any) -> str:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list):
         return f"[{','.join(map(_hydra, value))}]"
-    if isinstance(value, str):  # quoted, since a bare word may mean something else to Hydra
+    if isinstance(value, str):  # quoted, because a bare word may have another meaning in Hydra
         escaped = value.replace("\\", "\\\\").replace("'", "\\'")
         return f"'{escaped}'"
     if isinstance(value, Mapping):

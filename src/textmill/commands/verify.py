@@ -1,13 +1,18 @@
-"""Is the pipeline reproducible, and does it survive being killed? Minutes on toy data, hours with --full.
+"""Check that the pipeline is reproducible and survives being killed. This takes minutes on toy data, hours with --full.
 
-Makes three fresh clones in paths of different length, each with an empty cache. Two run undisturbed, the second with outputs that are hard links
-into the cache, which a stage that writes in place would damage. The third is killed at random, with SIGKILL to its whole process group, and
-started again until it finishes. All three must have the same dvc.lock, byte for byte, and every object in their caches must have the
-content that its name says.
+The command makes three fresh clones, in paths of different length, each with an empty cache:
 
---full: the default corpus and settings, as committed, instead of the toy data of tests/pipeline.
-TEXTMILL_TRACKING=off saves about half of the time on toy data.
---seed: of the moments of the kills. --folder: for the clones, which stay there; without it they are removed.
+1. The first runs undisturbed.
+2. The second runs undisturbed too. Its outputs are hard links into the cache, which a stage that writes in place would damage.
+3. The third is killed at random times, with SIGKILL to its whole process group, and restarted until it finishes.
+
+All three must have the same dvc.lock, byte for byte, and every object in their caches must match the hash in its name.
+
+--full: use the default corpus and settings, as committed, instead of the toy data of tests/pipeline.
+--seed: random seed for the times of the kills.
+--folder: folder for the clones, which are kept. By default they are in a temporary folder, which is removed.
+
+On toy data, TEXTMILL_TRACKING=off saves about half of the time.
 """
 
 from __future__ import annotations
@@ -27,12 +32,17 @@ from textmill.base.files import md5_of, sha256_of
 from textmill.commands.asking import DVC
 
 _MIN_SECONDS = 0.5
-_FIRST_SHARE = 0.3  # the first kills come within this share of the undisturbed run,
-_PATIENCE = 1.25  # and after each kill the next may come this much later, so that the clone finishes
+_FIRST_SHARE = 0.3  # the first kill comes within this share of the time of the undisturbed run
+_PATIENCE = 1.25  # after each kill, the longest time until the next grows by this factor, so that the clone finishes
 
 
 class Outcome(NamedTuple):
-    """kills: times that the clone was killed. lock: SHA-256 of dvc.lock. bad_objects: in the cache."""
+    """The result of one clone.
+
+    kills: number of times that it was killed.
+    lock: SHA-256 of dvc.lock.
+    bad_objects: number of objects in the cache that do not match their name.
+    """
 
     name: str
     seconds: float
@@ -67,7 +77,7 @@ def _clone(path: Path, full: bool) -> Path:
 
 
 def _run(clone: Path, longest: float | None, rng: random.Random) -> Outcome:
-    """Run the pipeline of a clone until it finishes. longest: seconds until the first kill, at most; None kills nothing."""
+    """Run the pipeline of a clone until it finishes. longest: largest number of seconds until the first kill; None never kills."""
     started, kills = time.monotonic(), 0
     log = clone.parent / f"{clone.name}.log"
     while (code := _repro(clone, log, None if longest is None else rng.uniform(_MIN_SECONDS, longest))) is None:
@@ -83,7 +93,7 @@ def _run(clone: Path, longest: float | None, rng: random.Random) -> Outcome:
 
 
 def _repro(clone: Path, log: Path, seconds: float | None) -> int | None:
-    """Exit code of one try; None if it was killed after `seconds`."""
+    """Run the pipeline once. Returns its exit code, or None if it was killed after `seconds`."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_REBUILD", "DVC_", "MAKE"))}
     environment = kept | {"PYTHONPATH": f"{clone}:{clone / 'src'}", "DVC_NO_ANALYTICS": "1"}
     command = [sys.executable, "-m", "textmill", "repro"]
@@ -100,7 +110,7 @@ def _repro(clone: Path, log: Path, seconds: float | None) -> int | None:
 
 
 def _bad_objects(clone: Path) -> list[Path]:
-    """Files in DVC's cache whose content does not have the MD5 that they are called by."""
+    """Return the files in DVC's cache whose content does not have the MD5 in their name."""
     files = [path for path in (clone / ".dvc/cache/files/md5").glob("??/*") if len(path.name.removesuffix(".dir")) == 30]
     return [path for path in files if path.parent.name + path.name.removesuffix(".dir") != md5_of(path)]
 

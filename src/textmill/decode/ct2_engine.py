@@ -21,26 +21,26 @@ from textmill.decode.settings import DecodeSettings
 from textmill.tokenizer.special import BEGIN, END
 
 _SCORE_BATCH = 64
-_SHORTEST_SLEEP, _LONGEST_SLEEP = 5e-5, 0.01  # seconds between looks at a result
-_SHARE_OF_SLEEP = 0.1  # of the time waited so far: that much later a result is seen, at most
+_SHORTEST_SLEEP, _LONGEST_SLEEP = 5e-5, 0.01  # seconds between two polls of a result
+_SHARE_OF_SLEEP = 0.1  # sleep time per time waited so far, so that polling adds at most this share to the latency
 R = TypeVar("R", covariant=True)
 
 
 class CTranslate2Engine:
-    """A model folder that `textmill.export` wrote, of whichever architecture; see Engine."""
+    """The engine for a model folder written by `textmill.export`, of any architecture; see Engine."""
 
     def __init__(self, folder: Path, *, num_threads: int = 1) -> None:
-        """num_threads: for one batch. Raises UserError if the folder does not hold a model."""
+        """num_threads: CPU threads per batch. Raises UserError if the folder is not an exported model."""
         try:
             self._pieces: list[str] = json.loads((folder / "shared_vocabulary.json").read_text(encoding="utf-8"))
             config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
             self._architecture, self._max_positions = config.get("architecture", ""), config.get("max_positions", 0)
-            # No limit of the queue: a full one would have to be waited for in CTranslate2 itself, see _translated.
+            # The queue has no limit: CTranslate2 would wait for a full queue in C++, where Ctrl-C has no effect. See _translated.
             threads: dict[str, Any] = {"device": "cpu", "intra_threads": num_threads, "inter_threads": 1, "max_queued_batches": -1}
             kind = _Generator if self._architecture == "decoder_only" else _Translator
             with inside:
                 self._model: _Translator | _Generator = kind(folder, threads)
-        except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:  # the last two: JSON of another shape
+        except (OSError, RuntimeError, ValueError, TypeError, AttributeError) as error:  # the last two: JSON with unexpected types
             reason = str(error).split("\n")[0]
             raise UserError(f"{folder}: not an exported model ({reason}). Run `dvc repro export` or `dvc checkout`.") from None
         self._process = os.getpid()
@@ -69,8 +69,8 @@ class CTranslate2Engine:
     def _check_process(self) -> None:
         if os.getpid() != self._process:
             raise UserError(
-                "the model was loaded before this process was forked, and its threads are not here. Load it in each process,"
-                ' or start processes by "spawn".'
+                "the model was loaded before this process was forked, and its threads do not exist here. Load it in each process,"
+                ' or start processes with "spawn".'
             )
 
     def _named(self, ids: Sequence[int]) -> list[str]:
@@ -81,18 +81,18 @@ _ENGINES: WeakSet[CTranslate2Engine] = WeakSet()
 
 
 def _leave_to_parent() -> None:
-    """In a forked child: the threads of a model were not forked along, so it can be neither used nor freed (that waits for them)."""
+    """Keep models alive in a forked child: their threads do not exist there, and freeing a model would wait for them forever."""
     for engine in _ENGINES:
         _never_free(engine._model.loaded)
     _ENGINES.clear()
 
 
 def _abandon() -> None:
-    """When Python ends: do not wait for models that still translate, as freeing them would, and end the process under their threads."""
+    """At interpreter exit, do not wait for running translations: never free their models, and end the process with `_exit`."""
     inside.close()
     busy = [engine._model.loaded for engine in _ENGINES if engine._model.loaded.num_active_batches]
     libc = ctypes.CDLL(None)
-    if busy and hasattr(libc, "on_exit"):  # glibc: the last thing that is registered is the first one called, with the exit code
+    if busy and hasattr(libc, "on_exit"):  # glibc calls the handler registered last first, with the exit code
         libc.on_exit(libc._exit, None)
         for model in busy:
             _never_free(model)
@@ -107,7 +107,7 @@ atexit.register(_abandon)
 
 
 class _Result(Protocol[R]):
-    """What CTranslate2 gives for a row before it has translated it."""
+    """The future that CTranslate2 returns for a row."""
 
     def done(self) -> bool: ...
 
@@ -115,7 +115,7 @@ class _Result(Protocol[R]):
 
 
 def _translated(call: Callable[[], Sequence[_Result[R]]]) -> list[R]:
-    """Results of an asynchronous call, in order, waited for in Python: in CTranslate2, Ctrl-C would have to wait too."""
+    """Wait for the results of an asynchronous call, in order. It polls in Python: waiting in CTranslate2 would block Ctrl-C."""
     with inside:
         waiting = call()
     results, begun = [], time.monotonic()
@@ -134,17 +134,17 @@ def _is_done(result: _Result[R]) -> bool:
 
 
 class _Loaded:
-    """A model of CTranslate2, which is freed where no other thread can be ended in the middle of it."""
+    """A CTranslate2 model, freed `with inside` (base/native.py), so that the end of the process does not interrupt it."""
 
     loaded: Any = None
 
-    def __del__(self, inside: Any = inside) -> None:  # an argument: names of the module may be gone by then
+    def __del__(self, inside: Any = inside) -> None:  # an argument, because the names of the module may be gone at interpreter exit
         with inside:
             self.loaded = None
 
 
 class _Translator(_Loaded):
-    """An encoder-decoder model: pieces in, pieces out."""
+    """An encoder-decoder model. Inputs and outputs are pieces."""
 
     def __init__(self, folder: Path, threads: dict[str, Any]) -> None:
         self.loaded = ctranslate2.Translator(str(folder), **threads)
@@ -152,7 +152,7 @@ class _Translator(_Loaded):
     def search(
         self, sources: list[list[str]], pieces: list[str], decode: DecodeSettings, num_hypotheses: int
     ) -> list[list[tuple[list[str], float]]]:
-        """Outputs with their scores. Every option is given: CTranslate2's own defaults forbid an end at the first step and cut inputs."""
+        """Return outputs with scores. Options are explicit: the defaults of CTranslate2 forbid END at the first step and cut inputs."""
         results = _translated(
             lambda: self.loaded.translate_batch(
                 sources,
@@ -178,10 +178,10 @@ class _Translator(_Loaded):
 
 
 class _Generator(_Loaded):
-    """A decoder-only model: the prompt is the source and BEGIN."""
+    """A decoder-only model. The prompt is the source followed by BEGIN."""
 
     def __init__(self, folder: Path, threads: dict[str, Any]) -> None:
-        # CTranslate2 wants another name for the vocabulary here; packages of all architectures have the same files.
+        # For a Generator, CTranslate2 needs another name for the vocabulary. On disk, all architectures have the same file names.
         names = {"model.bin": "model.bin", "config.json": "config.json", "vocabulary.json": "shared_vocabulary.json"}
         files = {name: (folder / stored).read_bytes() for name, stored in names.items()}
         self.loaded = ctranslate2.Generator(str(folder), files=files, **threads)
@@ -189,11 +189,11 @@ class _Generator(_Loaded):
     def search(
         self, sources: list[list[str]], pieces: list[str], decode: DecodeSettings, num_hypotheses: int
     ) -> list[list[tuple[list[str], float]]]:
-        """Outputs with their scores."""
+        """Return outputs with scores."""
         results = _translated(
             lambda: self.loaded.generate_batch(
                 [[*source, pieces[BEGIN]] for source in sources],
-                # With prompts of unequal length in a batch, 4.8 forbids the end on all but the first beam at the first free step.
+                # With prompts of unequal length in a batch, CTranslate2 4.8 forbids END on all beams but the first at the first step.
                 max_batch_size=decode.batch_size if decode.beam_size == 1 else 1,
                 beam_size=decode.beam_size,
                 num_hypotheses=num_hypotheses,

@@ -1,4 +1,4 @@
-"""What every engine offers: search and scoring over token ids."""
+"""The interface of every engine: beam search and scoring on token ids."""
 
 from __future__ import annotations
 
@@ -9,34 +9,34 @@ from textmill.decode.settings import DecodeSettings
 
 
 class Hypothesis(NamedTuple):
-    """An output without its end symbol. score: log probability over length (end counted) to the length penalty."""
+    """An output without END. score: log probability / length ** length_penalty, where the length includes END."""
 
     tokens: list[int]
     score: float
 
     def is_finished(self, decode: DecodeSettings) -> bool:
-        """Did it come to its end by itself, and was not cut at `decode.max_tokens`? One that ended just there counts as cut."""
+        """True if the output ended before `decode.max_tokens`. An output of exactly that length counts as cut."""
         return len(self.tokens) < decode.max_tokens
 
 
 class Engine(Protocol):
-    """A model that can be asked, whatever computes it."""
+    """A model that decodes and scores, whatever library computes it."""
 
     def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
-        """The best outputs of every source, best first. An empty source has an empty output."""
+        """Return the best outputs of every source, best first. An empty source has an empty output."""
         ...
 
     def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
-        """Natural-log probability of each target token and, at last, of the end: len(target) + 1 numbers."""
+        """Return the natural-log probability of each target token and of END: len(target) + 1 numbers per pair."""
         ...
 
     def can_score(self, source: Sequence[int], target: Sequence[int]) -> bool:
-        """Has the model positions for the whole pair?"""
+        """True if the model has positions for the whole pair."""
         ...
 
 
 def has_positions(architecture: str, max_positions: int, source: Sequence[int], target: Sequence[int]) -> bool:
-    """Does a table of `max_positions` rows (0: there is no table) reach the end of a pair, with the begin before the target?"""
+    """True if a table of `max_positions` positions is long enough for a pair, including BEGIN. 0 means that there is no table."""
     if max_positions == 0 or architecture == "lstm":
         return True
     target_length = len(target) + 1

@@ -10,11 +10,13 @@ from textmill.settings.schema import require
 
 @dataclass(frozen=True)
 class DecodeSettings:
-    """How outputs are searched, by torch and by CTranslate2 alike.
+    """Beam search, the same with torch and with CTranslate2.
 
-    beam_size: 1 is greedy. length_penalty: a hypothesis is ranked by log probability over length to this power.
-    max_tokens: an output ends here; a longer source is cut here, and counted. batch_size: sentences decoded together.
-    device: cpu, cuda, or auto, of the stages `evaluate`; the exported model runs on a CPU.
+    beam_size: number of beams; 1 is greedy search.
+    length_penalty: hypotheses are ranked by log probability / length ** length_penalty.
+    max_tokens: largest length of an output in tokens. Longer sources are cut to this length, and counted.
+    batch_size: number of texts decoded together.
+    device: device of the evaluate stages: cpu, cuda or auto. The exported model always runs on a CPU.
     """
 
     beam_size: int

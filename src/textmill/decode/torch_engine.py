@@ -1,4 +1,4 @@
-"""The reference engine: one torch model, or several as an ensemble, with a cache of keys and values.
+"""The reference engine: one torch model or an ensemble, with key-value caches.
 
 Dimensions: B sources, K beams, T target length, V vocabulary.
 """
@@ -26,7 +26,7 @@ _SCORE_BATCH = 64
 
 
 class TorchEngine:
-    """Greedy and beam search and scoring; an ensemble averages the models' probabilities at every step."""
+    """Beam search and scoring with torch; see Engine. An ensemble averages the probabilities of its models at every step."""
 
     def __init__(self, models: Sequence[Seq2SeqModel], device: torch.device | None = None) -> None:
         self.device = device or torch.device("cpu")
@@ -35,12 +35,12 @@ class TorchEngine:
 
     @classmethod
     def load(cls, paths: Sequence[Path], device: torch.device | None = None) -> TorchEngine:
-        """Load models that `save_model` wrote. Raises UserError if one is missing or damaged."""
+        """Load models written by `save_model`. Raises UserError if one is missing or damaged."""
         return cls([load_model(path) for path in paths], device)
 
     @torch.inference_mode()
     def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
-        """See Engine. Sources are searched in order of their length, decode.batch_size together."""
+        """See Engine. Sources are decoded from longest to shortest, in batches of decode.batch_size."""
         results: list[list[Hypothesis]] = [[Hypothesis([], 0.0)] for _ in sources]
         order = sorted((index for index, source in enumerate(sources) if source), key=lambda index: -len(sources[index]))
         with Progress("decode", len(order), "texts") as progress:
@@ -56,7 +56,7 @@ class TorchEngine:
 
     @torch.inference_mode()
     def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
-        """See Engine. Raises ValueError for an empty source: no model has a probability for it."""
+        """See Engine. Raises ValueError for an empty source, because the model defines no probability for it."""
         if not all(sources):
             raise ValueError("an empty source has no probability")
         scores: list[list[float]] = [[] for _ in sources]
@@ -77,7 +77,7 @@ class TorchEngine:
 
 
 class _EnsembleSteps:
-    """Decoding state of all models; see StepFunction."""
+    """The decoding states of all models; see StepFunction."""
 
     def __init__(self, models: Sequence[Seq2SeqModel], source: Tensor, beams: int) -> None:
         self.models = models
@@ -102,7 +102,7 @@ class _EnsembleSteps:
 
 
 def _log_mean(log_probabilities: Sequence[Tensor]) -> Tensor:
-    """Logarithm of the mean of probabilities that are given as logarithms."""
+    """Average probabilities that are given as logarithms. Returns the logarithm of the mean."""
     if len(log_probabilities) == 1:
         return log_probabilities[0]
     return torch.logsumexp(torch.stack(list(log_probabilities)), dim=0) - math.log(len(log_probabilities))

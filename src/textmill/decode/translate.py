@@ -1,4 +1,4 @@
-"""Text in, text out, over any engine."""
+"""Translate texts with any engine."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from textmill.tokenizer.tokenizer import Tokenizer
 
 
 def translate(texts: Sequence[str], tokenizer: Tokenizer, engine: Engine, decode: DecodeSettings) -> list[str]:
-    """The best output of every text, in order; of a beam, the best that keeps the slots of its source, if one does."""
+    """Translate texts, in order. Of each beam, take the best output that has the same slots as its source, or else the best one."""
     sources = [tokenizer.protect(text) for text in texts]
     beams = engine.translate(tokenizer.encode_batch([source.text for source in sources]), decode, decode.beam_size)
     return [_chosen(source, beam, tokenizer) for source, beam in zip(sources, beams, strict=True)]
 
 
 def encode_sources(texts: Sequence[str], tokenizer: Tokenizer) -> list[list[int]]:
-    """Token ids as `translate` gives them to the engine."""
+    """Return the token ids that `translate` passes to the engine."""
     return tokenizer.encode_batch([tokenizer.protect(text).text for text in texts])
 
 

@@ -1,4 +1,4 @@
-"""Sequence-level knowledge distillation (Kim & Rush 2016): fold models write targets, a student learns them."""
+"""Sequence-level knowledge distillation (Kim & Rush 2016): fold models label the sources, and a student trains on the labels."""
 
 from __future__ import annotations
 
@@ -30,14 +30,20 @@ def distilled_corpus(
     seed: int,
     device: torch.device,
 ) -> tuple[EncodedCorpus, dict[str, float | int]]:
-    """The pairs that the student learns: the originals, and the same sources with the teachers' outputs.
+    """Build the training pairs of the student: original pairs, and the same sources labelled by the teachers.
 
-    corpus: all development pairs. teachers: the model of fold i at place i; folds beyond have none.
-    A taught pair is left out if its source is longer than is decoded (only its beginning would be translated), if its output is
-    unfinished or empty, is further from the original target than `min_chrf`, loses or repeats a
-    slot, or equals the original target, which is there already.
+    corpus: all development pairs.
+    teachers: the model of fold i at index i. Folds with a higher number have no model.
+    Returns the pairs, with fold and weight of the original pair, and counts. `labelled_by_all` counts the sources that are labelled by
+    all teachers together.
     Raises UserError if no pair is left.
-    Returns the pairs (folds and weight of the original kept) and counts; `labelled_by_all` are the sources that no teacher had left out.
+
+    A labelled pair is left out in these cases:
+    - The source is longer than decode.max_tokens, so only its beginning would be translated.
+    - The output is unfinished or empty.
+    - The chrF of the output against the original target is below distill.min_chrf.
+    - The output loses or repeats a slot.
+    - The output equals the original target, and the original pair is among the training pairs.
     """
     hypotheses = _labelled(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
     chosen = [
@@ -52,8 +58,8 @@ def distilled_corpus(
     rows = [*originals, *distilled]
     if not rows:
         raise UserError(
-            f"distill: no output of the teachers was kept (distill.min_chrf: {distill.min_chrf:g}), and there are no originals."
-            " Lower distill.min_chrf, train the folds longer, or raise distill.original_share."
+            f"distill: no teacher output was kept (distill.min_chrf: {distill.min_chrf:g}), and no original pair is used."
+            " Lower distill.min_chrf, train the fold models longer, or raise distill.original_share."
         )
     pairs = encoded_corpus(
         [corpus.source(row) for row in rows],
@@ -73,7 +79,7 @@ def distilled_corpus(
 
 
 def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSettings:
-    """The student's shape: the teachers', with its own depth and feed-forward width."""
+    """Return the model settings of the student: those of the teachers, with its own depth and feed-forward width."""
     own = {name: getattr(distill, name) or getattr(model, name) for name in ("encoder_layers", "decoder_layers", "feed_forward")}
     return replace(model, **own)
 
@@ -81,18 +87,18 @@ def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSet
 def _labelled(
     corpus: EncodedCorpus, teachers: Sequence[Seq2SeqModel], distill: DistillSettings, decode: DecodeSettings, device: torch.device
 ) -> list[list[Hypothesis]]:
-    """Every source's hypotheses, by the teachers that never saw it (one a repeat, decoding together), or by all together.
+    """Label every source with the teachers that held it out (one per repeat, decoding as an ensemble), or with all teachers.
 
-    A source that no teacher had left out, as in a single hold-out or of a back-translated pair, is taught by all: the classical way,
-    in sample.
+    With `labelled_by: out_of_fold`, a source that no teacher held out is labelled by all teachers. That happens in a single hold-out
+    and for back-translated pairs.
     """
-    everyone = tuple(range(len(teachers)))
-    outside = [tuple(fold for fold in row if fold in everyone) or everyone for row in corpus.folds.tolist()]
-    labelled_by = {everyone: list(range(len(corpus)))} if distill.labelled_by == "ensemble" else _rows_of(outside)
+    all_teachers = tuple(range(len(teachers)))
+    held_out_by = [tuple(fold for fold in row if fold in all_teachers) or all_teachers for row in corpus.folds.tolist()]
+    labelled_by = {all_teachers: list(range(len(corpus)))} if distill.labelled_by == "ensemble" else _rows_of(held_out_by)
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(corpus))]
-    is_whole = (corpus.source_lengths() <= decode.max_tokens).tolist()
+    is_uncut = (corpus.source_lengths() <= decode.max_tokens).tolist()
     for folds, all_rows in labelled_by.items():
-        rows = [row for row in all_rows if is_whole[row]]
+        rows = [row for row in all_rows if is_uncut[row]]
         engine = TorchEngine([teachers[fold] for fold in folds], device)
         found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
         for row, candidates in zip(rows, found, strict=True):
@@ -101,27 +107,31 @@ def _labelled(
 
 
 def _held_out_by_none(corpus: EncodedCorpus, num_teachers: int) -> int:
-    """Pairs of folds without a teacher, or of no fold at all (back-translated ones)."""
+    """Count pairs whose folds have no teacher, and pairs in no fold (back-translated pairs)."""
     return int((~((corpus.folds >= 0) & (corpus.folds < num_teachers)).any(dim=1)).sum())
 
 
-def _rows_of(outside: list[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
+def _rows_of(held_out_by: list[tuple[int, ...]]) -> dict[tuple[int, ...], list[int]]:
     rows: dict[tuple[int, ...], list[int]] = {}
-    for row, folds in enumerate(outside):
+    for row, folds in enumerate(held_out_by):
         rows.setdefault(folds, []).append(row)
     return {folds: rows[folds] for folds in sorted(rows)}
 
 
 def _nearest(source: list[int], reference: list[int], candidates: list[Hypothesis], tokenizer: Tokenizer, min_chrf: float) -> list[int]:
-    """Of the hypotheses that hold the slots of source or reference, the one with the best sentence chrF against the reference
-    (Kim & Rush 2016, section 3.3); none if it is below `min_chrf`."""
-    asked, wanted = tokenizer.decode(source), tokenizer.decode(reference)
+    """Return the hypothesis with the best sentence chrF against the reference (Kim & Rush 2016, section 3.3).
+
+    Only hypotheses with the same slots as the source or the reference are considered. Returns an empty list if the best chrF is
+    below `min_chrf`.
+    """
+    source_text, reference_text = tokenizer.decode(source), tokenizer.decode(reference)
     best: list[int] = []
     best_score = min_chrf
     for candidate in candidates:
         text = tokenizer.decode(candidate.tokens)
-        score = _CHRF.sentence_score(text, [wanted]).score
-        if (score > best_score or (not best and score == best_score)) and (keeps_slots(asked, text) or keeps_slots(wanted, text)):
+        score = _CHRF.sentence_score(text, [reference_text]).score
+        is_better = score > best_score or (not best and score == best_score)
+        if is_better and (keeps_slots(source_text, text) or keeps_slots(reference_text, text)):
             best, best_score = candidate.tokens, score
     return best
 

@@ -13,17 +13,18 @@ from textmill.train.settings import TrainSettings
 class DistillSettings:
     """Sequence-level knowledge distillation (Kim & Rush 2016) of the fold models into one student.
 
-    labelled_by: `out_of_fold`: each example is taught by the model that never saw it (with several repeats, those of all
-        repeats together; if none left it out, as in a single hold-out, by all); `ensemble`: by all folds together.
-    beam_size: of the teachers' search.
-    num_hypotheses: of the teacher's this many best, the one nearest to the reference (sentence chrF) is taught
-        (their sequence-level interpolation); 1 takes the best.
-    min_chrf: an output with less sentence chrF than this against the reference is not taught; 0 teaches all.
-    start_from: `scratch`, or `teacher`: the weights of the first fold's model, with fewer layers evenly spaced ones
-        (shrink and fine-tune, Shleifer & Rush 2020).
-    original_share: 1 also trains on the original pairs once an epoch, 0 on the teachers' outputs alone.
-    encoder_layers, decoder_layers, feed_forward: the student's; 0, and all else: as in `model`.
-    train: how it is trained, on all development data, without a validation set, for exactly max_steps.
+    labelled_by: `out_of_fold` labels each example with the fold model that did not train on it. With several repeats, these are several
+        models, which decode as an ensemble. If every model trained on it, as in a single hold-out, all models label it together.
+        `ensemble` labels every example with all fold models together.
+    beam_size: beam size of the teachers.
+    num_hypotheses: label each source with the hypothesis closest to the reference (sentence chrF) among this many best ones
+        (sequence-level interpolation, Kim & Rush 2016); 1 takes the best one.
+    min_chrf: labels with a lower sentence chrF against the reference are dropped; 0 keeps all.
+    start_from: initial weights of the student: `scratch` is random, `teacher` is the model of fold 0. A student with fewer layers gets
+        evenly spaced ones (shrink and fine-tune, Shleifer & Rush 2020).
+    original_share: share of the original pairs in the training data; 1 also trains on all original pairs, 0 on the labels only.
+    encoder_layers, decoder_layers, feed_forward: the size of the student; 0 takes the value of `model`, as for all other model settings.
+    train: training of the student, on all development data, without a validation set, for exactly max_steps.
     """
 
     labelled_by: Literal["out_of_fold", "ensemble"]

@@ -1,4 +1,4 @@
-"""Distillation as a whole: the teachers write, the student learns."""
+"""Distill the teachers into a student: label the sources, then train."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from textmill.train.starting import new_model
 
 
 def copy_teacher(student: Seq2SeqModel, teacher: Seq2SeqModel) -> None:
-    """Start `student` from the weights of `teacher`; with fewer layers, from evenly spaced ones, first and last included.
+    """Copy the weights of `teacher` to `student`. If the student has fewer layers, copy evenly spaced ones, first and last included.
 
-    Raises UserError if the two differ in anything but the number of layers, or if that differs in an LSTM.
+    Raises UserError if the shapes differ in anything but the number of layers, or if the number of layers of an LSTM differs.
     """
     weights = teacher.state_dict()
     own_shape, their_shape = student.shape, teacher.shape
@@ -32,8 +32,8 @@ def copy_teacher(student: Seq2SeqModel, teacher: Seq2SeqModel) -> None:
     }
     if own_shape.architecture == "lstm" and any(own != theirs for own, theirs in counts.values()):
         raise UserError(
-            "params.yaml: distill.start_from is teacher, but an LSTM's layers cannot be chosen from."
-            " Make distill.encoder_layers and decoder_layers those of model, or start from scratch."
+            "params.yaml: distill.start_from is teacher, but an LSTM student needs as many layers as its teacher."
+            " Set distill.encoder_layers and decoder_layers to those of model, or start_from to scratch."
         )
     chosen = {}
     for name in student.state_dict():
@@ -41,16 +41,16 @@ def copy_teacher(student: Seq2SeqModel, teacher: Seq2SeqModel) -> None:
         layer, _, inner = rest.partition(".")
         if stack in counts and layer.isdigit():
             own, theirs = counts[stack]
-            place = round(int(layer) * (theirs - 1) / max(own - 1, 1))
-            chosen[name] = weights[f"{stack}.{place}.{inner}"]
+            index = round(int(layer) * (theirs - 1) / max(own - 1, 1))
+            chosen[name] = weights[f"{stack}.{index}.{inner}"]
         else:
             chosen[name] = weights[name]
     try:
         student.load_state_dict(chosen)
     except RuntimeError:
         raise UserError(
-            "params.yaml: distill.start_from is teacher, but distill.feed_forward is not model.feed_forward."
-            " Make them equal, or start from scratch."
+            "params.yaml: distill.start_from is teacher, but distill.feed_forward differs from model.feed_forward."
+            " Make them equal, or set start_from to scratch."
         ) from None
 
 
@@ -63,7 +63,10 @@ def distill_student(
     decode: DecodeSettings,
     run: Run,
 ) -> tuple[Seq2SeqModel, EncodedCorpus, dict[str, float | int], TrainingResult]:
-    """Returns the student, the pairs it learned (with counts), and how its training ended. See `distilled_corpus`."""
+    """Label the sources and train the student. Returns the student, its training pairs, their counts, and the training result.
+
+    Raises UserError as `distilled_corpus`, `copy_teacher` and `fit` do.
+    """
     run = run.on(distill.train)
     pairs, counts = distilled_corpus(corpus, teachers, tokenizer, distill, decode, run.seed, run.device)
     data, of_student = TrainingData.all_of(pairs), student_settings(model, distill)

@@ -1,7 +1,7 @@
-"""What a model must beat: systems that learn nothing.
+"""Baselines without a model.
 
-Each answers the rows of a test set (columns source, task) from the development set (source, target, task). As a model does, it knows
-the task of a row; a task that development does not have is looked up in all of it.
+Each baseline writes outputs for a test set (columns source, task) from the development set (columns source, target, task).
+A baseline uses only the development pairs with the task of the test row, or all of them if there are none with that task.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from textmill.similarity.translation_memory import rows_by_task, translation_mem
 
 
 def copy(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    """The source itself."""
+    """Return the sources themselves."""
     return list(test["source"])
 
 
 def majority(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
-    """The most frequent development target (the first of equally frequent ones), whatever the source."""
+    """Return the most frequent development target for every row. Of equally frequent targets, take the first."""
     outputs = np.empty(len(test), dtype=object)
     for rows, candidates in rows_by_task(development, test):
         [(target, _)] = Counter(development["target"].iloc[candidates]).most_common(1)

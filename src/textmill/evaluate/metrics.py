@@ -1,6 +1,6 @@
-"""Metrics as sums of segment statistics, so that a score, its interval and a comparison all come from one pass.
+"""Metrics as functions of summed segment statistics, so that scores, intervals and comparisons need only one pass over the texts.
 
-Dimensions: N segments, R resamplings, C numbers of one segment's statistics.
+Dimensions: N segments, R resamplings, C statistics per segment.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ _RESAMPLINGS_AT_A_TIME = 50
 
 @dataclass(frozen=True)
 class Metric:
-    """statistics: sources, hypotheses, references -> (N, C). score: sums (C,) -> 0..100. signature: how it was computed."""
+    """A metric.
+
+    signature: how the score is computed.
+    statistics: maps sources, hypotheses and references to (N, C).
+    score: maps summed statistics (C,) to a score from 0 to 100.
+    """
 
     name: str
     signature: str
@@ -30,7 +35,11 @@ class Metric:
 
 @dataclass(frozen=True)
 class MetricResult:
-    """score, low, high: 0..100, the latter the ends of the 95 % bootstrap interval. num_segments: those that count."""
+    """A score from 0 to 100.
+
+    low, high: ends of the 95 % bootstrap interval.
+    num_segments: number of segments that the score is computed on.
+    """
 
     name: str
     score: float
@@ -41,20 +50,20 @@ class MetricResult:
 
 
 def bleu(target_language: str) -> Metric:
-    """BLEU (Papineni et al. 2002) as sacreBLEU computes it (Post 2018).
+    """BLEU (Papineni et al. 2002), computed by sacreBLEU (Post 2018).
 
-    With its tokenizer for Chinese in Chinese scripts, characters where there are no spaces either, else 13a.
+    Tokenizer: zh for Chinese, char for other languages without spaces between words, 13a for all others.
     """
     return _sacrebleu_metric("bleu", BLEU(tokenize=_BLEU_TOKENIZERS.get(target_language, "13a")))
 
 
 def chrf(target_language: str) -> Metric:
-    """chrF2 (Popović 2015) as sacreBLEU computes it."""
+    """chrF2 (Popović 2015), computed by sacreBLEU."""
     return _sacrebleu_metric("chrf", CHRF())
 
 
 def exact_match(target_language: str) -> Metric:
-    """Share of outputs that are the reference, character for character."""
+    """Share of outputs that equal the reference exactly."""
 
     def statistics(sources: Texts, hypotheses: Texts, references: Texts) -> np.ndarray:
         return np.array([[hypothesis == reference, 1] for hypothesis, reference in zip(hypotheses, references, strict=True)], dtype=float)
@@ -63,7 +72,7 @@ def exact_match(target_language: str) -> Metric:
 
 
 def placeholders_kept(target_language: str) -> Metric:
-    """Share of outputs that hold exactly the placeholders of the source (%s, {name}), among sources that have any."""
+    """Share of outputs with exactly the placeholders of the source (%s, {name}), among sources with placeholders."""
 
     def statistics(sources: Texts, hypotheses: Texts, references: Texts) -> np.ndarray:
         found = [(placeholders(source), placeholders(hypothesis)) for source, hypothesis in zip(sources, hypotheses, strict=True)]
@@ -81,9 +90,10 @@ METRICS: dict[str, Callable[[str], Metric]] = {
 
 
 def measure(metric: Metric, sources: Texts, hypotheses: Texts, references: Texts, weights: np.ndarray) -> MetricResult | None:
-    """Score and 95 % percentile bootstrap interval (Koehn 2004); None if the metric has nothing to say of these texts.
+    """Compute a score and its 95 % percentile bootstrap interval (Koehn 2004).
 
     weights: (R, N) from `resamplings`.
+    Returns None if the metric does not apply to these texts, for example if no source has placeholders.
     """
     statistics = metric.statistics(sources, hypotheses, references)
     score = metric.score(statistics.sum(axis=0))
@@ -96,16 +106,16 @@ def measure(metric: Metric, sources: Texts, hypotheses: Texts, references: Texts
 
 
 def resamplings(num_segments: int, samples: int, seed: int) -> np.ndarray:
-    """How often each segment is drawn in each resampling with replacement: (R, N) int32, rows summing to N."""
+    """Draw bootstrap resamplings. Returns how often each segment is drawn in each: (R, N) int32; every row sums to N."""
     generator = np.random.default_rng(seed)
     drawn = np.empty((samples, num_segments), dtype=np.int32)
-    for part in _parts(samples):  # the same draws as all at once
+    for part in _parts(samples):  # in parts, to save memory; the draws are the same
         drawn[part] = generator.multinomial(num_segments, np.full(num_segments, 1 / num_segments), size=len(drawn[part]))
     return drawn
 
 
 def resampled_sums(weights: np.ndarray, statistics: np.ndarray) -> np.ndarray:
-    """Sums of the statistics (N, C) over each resampling (R, N): (R, C) float64."""
+    """Sum the statistics (N, C) over each resampling (R, N). Returns (R, C) float64."""
     return np.concatenate([weights[part].astype(np.float64) @ statistics for part in _parts(len(weights))])
 
 
@@ -114,14 +124,14 @@ def _parts(samples: int) -> list[slice]:
 
 
 def _sacrebleu_metric(name: str, metric: BLEU | CHRF) -> Metric:
-    # sacreBLEU 2.6 has no public way to segment statistics; its own significance module uses these two methods.
+    # sacreBLEU 2.6 has no public function for segment statistics; its own significance module uses these two methods.
     def statistics(sources: Texts, hypotheses: Texts, references: Texts) -> np.ndarray:
         return np.array(metric._extract_corpus_statistics(list(hypotheses), [list(references)]), dtype=float)
 
     def score(sums: np.ndarray) -> float:
         return float(metric._compute_score_from_stats([round(value) for value in sums.tolist()]).score)
 
-    metric._extract_corpus_statistics(["a"], [["a"]])  # the signature says how many references there are only afterwards
+    metric._extract_corpus_statistics(["a"], [["a"]])  # only then does the signature contain the number of references
     return Metric(name, str(metric.get_signature()), statistics, score)
 
 

@@ -9,7 +9,10 @@ from textmill.settings.schema import require
 
 @dataclass(frozen=True)
 class EvaluateSettings:
-    """bootstrap_samples: resamplings of the test set for every interval and comparison (Koehn 2004)."""
+    """Evaluation on the test set.
+
+    bootstrap_samples: number of bootstrap resamplings of the test set for each interval and comparison (Koehn 2004).
+    """
 
     bootstrap_samples: int
 

@@ -1,4 +1,4 @@
-"""Is one system better than another, or was it the choice of test examples?"""
+"""Test whether the difference between two systems is statistically significant."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from textmill.evaluate.metrics import Metric, Texts, resampled_sums
 
 @dataclass(frozen=True)
 class Difference:
-    """first minus second: of the scores, the ends of its 95 % interval, and a two-sided p-value."""
+    """The score of the first system minus the score of the second.
+
+    low, high: ends of the 95 % interval of the difference.
+    p_value: two-sided.
+    """
 
     difference: float
     low: float
@@ -20,14 +24,15 @@ class Difference:
 
     @property
     def is_significant(self) -> bool:
-        """Does the interval leave out zero?"""
+        """True if the interval does not contain zero."""
         return self.low > 0 or self.high < 0
 
 
 def paired_difference(metric: Metric, sources: Texts, first: Texts, second: Texts, references: Texts, weights: np.ndarray) -> Difference:
-    """Paired bootstrap (Koehn 2004): both systems are scored on the same resampled test sets.
+    """Compare two systems by paired bootstrap (Koehn 2004): both are scored on the same resampled test sets.
 
-    weights: (R, N) from `resamplings`. The p-value is twice the smaller tail at zero, and at least 1 / R.
+    weights: (R, N) from `resamplings`.
+    The p-value is twice the smaller tail at zero, and at least 1 / R.
     """
     statistics = [metric.statistics(sources, hypotheses, references) for hypotheses in (first, second)]
     scores = [np.array([metric.score(sums) for sums in resampled_sums(weights, each)]) for each in statistics]

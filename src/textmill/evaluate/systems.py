@@ -1,4 +1,4 @@
-"""One system on the test set: outputs, scores, and how fast it was."""
+"""Evaluate one system on the test set: outputs, scores and speed."""
 
 from __future__ import annotations
 
@@ -30,10 +30,11 @@ _SPEED_TEXTS, _SPEED_SINGLE_TEXTS = 200, 30
 def score_outputs(
     system: str, test: pd.DataFrame, outputs: Sequence[str], target_language: str, samples: int, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score outputs, one a row of `test` (columns id, source, target).
+    """Score outputs, one per row of `test` (columns id, source, target).
 
-    Returns {"system", "examples", and for every metric of METRICS that applies {"score", "low", "high", "signature",
-    "num_segments"}}, and a table with PREDICTION_SCHEMA, in test order. Raises UserError if the test set is empty.
+    Returns a dict and a table with PREDICTION_SCHEMA in test order. The dict has the keys system and examples, and for each metric that
+    applies {"score", "low", "high", "signature", "num_segments"}.
+    Raises UserError if the test set is empty.
     """
     if test.empty:
         raise UserError("evaluate: the test set is empty. Raise split.test_share or use more data.")
@@ -53,9 +54,9 @@ def score_outputs(
 
 
 def reference_loss(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> dict[str, float]:
-    """Cross entropy of the references in nats per token, end symbols counted, and its exponential, the perplexity.
+    """Compute the cross entropy of the references in nats per token, END included, and the perplexity.
 
-    Pairs that are longer than the model's table of positions are left out, and counted as `unscored_pairs` if there are any.
+    Pairs longer than the learned positions of the model are left out. If there are any, `unscored_pairs` counts them.
     """
     pairs = list(zip(*tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist()), strict=True))
     fitting = [pair for pair in pairs if engine.can_score(*pair)]
@@ -77,9 +78,10 @@ def evaluate_engine(
     samples: int,
     seed: int,
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """`score_outputs` of an engine's translations, with the loss of the references and the number of sources that were cut.
+    """Translate the test set with an engine, and score the outputs.
 
-    test: with a column `task` too, which goes in front of the source.
+    test: columns id, source, target and task. The task name is put in front of the source.
+    Returns the same as `score_outputs`, plus the loss of the references and the number of sources that were cut.
     """
     sources = with_tasks(test["source"], test["task"])
     outputs = translate(sources, tokenizer, engine, decode)
@@ -89,9 +91,9 @@ def evaluate_engine(
 
 
 def engine_speed(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings) -> dict[str, float]:
-    """Sentences and output tokens a second, tokenization included: in batches as set, and one by one.
+    """Measure sentences and output tokens per second, tokenization included, in batches of decode.batch_size and one by one.
 
-    Measured on the first sources after one warm-up; says something about this machine at this moment only.
+    The first sources are used: 200 in batches, 30 one by one. The result depends on the machine and its load, so it is not reproducible.
     """
     batch = _timed(lambda: _decoded_tokens(engine, tokenizer, sources[:_SPEED_TEXTS], decode))
     single = _timed(lambda: _decoded_tokens(engine, tokenizer, sources[:_SPEED_SINGLE_TEXTS], replace(decode, batch_size=1)))
@@ -104,7 +106,7 @@ def engine_speed(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], d
 
 
 def speed_script(system: str, speed: dict[str, float]) -> str:
-    """A line of JavaScript that the report page loads from beside it, because a speed is no reproducible output."""
+    """Return a line of JavaScript that the report page loads. It is a separate file, because speed is not a reproducible output."""
     return f"textmillSpeed({json.dumps(system)}, {json.dumps(speed, sort_keys=True)});\n"
 
 

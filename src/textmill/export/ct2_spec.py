@@ -1,4 +1,4 @@
-"""A torch Transformer as a CTranslate2 model specification."""
+"""Convert a torch Transformer to a CTranslate2 model specification."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ QUANTIZATIONS: dict[str, str | None] = {"float32": None, "int8": "int8"}
 
 
 def write_ct2(model: Seq2SeqModel, pieces: list[str], folder: Path, quantization: str) -> None:
-    """Write model.bin, config.json and shared_vocabulary.json into `folder`; config.json names the architecture, and the rows
-    of a table of positions.
+    """Write model.bin, config.json and shared_vocabulary.json into `folder`.
 
-    pieces: the tokenizer's, in order of their ids. quantization: a key of QUANTIZATIONS; int8 is symmetric, one scale
-    an output row, with activations scaled per token when the model runs.
-    Raises UserError for an architecture that CTranslate2 has no layers for.
+    config.json also records the architecture, and max_positions for learned positions.
+    pieces: the pieces of the tokenizer, in order of their ids.
+    quantization: a key of QUANTIZATIONS. int8 is symmetric with one scale per output row; activations are scaled per token at run time.
+    Raises UserError for an architecture without CTranslate2 layers.
     """
     if isinstance(model, EncoderDecoder):
         spec = _encoder_decoder_spec(model)
@@ -42,7 +42,7 @@ def write_ct2(model: Seq2SeqModel, pieces: list[str], folder: Path, quantization
         spec.register_vocabulary(pieces)
     else:
         raise UserError(
-            f"export: a model of architecture {model.shape.architecture} cannot be exported: CTranslate2 has no such layers."
+            f"export: architecture {model.shape.architecture} cannot be exported, because CTranslate2 has no such layers."
             " Set model.architecture to encoder_decoder or decoder_only, or use the torch model (`dvc repro evaluate@student`)."
         )
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = pieces[BEGIN], pieces[END], pieces[UNKNOWN]
@@ -53,7 +53,7 @@ def write_ct2(model: Seq2SeqModel, pieces: list[str], folder: Path, quantization
     spec.validate()
     spec.optimize(quantization=QUANTIZATIONS[quantization])
     spec.save(str(folder))
-    if isinstance(model, DecoderOnly):  # one name for all packages; the engine hands the file over by the other
+    if isinstance(model, DecoderOnly):  # one file name for all architectures; the engine passes it to CTranslate2 as vocabulary.json
         (folder / "vocabulary.json").replace(folder / "shared_vocabulary.json")
 
 
@@ -64,10 +64,10 @@ def _options(shape: Shape, heads: int, key_value_heads: int) -> dict[str, Any]:
         "ffn_glu": shape.activation == "swiglu",
         "rms_norm": shape.norm == "rms_norm",
         "num_heads_kv": key_value_heads if key_value_heads != heads else None,
-        "head_dim": 1,  # declares it; the real one is set in every attention, since a pruned head is wider than width / heads
+        "head_dim": 1,  # declares the attribute; _fill_head_width sets the value, because in a pruned model it is larger than width / heads
     }
     if shape.positions == "rotary":
-        options |= {"rotary_dim": 0, "rotary_interleave": False}  # all of a head, halves against each other
+        options |= {"rotary_dim": 0, "rotary_interleave": False}  # rotate all dimensions of a head; dimension i is paired with i + K/2
     return options
 
 
@@ -151,11 +151,11 @@ def _fill_norm(spec: common_spec.LayerNormSpec, norm: nn.Module) -> None:
 
 
 def _fill_linear(spec: common_spec.LinearSpec, linear: nn.Linear, rows: slice = slice(None)) -> None:
-    """rows: the outputs that go into this specification."""
+    """Copy weight and bias. rows: the outputs to copy."""
     spec.weight, spec.bias = _array(linear.weight[rows]), _array(linear.bias[rows])
 
 
 def _array(parameter: Tensor) -> np.ndarray:
-    # A copy: `spec.optimize` multiplies in place, and numpy() shares memory with the live model.
+    # A copy, because `spec.optimize` multiplies in place, and numpy() shares memory with the model.
     array: np.ndarray = parameter.detach().cpu().clone().numpy()
     return array

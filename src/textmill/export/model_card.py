@@ -1,7 +1,8 @@
-"""A model card (Mitchell et al. 2019): what the exported model is, what it is for, and what it is not."""
+"""The model card (Mitchell et al. 2019): training, sizes, parity, use and limits of the exported model."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from textmill.decode.settings import DecodeSettings
@@ -9,45 +10,60 @@ from textmill.settings.languages import LanguageSettings
 
 _CARD = """# {name}
 
-A text-to-text model from {source_language} to {target_language}, made by textmill: a Transformer that
-was taught by a cross-validated ensemble, pruned, and quantized to 8-bit integers for CTranslate2.
+A text-to-text Transformer from {source_language} to {target_language}, made with textmill and exported for CTranslate2:
+the folder `float32`, and the folder `int8` with 8-bit integer weights.
 
 | | |
 |---|---|
-| Parameters | {parameters:,} |
-| int8 model | {int8_bytes:,} bytes, {size_ratio:.3f} of its float32 torch weights |
-| Largest difference of a log probability, float32 export against torch | {difference:.1e} nats |
-| Equal outputs, float32 export against torch | {identical_float32:.4f} |
-| Equal outputs, int8 export against torch | {identical_int8:.4f} |
+| Training pairs | {training_pairs} |
+| Parameters | {parameters} |
+| int8 model | {int8_bytes:,} bytes, {size_ratio:.3f} times the size of the float32 torch weights |
+| Largest difference of a log probability between float32 export and torch | {difference:.1e} nats |
+| Share of outputs of the float32 export that are identical to torch | {identical_float32:.4f} |
+| Share of outputs of the int8 export that are identical to torch | {identical_int8:.4f} |
 | Tasks | {tasks} |
-| Search | beam {beam_size}, length penalty {length_penalty}, at most {max_tokens} tokens |
+| Decoding | beam size {beam_size}, length penalty {length_penalty}, at most {max_tokens} tokens |
 
 ## Use
 
     from textmill.serving.translator import Translator
     Translator.load("int8").translate(["Save the file"]{argument})
 
-Needs ctranslate2 and sentencepiece, and no torch. `manifest.json` holds the SHA-256 of every file; loading checks it.
+The model needs ctranslate2 and sentencepiece, but not torch. `manifest.json` contains the SHA-256 of every file, and
+`Translator.load` checks them.
 
-## What it is for, and what it is not
+## Intended use and limits
 
-It does what its training text shows, on text of that kind. Scores on held-out text, with intervals, baselines, sample
-outputs and how rows were filtered, are in the report of the rebuild that made it. Text far from the training text is
-answered as fluently and is wrong more often. It repeats what is in its training text: names, errors, and one-sided
-choices (such as a gender) included. It was not made for decisions about people.
+The model is for texts like its training text. On other texts, its outputs are as fluent but wrong more often.
+It repeats what is in its training text, including names, errors and biases, such as always choosing one gender.
+It is not intended for decisions about people.
+
+The report of the rebuild has scores on held-out texts with confidence intervals, baselines, sample outputs, and how
+the training text was filtered.
 """
 
 
-def model_card(name: str, languages: LanguageSettings, export_metrics: dict[str, Any], decode: DecodeSettings) -> str:
-    """The card's text, in Markdown. export_metrics: from `export_model`."""
+def model_card(
+    name: str,
+    languages: LanguageSettings,
+    distill_metrics: Mapping[str, Any],
+    export_metrics: Mapping[str, Any],
+    decode: DecodeSettings,
+) -> str:
+    """Write the card in Markdown.
+
+    distill_metrics: number of training pairs, and parameters before pruning; an output of the stage `distill`.
+    export_metrics: from `export_model`.
+    """
     parity, named = export_metrics["parity"], [task for task in export_metrics["tasks"] if task]
     return _CARD.format(
         name=name,
+        training_pairs=_training_pairs(distill_metrics["originals"], distill_metrics["distilled"]),
         tasks=", ".join(named) or "one, without a name",
         argument=f', task="{named[0]}"' if named else "",
         source_language=languages.source_language,
         target_language=languages.target_language,
-        parameters=export_metrics["parameters"],
+        parameters=_parameters(export_metrics["parameters"], distill_metrics["parameters"]),
         int8_bytes=export_metrics["size_bytes"]["int8"],
         size_ratio=export_metrics["size_ratio"],
         difference=parity["float32"]["max_log_probability_difference"],
@@ -57,3 +73,13 @@ def model_card(name: str, languages: LanguageSettings, export_metrics: dict[str,
         length_penalty=decode.length_penalty,
         max_tokens=decode.max_tokens,
     )
+
+
+def _training_pairs(originals: int, distilled: int) -> str:
+    """Name only the kinds of pairs that the model was trained on."""
+    kinds = {"with their original target": originals, "with the output of a teacher model as target (knowledge distillation)": distilled}
+    return ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
+
+
+def _parameters(exported: int, student: int) -> str:
+    return f"{exported:,}, pruned from {student:,}" if exported < student else f"{exported:,}"

@@ -1,4 +1,4 @@
-"""The exported model: a folder an engine that runs anywhere with ctranslate2 and sentencepiece alone."""
+"""Export the model: one folder per number format. Running it needs only ctranslate2 and sentencepiece."""
 
 from __future__ import annotations
 
@@ -20,17 +20,18 @@ from textmill.model.interface import Seq2SeqModel, num_parameters
 from textmill.model.weights import load_model
 from textmill.tokenizer.tokenizer import Tokenizer
 
-_REMEDY = "Nothing was written. Change that limit if you accept it, and run `dvc repro` again: nothing is trained anew."
+_REMEDY = "Nothing was written. If you accept this value, change the limit and run `dvc repro` again; nothing is retrained."
 _MODEL_FILES = ("model.bin", "config.json", "shared_vocabulary.json")
 
 
 def export_model(
     weights: Path, corpus: EncodedCorpus, tokenizer: Tokenizer, folder: Path, export: ExportSettings, decode: DecodeSettings
 ) -> dict[str, Any]:
-    """Convert the model in `weights` to float32 and int8, check both, and only then write `folder`/float32 and /int8.
+    """Convert the model in `weights` to float32 and int8, check it, and then write `folder`/float32 and `folder`/int8.
 
-    corpus: the parity is measured on its first pairs. Returns parity, sizes and tasks.
-    Raises UserError, with the numbers, if a check of `export` fails; then nothing is written.
+    corpus: parity is measured on its first pairs.
+    Returns parity, sizes and tasks.
+    Raises UserError with the measured number if a check of `export` fails. Then nothing is written.
     """
     model = load_model(weights)
     with tempfile.TemporaryDirectory(prefix="textmill-export-") as temporary:
@@ -68,19 +69,19 @@ def _parities(
 def _require(parity: Parity, size_ratio: float, export: ExportSettings) -> None:
     if parity.max_log_probability_difference > export.max_log_probability_difference:
         raise UserError(
-            f"export: the float32 export differs from torch by {parity.max_log_probability_difference:.1e} nats in a log probability"
+            f"export: a log probability of the float32 export differs from torch by {parity.max_log_probability_difference:.1e} nats"
             f" (export.max_log_probability_difference: {export.max_log_probability_difference:.1e}). {_REMEDY}"
         )
     if parity.identical < export.min_identical:
         raise UserError(
-            f"export: {parity.identical:.4f} of the float32 export's outputs equal torch's"
+            f"export: the share of outputs of the float32 export that are identical to torch is {parity.identical:.4f}"
             f" (export.min_identical: {export.min_identical}). {_REMEDY}"
         )
     if size_ratio > export.max_size_ratio:
         raise UserError(
-            f"export: the int8 model has {size_ratio:.3f} of the size of the torch weights"
-            f" (export.max_size_ratio: {export.max_size_ratio}); biases, norms and tables of positions stay float32, and weigh"
-            f" more in a narrow model. {_REMEDY}"
+            f"export: the int8 model has {size_ratio:.3f} times the size of the torch weights (export.max_size_ratio:"
+            f" {export.max_size_ratio}). Biases, norms and learned positions stay float32; in a narrow model, they are a larger"
+            f" share. {_REMEDY}"
         )
 
 

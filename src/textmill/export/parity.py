@@ -1,4 +1,4 @@
-"""Does the exported model say what the torch model says?"""
+"""Compare the exported model with the torch model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from textmill.decode.settings import DecodeSettings
 
 @dataclass(frozen=True)
 class Parity:
-    """max_log_probability_difference: over all reference tokens, in nats. identical: share of equal best outputs."""
+    """The agreement of two engines.
+
+    max_log_probability_difference: largest over all reference tokens, in nats.
+    identical: share of identical best outputs.
+    """
 
     max_log_probability_difference: float
     identical: float
@@ -20,7 +24,7 @@ class Parity:
 def compare_engines(
     first: Engine, second: Engine, sources: Sequence[list[int]], targets: Sequence[list[int]], decode: DecodeSettings
 ) -> Parity:
-    """Score the targets and search the best outputs with both engines. sources, targets: token ids, none empty."""
+    """Score the targets and decode the sources with both engines. sources, targets: token ids; no text may be empty."""
     scores = zip(first.score(sources, targets), second.score(sources, targets), strict=True)
     difference = max(abs(a - b) for row in scores for a, b in zip(*row, strict=True))
     outputs = zip(first.translate(sources, decode), second.translate(sources, decode), strict=True)

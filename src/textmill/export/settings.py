@@ -9,13 +9,13 @@ from textmill.settings.schema import require
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """What must hold before an exported model is written.
+    """The checks that a model must pass before it is exported.
 
-    parity_sentences: development pairs on which the exported model is compared with torch.
-    max_log_probability_difference: float32 export against torch, largest over all tokens of `parity_sentences` development pairs.
-    min_identical: share of those whose beam search gives the same tokens in float32.
-    max_size_ratio: int8 model file over the float32 weights of the same model.
-    name: of the registered MLflow model.
+    name: name of the registered MLflow model.
+    parity_sentences: number of development pairs on which the exported model is compared with the torch model.
+    max_log_probability_difference: largest allowed difference between float32 export and torch over all tokens of these pairs, in nats.
+    min_identical: smallest allowed share of these pairs for which beam search with the float32 export gives the same tokens as torch.
+    max_size_ratio: largest allowed size of the int8 model file, as a ratio to the float32 torch weights.
     """
 
     name: str
@@ -27,7 +27,7 @@ class ExportSettings:
     def __post_init__(self) -> None:
         require(
             bool(self.name) and all(c.isascii() and (c.isalnum() or c in "-_") for c in self.name),
-            "name: may hold ASCII letters, digits, - and _ only.",
+            "name: may contain only ASCII letters, digits, - and _.",
         )
         require(self.parity_sentences >= 1, "parity_sentences: must be 1 or more.")
         require(0 <= self.min_identical <= 1, "min_identical: must be between 0 and 1.")
@@ -35,6 +35,6 @@ class ExportSettings:
 
 @dataclass(frozen=True)
 class NameSettings:
-    """The part of `export` that `track` needs. name: of the registered MLflow model."""
+    """The part of `export` that the stage `track` needs. name: name of the registered MLflow model."""
 
     name: str

@@ -1,7 +1,6 @@
 """Multi-head attention (Vaswani et al. 2017, section 3.2) with grouped queries (Ainslie et al. 2023).
 
-Dimensions: B batch, T length of the queries, S length of keys and values, D model width, H heads of the queries, G heads of
-keys and values, K width of a head.
+Dimensions: B batch, T query length, S key and value length, D model width, H query heads, G key-value heads, K head width.
 """
 
 from __future__ import annotations
@@ -14,30 +13,32 @@ from textmill.model.positions import rotate
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None, is_causal: bool, dropout: float) -> Tensor:
-    """Mix values by scaled dot products, with the softmax in float32.
+    """Compute scaled dot-product attention, with the softmax in float32.
 
-    queries: (B, H, T, K). keys, values: (B, G, S, K), G divides H and neighbouring queries share a key.
-    mask: true where a query may look, broadcast to (B, H, T, S). Returns (B, H, T, K) in the dtype of the queries.
+    queries: (B, H, T, K).
+    keys, values: (B, G, S, K). G divides H; each key-value head serves H / G neighbouring query heads.
+    mask: true where a query may attend to a key; broadcast to (B, H, T, S).
+    Returns (B, H, T, K) in the dtype of the queries.
     """
     group = queries.shape[1] // keys.shape[1]
     if group > 1:
         keys, values = (x[:, :, None].expand(-1, -1, group, -1, -1).flatten(1, 2) for x in (keys, values))  # (B, H, S, K)
     dtype = queries.dtype
-    if dtype == torch.bfloat16 and queries.device.type == "cpu":  # torch's bfloat16 kernel for a CPU is the slower one
+    if dtype == torch.bfloat16 and queries.device.type == "cpu":  # on a CPU, torch's bfloat16 kernel is slower than float32
         queries, keys, values = queries.float(), keys.float(), values.float()
     mixed = F.scaled_dot_product_attention(queries, keys, values, attn_mask=mask, dropout_p=dropout, is_causal=is_causal)
     return mixed.to(dtype)
 
 
 class Cache:
-    """Keys and values of one attention, each (B, G, S, K), kept between decoding steps."""
+    """The key-value cache of one attention module: keys and values of all steps so far, each (B, G, S, K)."""
 
     def __init__(self) -> None:
         self.keys: Tensor | None = None
         self.values: Tensor | None = None
 
     def append(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Add the newest keys and values and return all of them."""
+        """Append the newest keys and values. Returns all of them."""
         if self.keys is not None and self.values is not None:
             keys = torch.cat((self.keys, keys), dim=2)
             values = torch.cat((self.values, values), dim=2)
@@ -45,16 +46,17 @@ class Cache:
         return keys, values
 
     def select(self, rows: Tensor) -> None:
-        """Keep `rows` of the batch, in that order."""
+        """Keep these rows of the batch, in this order."""
         if self.keys is not None and self.values is not None:
             self.keys, self.values = self.keys[rows], self.values[rows]
 
 
 class Attention(nn.Module):
-    """Attention on oneself (`forward`) or on something that was projected before (`project`, `look`).
+    """Self-attention (`forward`) or cross-attention (`project_kv` once per source, then `cross_attend`).
 
-    Queries, keys and values are one matrix: H heads of queries, then G of keys, then G of values, so that self-attention
-    is one product. The width of a head is a parameter of its own: pruning takes heads away and leaves the model width.
+    One matrix projects queries, keys and values, so self-attention needs one matrix product. Its rows are H query heads, then
+    G key heads, then G value heads.
+    The head width is a separate parameter: pruning removes heads but keeps the model width.
     """
 
     def __init__(self, width: int, num_heads: int, key_value_heads: int, head_width: int, dropout: float, is_rotary: bool) -> None:
@@ -63,7 +65,7 @@ class Attention(nn.Module):
         self.dropout, self.is_rotary = dropout, is_rotary
         self.projection = nn.Linear(width, sum(self.qkv_sizes))
         self.output = nn.Linear(num_heads * head_width, width)
-        # Glorot & Bengio 2010, queries, keys and values apart as if they were three matrices.
+        # Glorot & Bengio 2010. Queries, keys and values are initialized separately, as if they were three matrices.
         for part in (*torch.split(self.projection.weight, self.qkv_sizes), self.output.weight):
             nn.init.xavier_uniform_(part)
         nn.init.zeros_(self.projection.bias)
@@ -71,13 +73,16 @@ class Attention(nn.Module):
 
     @property
     def qkv_sizes(self) -> list[int]:
-        """Rows of the projection that make queries, keys and values."""
+        """Number of rows of the projection for queries, keys and values."""
         return [heads * self.head_width for heads in (self.num_heads, self.key_value_heads, self.key_value_heads)]
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor | None, is_causal: bool, cache: Cache | None) -> Tensor:
-        """x: (B, T, D). positions: (T,) or (B, T). mask: see `attend`. Returns (B, T, D).
+        """Compute self-attention.
 
-        With a cache, x are the newest positions, which see the cached ones as far as the mask allows.
+        x: (B, T, D). With a cache, the newest positions only; they may attend to the cached ones where the mask allows it.
+        positions: (T,) or (B, T).
+        mask: see `attend`.
+        Returns (B, T, D).
         """
         queries, keys, values = (self._heads(part) for part in self.projection(x).split(self.qkv_sizes, dim=-1))
         if self.is_rotary:
@@ -87,14 +92,14 @@ class Attention(nn.Module):
         return self._mix(queries, keys, values, mask, is_causal)
 
     def project_kv(self, encoder_states: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of `encoder_states` (B, S, D), each (B, G, S, K)."""
+        """Project encoder states (B, S, D) to keys and values, (B, G, S, K) each."""
         start = self.qkv_sizes[0]
         both = F.linear(encoder_states, self.projection.weight[start:], self.projection.bias[start:])
         keys, values = both.chunk(2, dim=-1)  # (B, S, GK) each
         return self._heads(keys), self._heads(values)
 
     def cross_attend(self, x: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None) -> Tensor:
-        """x: (B, T, D). keys, values: from `project`. mask: see `attend`. Returns (B, T, D)."""
+        """Compute cross-attention from x (B, T, D) to keys and values from `project_kv`. mask: see `attend`. Returns (B, T, D)."""
         end = self.qkv_sizes[0]
         queries = self._heads(F.linear(x, self.projection.weight[:end], self.projection.bias[:end]))  # (B, H, T, K)
         return self._mix(queries, keys, values, mask, is_causal=False)

@@ -1,7 +1,7 @@
 """Decoder-only Transformer (Liu et al. 2018, section 4.2.3; Radford et al. 2018): source, BEGIN and target in one causal sequence.
 
-With rms_norm, swiglu and rotary positions its layers are those of Llama (Touvron et al. 2023), with biases.
-The target alone is learned: the loss has no term for the source's tokens.
+With rms_norm, swiglu and rotary positions, the layers are those of Llama (Touvron et al. 2023) plus biases.
+The loss counts target tokens only.
 Dimensions: B batch, S source length, T target length, D model width, V vocabulary.
 """
 
@@ -21,7 +21,7 @@ from textmill.tokenizer.special import PAD
 
 
 class CausalLayer(nn.Module):
-    """Causal self-attention and feed-forward, each in add & norm."""
+    """Causal self-attention, then feed-forward, each in an `AddNorm`."""
 
     def __init__(self, shape: Shape, feed_forward: int) -> None:
         super().__init__()
@@ -31,16 +31,17 @@ class CausalLayer(nn.Module):
         self.feed_forward_norm = AddNorm(shape)
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor, cache: Cache | None) -> Tensor:
-        """x: (B, T, D). positions: (B, T). mask: (B, 1, T, all positions), true where one may look."""
+        """Apply the layer. x: (B, T, D). positions: (B, T). mask: (B, 1, T, all positions), true where attention is allowed."""
         x = self.self_attention_norm(x, lambda y: self.self_attention(y, positions, mask, False, cache))
         out: Tensor = self.feed_forward_norm(x, self.feed_forward)
         return out
 
 
 class DecoderOnlyState:
-    """Keys and values of all positions so far, of every layer; see DecodingState.
+    """The key-value caches of all layers; see DecodingState.
 
-    is_source: (B, S), false on the padding between a source and its target. step: number of target positions decoded so far.
+    is_source: (B, S), false for the padding between a source and its target.
+    step: number of target positions decoded so far.
     """
 
     def __init__(self, num_layers: int, is_source: Tensor) -> None:
@@ -60,7 +61,7 @@ class DecoderOnlyState:
 
 
 class DecoderOnly(Seq2SeqModel):
-    """See Seq2SeqModel. A target counts its positions on from the end of its own source, however wide the batch is."""
+    """See Seq2SeqModel. Target positions continue from the end of the row's own source, not from the padded length."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -104,14 +105,17 @@ class DecoderOnly(Seq2SeqModel):
 
 
 def _source_positions(source: Tensor) -> Tensor:
-    """(B, S). Padding stays at the last real position, so that a learned table need not be wider than the texts."""
+    """Return source positions, (B, S). Padding repeats the last real position, so a learned table need not cover the padding."""
     lengths = (source != PAD).sum(1, keepdim=True)  # (B, 1)
     return torch.minimum(torch.arange(source.shape[1], device=source.device)[None], (lengths - 1).clamp_min(0))
 
 
 def _causal_mask(is_key: Tensor) -> Tensor:
-    """is_key: (B, T). Returns (B, 1, T, T): one may look back at real tokens, and at oneself, so that padding sees something."""
+    """Return the attention mask, (B, 1, T, T). is_key: (B, T), false for padding.
+
+    A token may attend to earlier real tokens and to itself. Without itself, a row of padding would have nothing to attend to.
+    """
     length = is_key.shape[1]
-    back = torch.ones(length, length, dtype=torch.bool, device=is_key.device).tril()
-    oneself = torch.eye(length, dtype=torch.bool, device=is_key.device)
-    return (back & is_key[:, None, None, :]) | oneself
+    causal = torch.ones(length, length, dtype=torch.bool, device=is_key.device).tril()
+    diagonal = torch.eye(length, dtype=torch.bool, device=is_key.device)
+    return (causal & is_key[:, None, None, :]) | diagonal

@@ -1,4 +1,4 @@
-"""Where and how exactly torch computes."""
+"""The device, and torch's settings for reproducible results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from textmill.base.errors import UserError
 
 
 def prepare_device(device: str, num_threads: int, seed: int) -> torch.device:
-    """Choose the device and make torch repeatable: fixed threads, deterministic kernels, seeded generators.
+    """Choose the device and make torch deterministic: a fixed number of threads, deterministic kernels, seeded generators.
 
-    device: cpu, cuda or auto. Raises UserError if cuda is asked for and there is none.
+    device: cpu, cuda or auto.
+    Raises UserError if device is cuda and torch finds no GPU.
     """
     chosen = choose_device(device)
     torch.set_num_threads(num_threads)
@@ -21,11 +22,11 @@ def prepare_device(device: str, num_threads: int, seed: int) -> torch.device:
 
 
 def choose_device(device: str) -> torch.device:
-    """The device that computes, with deterministic kernels alone. See `prepare_device`."""
+    """Choose the device and allow deterministic kernels only. See `prepare_device`."""
     if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("params.yaml: device is cuda, but torch sees no GPU. Use auto or cpu, or install the CUDA build of torch.")
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; without it cuBLAS is not repeatable
+        raise UserError("params.yaml: device is cuda, but torch finds no GPU. Use auto or cpu, or install the CUDA build of torch.")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; without it cuBLAS is not deterministic
     torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # for finding mistakes; 6 % of a small step
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid; takes 6 % of a small step
     is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
     return torch.device("cuda" if is_cuda else "cpu")

@@ -1,4 +1,4 @@
-"""Dropout (Srivastava et al. 2014) that costs a multiplication: drawing a mask an element took an eighth of a step on a CPU."""
+"""Dropout (Srivastava et al. 2014) with precomputed masks on a CPU, where drawing a number per element took an eighth of a step."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-_POOL_SIZE = 1 << 23  # masks for 32 MB in float32; a slice of it serves for a mask
-_LARGEST_SLICE = 1 << 22  # a larger tensor takes several slices, so that there are always millions of places to begin
+_POOL_SIZE = 1 << 23  # elements, 32 MB in float32
+_LARGEST_SLICE = 1 << 22  # larger tensors take several slices, so that a slice always has millions of possible offsets
 
 
 class Dropout(nn.Module):
-    """Zeroes elements with `probability` and scales the others up, in training mode.
+    """In training mode, set elements to zero with `probability` and scale the others up.
 
-    On a CPU the mask is a slice, at a random place, of one pool that is drawn once. The place comes from torch's global
-    generator, so a resumed training goes on with the same masks; a GPU draws its own, which costs nothing there.
+    On a CPU the mask is a slice of a fixed pool of random numbers, at a random offset. The offset comes from torch's global
+    generator, so a resumed training continues with the same masks. On a GPU, where random numbers are cheap, torch draws the mask.
     """
 
     def __init__(self, probability: float) -> None:
@@ -24,7 +24,7 @@ class Dropout(nn.Module):
         self.probability = probability
 
     def forward(self, x: Tensor) -> Tensor:
-        """x: any shape. Returns the same shape."""
+        """Apply dropout. x: any shape."""
         if not self.training or self.probability == 0:
             return x
         if x.device.type != "cpu":

@@ -1,6 +1,6 @@
 """Encoder-decoder Transformer (Vaswani et al. 2017).
 
-Dimensions: B batch, S source length, T target length, D model width, G heads of keys and values, K width of a head, V vocabulary.
+Dimensions: B batch, S source length, T target length, D model width, G key-value heads, K head width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from textmill.tokenizer.special import PAD
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each in add & norm."""
+    """Self-attention, then feed-forward, each in an `AddNorm`."""
 
     def __init__(self, shape: Shape, feed_forward: int) -> None:
         super().__init__()
@@ -31,14 +31,14 @@ class EncoderLayer(nn.Module):
         self.feed_forward_norm = AddNorm(shape)
 
     def forward(self, x: Tensor, positions: Tensor, mask: Tensor) -> Tensor:
-        """x: (B, S, D). positions: (S,). mask: (B, 1, 1, S), true on real tokens."""
+        """Apply the layer. x: (B, S, D). positions: (S,). mask: (B, 1, 1, S), true for real tokens."""
         x = self.self_attention_norm(x, lambda y: self.self_attention(y, positions, mask, False, None))
         out: Tensor = self.feed_forward_norm(x, self.feed_forward)
         return out
 
 
 class DecoderLayer(nn.Module):
-    """Causal self-attention, attention on the source, and feed-forward, each in add & norm."""
+    """Causal self-attention, cross-attention to the source, and feed-forward, each in an `AddNorm`."""
 
     def __init__(self, shape: Shape, feed_forward: int) -> None:
         super().__init__()
@@ -52,9 +52,12 @@ class DecoderLayer(nn.Module):
     def forward(
         self, x: Tensor, positions: Tensor, encoder_states: tuple[Tensor, Tensor], source_mask: Tensor, cache: Cache | None
     ) -> Tensor:
-        """x: (B, T, D). positions: (T,). encoder_states: keys and values of the source, (B, G, S, K) each. source_mask: (B, 1, 1, S).
+        """Apply the layer.
 
-        With a cache, x is the newest position alone (T = 1) and may look at all that the cache holds.
+        x: (B, T, D). With a cache, only the newest position (T = 1); it may attend to everything in the cache.
+        positions: (T,).
+        encoder_states: keys and values of the source, (B, G, S, K) each.
+        source_mask: (B, 1, 1, S), true for real tokens.
         """
         x = self.self_attention_norm(x, lambda y: self.self_attention(y, positions, None, cache is None, cache))
         x = self.cross_attention_norm(x, lambda y: self.cross_attention.cross_attend(y, *encoder_states, source_mask))
@@ -63,9 +66,11 @@ class DecoderLayer(nn.Module):
 
 
 class EncoderDecoderState:
-    """Source keys and values and past keys and values, of every layer; see DecodingState.
+    """Keys and values of the source and of the decoded tokens, per layer; see DecodingState.
 
-    encoder_states: per layer, (B, G, S, K) twice. source_mask: (B, 1, 1, S). step: number of positions decoded so far.
+    encoder_states: per layer, keys and values of the source, (B, G, S, K) each.
+    source_mask: (B, 1, 1, S), true for real tokens.
+    step: number of positions decoded so far.
     """
 
     def __init__(self, encoder_states: list[tuple[Tensor, Tensor]], source_mask: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""The one place where a model is built."""
+"""Build a model by the name of its architecture."""
 
 from __future__ import annotations
 
@@ -18,5 +18,5 @@ ARCHITECTURES: dict[str, Callable[[Shape], Seq2SeqModel]] = {
 
 
 def build_model(shape: Shape) -> Seq2SeqModel:
-    """A model of this shape with random weights, drawn from torch's global generator."""
+    """Build a model with random weights, drawn from torch's global generator."""
     return ARCHITECTURES[shape.architecture](shape)

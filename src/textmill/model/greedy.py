@@ -1,4 +1,4 @@
-"""The plainest way to an output: the most probable token at every step. For a quick look while a model is trained."""
+"""Greedy decoding: the most probable token at every step. Training uses it for a quick validation score."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textmill.tokenizer.special import BEGIN, END
 
 @torch.inference_mode()
 def greedy(model: Seq2SeqModel, source: Tensor, max_tokens: int) -> list[list[int]]:
-    """source: (B, S), padded with PAD. Returns B outputs of at most `max_tokens` tokens, without their end."""
+    """Decode a batch greedily. source: (B, S), padded with PAD. Returns B outputs of at most `max_tokens` tokens, without END."""
     state = model.encode(source)
     tokens = torch.full((len(source),), BEGIN, dtype=torch.int64, device=source.device)
     chosen: list[Tensor] = []

@@ -1,4 +1,4 @@
-"""What every architecture offers to training, decoding, compression and export.
+"""The interface of every architecture, as used by training, decoding, pruning and export.
 
 Dimensions: B batch, S source length, T target length, D model width, V vocabulary.
 """
@@ -15,44 +15,52 @@ from textmill.model.shape import Shape
 
 
 class DecodingState(Protocol):
-    """What is kept between decoding steps."""
+    """The state between two decoding steps, such as the key-value caches."""
 
     def select(self, rows: Tensor) -> None:
-        """Keep `rows` of the batch, in that order (a row may be taken more than once)."""
+        """Keep these rows of the batch, in this order. A row may occur more than once."""
         ...
 
     def select_past(self, rows: Tensor) -> None:
-        """The same for what was decoded only: right when `rows` exchanges rows of one source."""
+        """Do the same, but leave the encoded source as it is: enough when each row is replaced by a row with the same source."""
         ...
 
 
 class Seq2SeqModel(nn.Module, ABC):
-    """Source tokens and target tokens to logits. shape: what its weights look like. tokens: its embeddings and output layer."""
+    """A sequence-to-sequence model.
+
+    shape: number and sizes of its weights.
+    tokens: embeddings and output layer.
+    """
 
     shape: Shape
     tokens: TokenEmbeddings
 
     @abstractmethod
     def forward(self, source: Tensor, target_input: Tensor) -> Tensor:
-        """source: (B, S), padded with PAD. target_input: (B, T), begins with BEGIN. Returns states (B, T, D) for `logits`."""
+        """Compute the last hidden states (B, T, D), the input of `logits`.
+
+        source: (B, S), padded with PAD.
+        target_input: (B, T), begins with BEGIN.
+        """
 
     @abstractmethod
     def encode(self, source: Tensor) -> Any:
-        """source: (B, S), padded with PAD. Returns a fresh DecodingState."""
+        """Encode the source. source: (B, S), padded with PAD. Returns a new DecodingState."""
 
     @abstractmethod
     def decode_step(self, tokens: Tensor, state: Any) -> Tensor:
-        """tokens: (B,), the newest token of every row. Returns logits (B, V) of the next, and moves `state` on."""
+        """Compute the logits (B, V) of the next token and advance `state`. tokens: (B,), the newest token of every row."""
 
     def logits(self, states: Tensor) -> Tensor:
-        """states: (..., D). Returns (..., V)."""
+        """Project states (..., D) to logits (..., V)."""
         return self.tokens.logits(states)
 
     def output_projection(self) -> tuple[Tensor, Tensor]:
-        """Weight (V, D) and bias (V,) of `logits`."""
+        """Return weight (V, D) and bias (V,) of `logits`."""
         return self.tokens.output_weight, self.tokens.output_bias
 
 
 def num_parameters(model: nn.Module) -> int:
-    """Numbers that are trained, tied ones counted once."""
+    """Count the trained parameters. Tied weights count once."""
     return sum(parameter.numel() for parameter in model.parameters())

@@ -1,4 +1,4 @@
-"""Encoder-decoder of LSTMs (Sutskever et al. 2014) with attention (Luong et al. 2015, "general" score, no input feeding).
+"""LSTM encoder-decoder (Sutskever et al. 2014) with attention (Luong et al. 2015, "general" score, no input feeding).
 
 Dimensions: B batch, S source length, T target length, D model width, L decoder layers, V vocabulary.
 """
@@ -22,7 +22,7 @@ from textmill.tokenizer.special import PAD
 class LstmStack(nn.Module):
     """LSTM layers with dropout between them.
 
-    Not nn.LSTM's own dropout: on a GPU its masks come of a state that no checkpoint can hold.
+    The dropout of nn.LSTM is not used: on a GPU its random state cannot be saved in a checkpoint.
     """
 
     def __init__(self, width: int, hidden: int, num_layers: int, dropout: float, is_bidirectional: bool) -> None:
@@ -34,9 +34,12 @@ class LstmStack(nn.Module):
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor | PackedSequence, state: tuple[Tensor, Tensor] | None = None) -> tuple[Any, Tensor, Tensor]:
-        """x: (B, T, width), or packed. state: hidden and cell, (L, B, hidden) each; None: zeros.
+        """Run all layers.
 
-        Returns outputs, as x is, and hidden and cell behind the last token, (L, B, hidden) each, (2L, B, hidden) if it reads both ways.
+        x: (B, T, width), or packed.
+        state: hidden and cell state, (L, B, hidden) each. None means zeros.
+        Returns the outputs in the form of x, then hidden and cell state after the last token: (L, B, hidden) each, (2L, B, hidden) if
+        bidirectional.
         """
         hidden, cell = [], []
         for index, layer in enumerate(self.layers):
@@ -52,7 +55,7 @@ class LstmStack(nn.Module):
 
 
 class LstmState:
-    """See DecodingState. encoder_states: (B, S, D). mask: (B, S), true on real tokens. hidden, cell: (L, B, D)."""
+    """See DecodingState. encoder_states: (B, S, D). mask: (B, S), true for real tokens. hidden, cell: (L, B, D)."""
 
     def __init__(self, encoder_states: Tensor, mask: Tensor, hidden: Tensor, cell: Tensor) -> None:
         self.encoder_states, self.mask, self.hidden, self.cell = encoder_states, mask, hidden, cell
@@ -68,7 +71,10 @@ class LstmState:
 
 
 class Lstm(Seq2SeqModel):
-    """See Seq2SeqModel. The encoder reads both ways, half of the width each; the decoder starts from what it ended with."""
+    """See Seq2SeqModel.
+
+    The encoder is bidirectional, with half of the width per direction. Its final states initialize the decoder.
+    """
 
     def __init__(self, shape: Shape) -> None:
         super().__init__()
@@ -94,11 +100,11 @@ class Lstm(Seq2SeqModel):
         """See Seq2SeqModel."""
         mask = source != PAD  # (B, S)
         x = self.dropout(self.tokens.embed_source(source))
-        # Packed, so that the way back begins at the last real token and not at padding.
+        # Packed, so that the backward direction starts at the last real token and not at padding.
         packed = pack_padded_sequence(x, mask.sum(1).clamp_min(1).cpu(), batch_first=True, enforce_sorted=False)
         outputs, last, _ = self.encoder(packed)
         encoder_states, _ = pad_packed_sequence(outputs, batch_first=True, total_length=source.shape[1])  # (B, S, D)
-        both = torch.cat((last[-2], last[-1]), dim=-1)  # (B, D): the top layer, forwards and backwards
+        both = torch.cat((last[-2], last[-1]), dim=-1)  # (B, D): the top layer, forward and backward
         hidden = torch.tanh(self.start(both)).view(len(source), -1, self.shape.width).transpose(0, 1).contiguous()  # (L, B, D)
         return LstmState(encoder_states, mask, hidden, torch.zeros_like(hidden))
 

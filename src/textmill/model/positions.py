@@ -1,6 +1,6 @@
-"""How a Transformer knows the order of tokens.
+"""Position encodings: sinusoidal, learned and rotary.
 
-Dimensions: B batch, T length, D model width, H heads, K width of a head. `positions` are whole numbers from 0, (T,) or (B, T).
+Dimensions: B batch, T length, D model width, H heads, K head width. `positions` are integers from 0, (T,) or (B, T).
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from textmill.base.errors import UserError
 class Sinusoidal(nn.Module):
     """Position encodings of Vaswani et al. 2017, section 3.5, in the layout of Tensor2Tensor.
 
-    Sines in the first half and cosines in the second, positions counted from 1 and D/2 - 1 in the exponent: what
-    CTranslate2 computes by itself, so that no table limits the length of a text.
+    Sines in the first half, cosines in the second, positions counted from 1, and D/2 - 1 in the exponent. CTranslate2 computes
+    the same encodings, so the exported model needs no table that would limit the length of a text.
     """
 
     def __init__(self, width: int, max_positions: int) -> None:
@@ -25,7 +25,7 @@ class Sinusoidal(nn.Module):
         self.width = width
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        """x: (B, T, D). Returns x with the encodings of `positions` added."""
+        """Add the encodings of `positions` to x (B, T, D)."""
         half = self.width // 2
         scale = math.log(10000.0) / max(half - 1, 1)
         rates = torch.exp(torch.arange(half, dtype=torch.float32, device=x.device) * -scale)
@@ -34,7 +34,7 @@ class Sinusoidal(nn.Module):
 
 
 class Learned(nn.Module):
-    """A trained vector for each of `max_positions` positions (Gehring et al. 2017)."""
+    """One trained vector per position, up to `max_positions` (Gehring et al. 2017)."""
 
     def __init__(self, width: int, max_positions: int) -> None:
         super().__init__()
@@ -42,27 +42,28 @@ class Learned(nn.Module):
         nn.init.normal_(self.table, std=width**-0.5)
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        """x: (B, T, D). Returns x with the vectors of `positions` added.
+        """Add the vectors of `positions` to x (B, T, D).
 
-        Raises UserError for a position behind the table, on a CPU: a GPU would have to be waited for, and preflight has seen to it.
+        On a CPU, raises UserError for a position beyond the table. On a GPU the check would force a synchronization; the stage
+        preflight has checked the lengths.
         """
         known = len(self.table)
         if positions.device.type == "cpu" and int(positions.max()) >= known:
             raise UserError(
-                f"params.yaml: model.max_positions is {known}, but a text reaches position {int(positions.max()) + 1}."
-                " Raise it, lower encode.max_tokens and decode.max_tokens, or take other model.positions."
+                f"params.yaml: model.max_positions is {known}, but a text needs {int(positions.max()) + 1} positions."
+                " Raise it, lower encode.max_tokens and decode.max_tokens, or choose another value of model.positions."
             )
         return x + self.table[positions]
 
 
 class Rotary(nn.Module):
-    """Nothing is added to the embeddings; queries and keys of self-attentions are turned instead, by `rotate`."""
+    """Add nothing to the embeddings: `rotate` rotates the queries and keys of self-attention instead."""
 
     def __init__(self, width: int, max_positions: int) -> None:
         super().__init__()
 
     def forward(self, x: Tensor, positions: Tensor) -> Tensor:
-        """Returns x."""
+        """Return x unchanged."""
         return x
 
 
@@ -70,7 +71,7 @@ POSITIONS: dict[str, type[nn.Module]] = {"sinusoidal": Sinusoidal, "learned": Le
 
 
 def rotate(x: Tensor, positions: Tensor) -> Tensor:
-    """Turn queries or keys by their positions (Su et al. 2021), first half of a head against the second.
+    """Apply rotary position embeddings to queries or keys (Su et al. 2021). Dimension i of a head is paired with dimension i + K/2.
 
     x: (B, H, T, K). Computed in float32, returned in x.dtype.
     """

@@ -1,4 +1,4 @@
-"""Log probabilities of given tokens. Dimensions: V vocabulary."""
+"""Log probabilities of given tokens. Dimension: V vocabulary."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from torch import Tensor
 
 
 def token_log_probabilities(logits: Tensor, targets: Tensor) -> Tensor:
-    """Natural-log probability of every target. logits: (..., V), computed in float32. targets: (...). Returns (...)."""
+    """Compute the natural-log probability of every target, in float32. logits: (..., V). targets: (...). Returns (...)."""
     log_probabilities = torch.log_softmax(logits.float(), dim=-1)
     return log_probabilities.gather(-1, targets[..., None]).squeeze(-1)

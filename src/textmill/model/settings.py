@@ -10,25 +10,28 @@ from textmill.settings.schema import require
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """The model that is trained; docs/models.md says what each choice is good for.
+    """The architecture and size of the model. docs/models.md compares the choices.
 
-    architecture: `encoder_decoder` (Transformer, Vaswani et al. 2017), `decoder_only` (source and target in one causal sequence),
-        or `lstm` (Luong et al. 2015), which can be neither pruned nor exported and takes of the following width, the numbers of layers,
-        tied_embeddings, embeddings and dropout alone.
-    width: of the residual stream. heads: of every attention; must divide width.
-    key_value_heads: heads of keys and values, each shared by heads / key_value_heads queries (Ainslie et al. 2023); 0: as many as heads,
-        which is plain attention; 1: all share one.
-    feed_forward: inner width. encoder_layers: not of a decoder_only model. decoder_layers: its only ones.
+    architecture: `encoder_decoder` (Transformer, Vaswani et al. 2017), `decoder_only` (source and target in one causal sequence) or
+        `lstm` (Luong et al. 2015). An LSTM cannot be pruned or exported; it uses only width, encoder_layers, decoder_layers,
+        tied_embeddings, embeddings and dropout.
+    width: model width, the size of the residual stream.
+    heads: attention heads; must divide width.
+    key_value_heads: heads for keys and values, each shared by heads / key_value_heads query heads (Ainslie et al. 2023).
+        0 means as many as heads, which is standard multi-head attention; 1 means one for all (multi-query attention).
+    feed_forward: inner width of the feed-forward layers.
+    encoder_layers: number of encoder layers; not used by decoder_only.
+    decoder_layers: number of decoder layers.
     norm: `layer_norm` (Ba et al. 2016) or `rms_norm` (Zhang & Sennrich 2019).
-    norm_position: `pre` (Xiong et al. 2020: norm(x) goes into the sublayer) or `post` (the paper's norm(x + sublayer(x))).
-    positions: `sinusoidal`, `learned` (a table of max_positions rows) or `rotary` (Su et al. 2021).
-    max_positions: longest text in tokens that a table of learned positions holds (of a decoder_only model, source and target together);
-        0 where there is none.
-    activation: `relu`, `gelu` or `swiglu` (Shazeer 2020; a third matrix, so 2/3 of the feed_forward costs the same).
-    tied_embeddings: one matrix for source, target and output; false: one each.
-    embeddings: what they start from: `random`, or `word2vec` vectors of the training text (Mikolov et al. 2013).
-    dropout: after every sublayer, on the embeddings, and inside the feed-forward.
-    attention_dropout: on the attention weights; above 0, torch has no fast kernel for a CPU.
+    norm_position: `pre`, x + sublayer(norm(x)) (Xiong et al. 2020), or `post`, norm(x + sublayer(x)) (Vaswani et al. 2017).
+    positions: `sinusoidal`, `learned` (a table with max_positions rows) or `rotary` (Su et al. 2021).
+    max_positions: number of rows of the table of learned positions, which is the longest text in tokens. For decoder_only, source and
+        target count together. 0 if positions are not learned.
+    activation: `relu`, `gelu` or `swiglu` (Shazeer 2020). SwiGLU has a third matrix, so 2/3 of the feed_forward width costs the same.
+    tied_embeddings: share one matrix between source embedding, target embedding and output layer; false uses one matrix each.
+    embeddings: initial embeddings, `random` or `word2vec` vectors of the training text (Mikolov et al. 2013).
+    dropout: dropout after every sublayer, on the embeddings, and inside the feed-forward layers.
+    attention_dropout: dropout on the attention weights. Above 0, torch has no fast attention kernel on a CPU.
     """
 
     architecture: Literal["encoder_decoder", "decoder_only", "lstm"]
@@ -51,7 +54,7 @@ class ModelSettings:
     def __post_init__(self) -> None:
         for name in ("width", "heads", "feed_forward", "encoder_layers", "decoder_layers"):
             require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
-        require(self.width % 2 == 0, "width: must be even (sinusoidal positions; an LSTM that reads both ways).")
+        require(self.width % 2 == 0, "width: must be even (for sinusoidal positions and for a bidirectional LSTM).")
         require(self.width % self.heads == 0, f"heads: {self.heads} does not divide width {self.width}.")
         require(self.key_value_heads >= 0, "key_value_heads: must be 0 or more.")
         require(self.heads % self.shared_heads == 0, f"key_value_heads: {self.key_value_heads} does not divide heads {self.heads}.")
@@ -64,5 +67,5 @@ class ModelSettings:
 
     @property
     def shared_heads(self) -> int:
-        """Heads of keys and values, counted."""
+        """Number of key-value heads, with 0 resolved to `heads`."""
         return self.key_value_heads or self.heads

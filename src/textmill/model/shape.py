@@ -1,4 +1,4 @@
-"""What a model's weights look like."""
+"""Number and sizes of a model's weights."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ _SIZES = {"vocabulary_size", "width", "head_width", "encoder_heads", "decoder_he
 
 @dataclass(frozen=True)
 class Shape:
-    """Differs from ModelSettings once heads and units are pruned away.
+    """The shape of a model. It differs from ModelSettings after heads and feed-forward units are pruned.
 
-    encoder_feed_forward, decoder_feed_forward: inner width of every layer, so their lengths are the numbers of layers; a
-    decoder-only model has no encoder layers, and an LSTM takes the lengths alone.
-    encoder_key_value_heads, decoder_key_value_heads: heads of keys and values, each shared by a group of query heads.
-    max_positions: rows of a learned table of positions, 0 without one. The other fields are those of ModelSettings.
+    encoder_feed_forward, decoder_feed_forward: inner width per layer. Their lengths are the numbers of layers: a decoder-only
+    model has no encoder layers, and an LSTM uses only the lengths.
+    encoder_key_value_heads, decoder_key_value_heads: heads for keys and values, each shared by a group of query heads.
+    max_positions: rows of the table of learned positions, 0 without one.
+    The other fields are those of ModelSettings.
     """
 
     architecture: str
@@ -42,7 +43,7 @@ class Shape:
 
     @classmethod
     def of(cls, settings: ModelSettings, vocabulary_size: int) -> Shape:
-        """The unpruned shape."""
+        """Return the unpruned shape."""
         encoder_layers = 0 if settings.architecture == "decoder_only" else settings.encoder_layers
         return cls(
             architecture=settings.architecture,
@@ -67,15 +68,15 @@ class Shape:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Shape:
-        """The inverse of dataclasses.asdict and JSON, which makes lists of tuples. Raises ValueError for what is no shape of a model."""
+        """Invert dataclasses.asdict and JSON, which turns tuples into lists. Raises ValueError if a value is not possible."""
         arguments: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
         shape = cls(**arguments)
         for name in ("dropout", "attention_dropout"):
             share = getattr(shape, name)
-            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:  # false for NaN, which JSON holds
+            if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share < 1:  # rejects NaN, which JSON may contain
                 raise ValueError(f"{name} is {share!r}")
         sizes = [value for name, value in asdict(shape).items() if name in _SIZES or isinstance(value, tuple)]
         numbers = [number for size in sizes for number in (size if isinstance(size, tuple) else (size,))]
         if any(type(number) is not int or not 0 <= number <= _LARGEST for number in numbers):
-            raise ValueError(f"its sizes are {numbers}")
+            raise ValueError(f"the sizes are {numbers}")
         return shape

@@ -16,18 +16,18 @@ from textmill.model.shape import Shape
 
 
 def save_model(path: Path, model: Seq2SeqModel) -> None:
-    """Write weights and shape. Raises UserError if a weight is not a finite number."""
+    """Write weights and shape. Raises UserError if a weight is NaN or infinite."""
     state = model.state_dict()
     for name, tensor in state.items():
         if not torch.isfinite(tensor).all():
-            raise UserError(f"{path}: not written: {name} holds NaN or infinity. Lower train.learning_rate.")
+            raise UserError(f"{path}: not written, because {name} contains NaN or infinity. Lower train.learning_rate.")
     write_tensors(path, state, {"shape": asdict(model.shape)})
 
 
 def load_model(path: Path) -> Seq2SeqModel:
-    """Read what `save_model` wrote, in evaluation mode on the CPU.
+    """Read a file written by `save_model`. Returns the model on the CPU, in evaluation mode.
 
-    Raises UserError if the file is missing, damaged, holds other tensors than its shape says, or a number that is not finite.
+    Raises UserError if the file is missing or damaged, if its tensors do not match its shape, or if a number is NaN or infinite.
     """
     tensors, metadata = read_tensors(path)
     try:
@@ -36,14 +36,14 @@ def load_model(path: Path) -> Seq2SeqModel:
         model.load_state_dict(tensors)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).replace("\n", " ")
-        raise UserError(f"{path}: not a model of this version ({reason}). Remove it and run `dvc repro`.") from None
+        raise UserError(f"{path}: not a model of this version of textmill ({reason}). Remove it and run `dvc repro`.") from None
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise UserError(f"{path}: holds NaN or infinity. Remove it and run `dvc checkout`.")
+        raise UserError(f"{path}: contains NaN or infinity. Remove it and run `dvc checkout`.")
     return model.eval()
 
 
 def _require_types(model: Seq2SeqModel, tensors: Mapping[str, torch.Tensor]) -> None:
-    """Raise TypeError for numbers of another kind than the model's own: integers would be copied into its weights without a word."""
+    """Raise TypeError if integers are given for floats, or floats for integers: torch would convert them silently."""
     for name, tensor in model.state_dict().items():
         if name in tensors and tensors[name].is_floating_point() != tensor.is_floating_point():
             raise TypeError(f"{name} is {tensors[name].dtype}, not {tensor.dtype}")

@@ -1,4 +1,4 @@
-"""Embeddings learned from the text alone (Mikolov et al. 2013), to start a model's from. Dimensions: V vocabulary, D width."""
+"""word2vec embeddings (Mikolov et al. 2013) to initialize a model. Dimensions: V vocabulary, D width."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from torch import Tensor
 
 from textmill.tokenizer.special import PAD
 
-_WINDOW, _EPOCHS = 5, 5  # the defaults of the authors' program, as gensim has them
+_WINDOW, _EPOCHS = 5, 5  # the defaults of the original program and of gensim
 
 
 def word2vec_embeddings(sentences: Iterable[Sequence[int]], vocabulary_size: int, width: int, seed: int) -> Tensor:
-    """Skip-gram vectors of all tokens, (V, D), with the spread of random embeddings: standard deviation 1 / root of D.
+    """Train skip-gram vectors for all tokens, (V, D), scaled to the standard deviation of random embeddings, 1 / sqrt(D).
 
-    sentences: token ids. A token that never occurs keeps a random vector, PAD is 0. The same bits in every process of one kind
-    of machine: one worker, and a hash that PYTHONHASHSEED does not change.
+    sentences: token ids.
+    A token that does not occur gets a random vector; PAD gets zeros.
+    The result is the same in every process on one kind of machine: training uses one worker, and a hash that does not depend
+    on PYTHONHASHSEED.
     """
-    from gensim.models import Word2Vec  # not above: it takes a second, and every training of a fold imports this module
+    from gensim.models import Word2Vec  # here and not above: the import takes a second, and every training imports this module
 
     texts = [[str(token) for token in sentence] for sentence in sentences]
     spread = width**-0.5
@@ -29,9 +31,9 @@ def word2vec_embeddings(sentences: Iterable[Sequence[int]], vocabulary_size: int
         trained = Word2Vec(
             texts, vector_size=width, window=_WINDOW, epochs=_EPOCHS, min_count=1, sg=1, workers=1, seed=seed, hashfxn=_stable_hash
         ).wv
-        places = torch.tensor([int(token) for token in trained.index_to_key])
+        indices = torch.tensor([int(token) for token in trained.index_to_key])
         found = torch.from_numpy(np.asarray(trained.vectors, dtype=np.float32).copy())
-        vectors[places] = found * (spread / found.std().clamp_min(1e-12))
+        vectors[indices] = found * (spread / found.std().clamp_min(1e-12))
     vectors[PAD] = 0
     return vectors
 

@@ -1,4 +1,4 @@
-"""dvc.yaml names each fold's files one by one; is none forgotten?"""
+"""Check the lists of fold files in dvc.yaml."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ import re
 
 from textmill.base.errors import UserError
 
-# Where a line of dvc.yaml names the file of a fold, has all of their files in one command, or has the list of folds itself.
+# Lines of dvc.yaml with the file of one fold, with the files of all folds in one command, and with the list of folds.
 FOLD = re.compile(r"(?<=models/train/)\d+(?=/)|(?<=data/evaluate/fold-)\d+(?=/)|(?<= fold-)\d+(?=: models/train/)")
 ENSEMBLE = re.compile(r"^( *cmd: python -m stages\.evaluate ensemble) (.*)$", re.MULTILINE)
 MATRIX = re.compile(r"^( *fold: )(.*)$", re.MULTILINE)
 
 
 def check_fold_lists(pipeline: str, num_folds: int) -> None:
-    """Raise UserError unless the text of dvc.yaml names exactly the folds 0 to `num_folds` - 1 wherever it lists folds.
+    """Raise UserError unless every list in the text of dvc.yaml has exactly the folds 0 to `num_folds` - 1.
 
-    A list that is too short would leave a fold out of the student or the mean without a word (DVC itself reports
-    one that is too long).
+    With a list that is too short, a fold would silently be missing from the student or the mean. DVC itself reports a list that is
+    too long.
     """
     wanted = set(range(num_folds))
     named: dict[str, set[int]] = {}

@@ -1,7 +1,7 @@
-"""What a stage's result depends on, as DVC sees it: the key that ties an MLflow run to an entry of dvc.lock.
+"""The inputs of a stage as DVC sees them, and a key that links an MLflow run to an entry of dvc.lock.
 
-DVC trusts size and time of a file, and the mode of an object of its cache, so a damaged file passes `dvc status`, `dvc checkout` and
-`dvc repro`. Here every byte that a stage reads is hashed, and compared with what dvc.lock and *.dvc files record.
+DVC trusts the size and time of a file, and the mode of an object in its cache. So a damaged file passes `dvc status`, `dvc checkout`
+and `dvc repro`. Here every file that a stage reads is hashed, and compared with the hash in dvc.lock or in a *.dvc file.
 """
 
 from __future__ import annotations
@@ -31,10 +31,12 @@ _SECONDS_BETWEEN_LOOKS = 2.0
 
 @dataclass(frozen=True)
 class StageInputs:
-    """files: MD5 of every file that the stage depends on, by path; of a folder as DVC writes it, ending in `.dir`.
+    """The inputs of a stage.
 
-    key: of the command, these files and the params. has_outputs: does the stage write any? params: those that the stage declares, nested
-    as in params.yaml.
+    files: MD5 of every file that the stage depends on, by path. The hash of a folder ends in `.dir`, as in DVC.
+    key: hash of the command, the files and the params.
+    has_outputs: whether the stage has outputs.
+    params: params that the stage declares, nested as in params.yaml.
     """
 
     files: dict[str, str]
@@ -45,7 +47,11 @@ class StageInputs:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What DVC has on record about a path. where: dvc.lock or a *.dvc file. keep: the command that accepts an edit."""
+    """The hash that DVC has on record for a path.
+
+    where: dvc.lock or a *.dvc file.
+    keep: command that accepts an edit.
+    """
 
     md5: str
     where: str
@@ -53,7 +59,7 @@ class Recorded:
 
 
 def stage_inputs(stage: str) -> StageInputs:
-    """The inputs of a stage that is about to run. Raises UserError if one is not what the stage that made it has written."""
+    """Return the inputs of a stage that is about to run. Raises UserError if a file differs from the hash on record."""
     with Repo() as repo:
         definition, recorded = _on_record(repo, stage)
         dependencies = [each for each in definition.deps if not isinstance(each, ParamsDependency)]
@@ -64,37 +70,38 @@ def stage_inputs(stage: str) -> StageInputs:
             recorded |= added
             watched |= {path: content_md5(repo, Path(path)) for path in added if Path(path).exists()}
         if _differing(watched, recorded):
-            _await_settled()  # another dvc process may have been writing dvc.lock
+            _await_settled()  # another dvc process may be writing dvc.lock
             recorded |= _on_record(repo, stage)[1]
         for path in _differing(watched, recorded):
             known = recorded[path]
             raise UserError(
-                f"{path}: is not what {known.where} has on record (MD5 {watched[path]}, not {known.md5}): damaged, or edited."
-                f" `make doctor` says more. To keep an edit, run `{known.keep}`; to drop it, remove the file and run `dvc checkout {path}`."
+                f"{path}: is not what {known.where} has on record (MD5 {watched[path]}, not {known.md5}): damaged or edited."
+                f" `make doctor` shows details. To keep an edit, run `{known.keep}`; to undo it, remove the file and run"
+                f" `dvc checkout {path}`."
             )
         params = {name: value for dependency in definition.params for name, value in dependency.read_params().items()}
     return StageInputs(files, _key(definition.cmd, files, params), bool(definition.outs), _nested(params))
 
 
 def locked_inputs(entry: Mapping[str, Any]) -> StageInputs:
-    """The inputs that an entry of dvc.lock was made from."""
+    """Return the inputs recorded in an entry of dvc.lock."""
     files = {dep["path"]: dep["md5"] for dep in entry.get("deps", [])}
     params = {name: value for values in entry.get("params", {}).values() for name, value in values.items()}
     return StageInputs(files, _key(entry["cmd"], files, params), "outs" in entry)
 
 
 def content_md5(repo: Repo, path: Path) -> str:
-    """The hash that DVC gives a file or folder, of the bytes that are there now: DVC's memory of earlier hashes is not asked."""
+    """Compute DVC's hash of a file or folder from its present bytes, without DVC's database of earlier hashes."""
     if path.is_file():
         return md5_of(path)
-    forgetful = HashFileDB(repo.fs, str(path.resolve()))
-    found = build(forgetful, str(path.resolve()), repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2].hash_info.value
+    stateless = HashFileDB(repo.fs, str(path.resolve()))
+    found = build(stateless, str(path.resolve()), repo.fs, "md5", ignore=repo.dvcignore, dry_run=True)[2].hash_info.value
     assert found is not None
     return found
 
 
 def _on_record(repo: Repo, stage: str) -> tuple[Any, dict[str, Recorded]]:
-    """The definition of `stage`, and what dvc.lock says of all outputs of all stages that dvc.yaml still has."""
+    """Return the definition of `stage`, and the recorded outputs of all stages in dvc.yaml."""
     if _LOCK.is_file() and not _LOCK.read_bytes().endswith(b"\n"):
         _await_settled()
     try:
@@ -104,7 +111,7 @@ def _on_record(repo: Repo, stage: str) -> tuple[Any, dict[str, Recorded]]:
     try:
         return _parsed(repo, stage)
     except (DvcException, _BrokenLockError) as error:
-        raise UserError(f"dvc.yaml or dvc.lock: {' '.join(str(error).split())}. `make doctor` says what to do.") from None
+        raise UserError(f"dvc.yaml or dvc.lock: {' '.join(str(error).split())}. Run `make doctor` for help.") from None
 
 
 class _BrokenLockError(Exception):
@@ -113,29 +120,29 @@ class _BrokenLockError(Exception):
 
 def _parsed(repo: Repo, stage: str) -> tuple[Any, dict[str, Recorded]]:
     pipeline = load_file(repo, repo.fs.abspath("dvc.yaml"))
-    stages = pipeline.LOADER(pipeline, pipeline.contents, {})  # without dvc.lock, which DVC takes seconds to read
+    stages = pipeline.LOADER(pipeline, pipeline.contents, {})  # without dvc.lock, because DVC takes seconds to read it
     return stages[stage], _recorded(set(stages))
 
 
 def _recorded(stages: Container[str]) -> dict[str, Recorded]:
-    """What dvc.lock says of the outputs of these stages. Raises _BrokenLockError."""
+    """Return the outputs of these stages recorded in dvc.lock. Raises _BrokenLockError."""
     if not _LOCK.is_file():
         return {}
     try:
-        content = yaml.load(_LOCK.read_text(encoding="utf-8"), getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # every value as text
+        content = yaml.load(_LOCK.read_text(encoding="utf-8"), getattr(yaml, "CBaseLoader", yaml.BaseLoader))  # all values as text
         return {
             out["path"]: Recorded(out["md5"], "dvc.lock", f"dvc commit -f {name}")
             for name, entry in content["stages"].items()
             if name in stages
             for out in entry.get("outs", [])
-            if out.get("hash") == "md5"  # DVC 2 wrote none, and hashed text with other line ends
+            if out.get("hash") == "md5"  # DVC 2 wrote no such key, and hashed text after changing its line ends
         }
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError, KeyError, TypeError) as error:
         raise _BrokenLockError(f"dvc.lock is broken ({type(error).__name__})") from None
 
 
 def _await_settled() -> None:
-    """Wait until dvc.lock is whole: DVC writes it in place, over a second or two, under a lock that a stage must not take."""
+    """Wait until dvc.lock no longer changes. DVC writes it in place for a second or two, under a lock that a stage must not take."""
     before = None
     while _LOCK.is_file() and (now := _LOCK.read_bytes()) != before:
         before = now
@@ -143,7 +150,7 @@ def _await_settled() -> None:
 
 
 def _added(repo: Repo, folder: Path) -> Iterator[tuple[str, Recorded]]:
-    """What was added in or as `folder` with `dvc add`, as its *.dvc files have it."""
+    """Yield the paths added with `dvc add`, in `folder` or as `folder`, with the hash in their *.dvc file."""
     for file in sorted([*folder.rglob("*.dvc"), *folder.parent.glob(f"{folder.name}.dvc")]):
         if file.is_file():
             for out in load_file(repo, repo.fs.abspath(str(file))).stage.outs:
@@ -153,14 +160,14 @@ def _added(repo: Repo, folder: Path) -> Iterator[tuple[str, Recorded]]:
 
 
 def _nested(params: Mapping[str, Any]) -> dict[str, Any]:
-    """{"clean": {...}, "split.folds": [0]} as params.yaml has it."""
+    """Nest {"clean": {...}, "split.folds": [0]} as in params.yaml."""
     nested: dict[str, Any] = {}
     for key, value in params.items():
         *sections, name = key.split(".")
-        place = nested
+        parent = nested
         for section in sections:
-            place = place.setdefault(section, {})
-        place[name] = value
+            parent = parent.setdefault(section, {})
+        parent[name] = value
     return nested
 
 

@@ -1,4 +1,4 @@
-"""dvc.lock as a list of stages."""
+"""Read dvc.lock as a list of stages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textmill.track.publication import LockedStage
 
 
 def locked_stages(lock_file: Path, leave_out: str) -> list[LockedStage]:
-    """The entries of dvc.lock whose stage dvc.yaml still has (DVC keeps those of removed folds), but one."""
+    """Return the entries of dvc.lock, except `leave_out`, and except stages that are no longer in dvc.yaml, such as removed folds."""
     with Repo() as repo:
         present = {stage.addressing for stage in repo.index.stages}
     entries = YAML(typ="safe").load(lock_file.read_text(encoding="utf-8"))["stages"]

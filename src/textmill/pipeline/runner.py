@@ -1,9 +1,12 @@
-"""What all stage scripts share: settings in, one call of main, one line for a user's mistake.
+"""Run a stage script: read the settings, call `main`, and print a user's mistake as one line.
 
-Run by DVC, which sets DVC_STAGE and DVC_ROOT. `main` says what it needs by the names and types of its arguments: a
-settings class is built from the section of params.yaml with the argument's name (which dvc.yaml must declare),
-`seed` is the number of that name, `fingerprint` is a hash of all inputs of the stage (code, data, params), `log` is the
-stage's MLflow run (or one that keeps nothing), and the rest is what the command line gives, in order.
+DVC runs the script, and sets DVC_STAGE and DVC_ROOT. The names and types of the arguments of `main` say what it needs:
+
+- a settings class: built from the section of params.yaml with the name of the argument; dvc.yaml must declare the section
+- `seed`: the number in params.yaml
+- `fingerprint`: a hash of all inputs of the stage (code, data, params)
+- `log`: the MLflow run of the stage, or an object that logs nothing
+- all others: the arguments of the command line, in order
 """
 
 from __future__ import annotations
@@ -28,14 +31,17 @@ from textmill.tracking.runs import stage_run
 
 
 def run_stage(main: Callable[..., None]) -> None:
-    """Run a stage's `main` and exit: 0 done, 2 what a user can mend (one line on stderr), 128 + N stopped by signal N."""
+    """Run `main` of a stage and exit.
+
+    Exit codes: 0 is success, 2 is an error that the user can fix (one line on stderr), 128 + N means stopped by signal N.
+    """
     stage = os.environ.get("DVC_STAGE")
     with one_line_errors(stage or sys.argv[0]):
         raise_when_stopped()
         redact_tracebacks()
         if stage is None:
-            raise UserError("is run by DVC. Use `dvc repro -s STAGE`.")
-        require_private_site_cache()  # before DVC is asked anything: it reads what lies there
+            raise UserError("this script must be run by DVC. Use `dvc repro -s STAGE`.")
+        require_private_site_cache()  # before any use of DVC, which loads pickled values from there
         inputs, here = stage_inputs(stage), environment()
         declared = completed(inputs.params)
         _check_packages(declared.pop("packages", {}))
@@ -60,7 +66,7 @@ def _settings_arguments(main: Callable[..., None], declared: dict[str, Any]) -> 
 
 
 def _check_packages(pins: dict[str, str]) -> None:
-    """Compare what is installed with packages.yaml: DVC knows the pinned versions, so they must be the real ones."""
+    """Raise UserError if an installed version differs from packages.yaml, because dvc.lock records the pinned versions."""
     for name, pinned in pins.items():
         try:
             installed = metadata.version(name).split("+")[0]

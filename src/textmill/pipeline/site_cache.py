@@ -1,10 +1,9 @@
-"""DVC's site cache, private: DVC runs code that whoever writes there has put in.
+"""Keep DVC's site cache private, because it contains pickles: whoever can write there can run code as the user.
 
-It holds pickled values. DVC's default is a folder that every user of the machine may write, and DVC gives that mode to any
-other folder too if it has to make it. So .dvc/config names SITE_CACHE, which git has: it is there before the first `dvc`, and
-nobody but its owner may write in it. The name is relative there, which is right for a `dvc` started in the root of the project
-only: `make setup`, and the first stage that runs, write the absolute one to .dvc/config.local (also for `dvc exp run --temp`,
-which changes its folder and then cannot find a relative one).
+DVC's default is a folder that every user of the machine can write to. If DVC has to make another folder, it gives it the same mode.
+So .dvc/config names SITE_CACHE, a folder that is in git. It exists before the first `dvc`, and only its owner can write there.
+The path in .dvc/config is relative, which works only if `dvc` is started in the project folder. `make setup`, or the first stage
+that runs, writes the absolute path to .dvc/config.local. `dvc exp run --temp` needs it too, because it changes the folder.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ from textmill.base.lifetime import is_dvc
 
 SITE_CACHE = Path(".dvc-site-cache")
 
-_REMEDY = "Whoever writes there runs code as you. Remove it, run `make setup`, and start again."
+_REMEDY = "Whoever can write there can run code as you. Remove it, run `make setup`, and start again."
 
 
 def require_private_site_cache() -> None:
-    """Raise UserError if others may write what DVC reads there; see `set_site_cache`, which this calls for this project's own folder."""
+    """Raise UserError if other users can write to DVC's site cache. It calls `set_site_cache` if the cache is this project's folder."""
     configured = Path(site_cache_dir(Config.from_cwd()["core"].get("site_cache_dir")))
     if not configured.is_absolute():
         _require_started_in(Path.cwd(), configured)
@@ -39,9 +38,10 @@ def require_private_site_cache() -> None:
 
 
 def set_site_cache() -> None:
-    """Make this project's folder private and write its absolute path to .dvc/config.local, unless that names another private one.
+    """Make the folder of this project private, and write its absolute path to .dvc/config.local.
 
-    Raises UserError if the folder is another user's, or anybody could write there.
+    The path is not written if .dvc/config.local already names a private folder.
+    Raises UserError if the folder belongs to another user, or if everyone could write to it.
     """
     make_private(SITE_CACHE)
     config = Config(".dvc")
@@ -52,7 +52,10 @@ def set_site_cache() -> None:
 
 
 def make_private(folder: Path) -> None:
-    """Make `folder` if need be, for its owner alone. Raises UserError if it is another user's, or anybody could write there."""
+    """Create `folder` if it does not exist, and allow only its owner to use it.
+
+    Raises UserError if it belongs to another user, or if everyone could write to it.
+    """
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & stat.S_IWOTH:
@@ -62,15 +65,16 @@ def make_private(folder: Path) -> None:
 
 
 def is_private(folder: Path) -> bool:
-    """Is a folder, with DVC's folder `repo` in it, out of reach of other users?"""
-    places = [place.stat() for place in (folder / "repo", folder, *folder.parents) if place.exists()]
-    return is_out_of_reach([(place.st_uid, place.st_mode) for place in places], os.getuid())
+    """True if other users cannot change a folder or DVC's folder `repo` in it."""
+    found = [path.stat() for path in (folder / "repo", folder, *folder.parents) if path.exists()]
+    return is_out_of_reach([(status.st_uid, status.st_mode) for status in found], os.getuid())
 
 
 def is_out_of_reach(places: Sequence[tuple[int, int]], user: int) -> bool:
-    """Is one of these folders, of which each is in the next, one that others cannot enter, or can they write in none of them?
+    """True if other users cannot enter one of these nested folders, or cannot write to any of them.
 
-    places: owner and mode of each. In a folder with the sticky bit, such as /tmp, nobody can replace what is another's.
+    places: owner and mode of each folder, from the innermost outwards. In a folder with the sticky bit, such as /tmp, users cannot
+    replace files of other users.
     """
     if any(owner == user and not mode & 0o077 for owner, mode in places):
         return True
@@ -78,7 +82,7 @@ def is_out_of_reach(places: Sequence[tuple[int, int]], user: int) -> bool:
 
 
 def _require_started_in(root: Path, configured: Path) -> None:
-    """Raise UserError if the dvc above this process was started elsewhere: DVC's folders are then elsewhere too."""
+    """Raise UserError if the parent dvc was started in another folder, because its site cache is then there."""
     for process in psutil.Process().parents():
         with suppress(psutil.Error):
             if is_dvc(process.cmdline()) and Path(process.cwd()) != root.resolve():

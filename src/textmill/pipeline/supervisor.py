@@ -1,8 +1,9 @@
-"""The process that waits for a stage's own: whatever ends the stage, its MLflow run is closed and nothing of it goes on.
+"""The supervisor process of a stage. However a stage ends, its MLflow run is closed and none of its processes keeps running.
 
-dvc -> this process -> the stage. A signal that asks for an end, or the death of dvc, becomes SIGTERM for the stage, which
-closes its run and exits; SIGKILL follows where it does not. The stage dies with this process. Between dvc and this process
-there may be a shell: bash and dash -c replace themselves with a single command, other shells (and some versions of dash) do not.
+The process tree is dvc -> supervisor -> stage. If a stop signal arrives or dvc dies, the supervisor sends SIGTERM to the stage, which
+closes its run and exits. If it does not exit, SIGKILL follows. If the supervisor dies, the stage dies too.
+There may be a shell between dvc and the supervisor: bash and dash replace themselves with a single command, but other shells (and
+some versions of dash) do not.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from typing import NoReturn
 from textmill.base.lifetime import end_with_parent, is_alive, is_dvc, process_key, stop_signals
 
 _SECONDS_TO_END = 4.0
-_SECONDS_BETWEEN_LOOKS = 1.0  # at dvc, above a shell
+_SECONDS_BETWEEN_LOOKS = 1.0  # between two checks whether dvc is alive
 _IN_TRAINING = "{0}.batch_tokens (with a higher {0}.accumulate the result stays about the same), or the sizes in model"
-# By stage: the settings that lower the need for memory.
+# Settings that reduce memory use, by stage.
 MEMORY = {
     "clean": "clean.workers or clean.evidence_rows",
     "tokenizer": "tokenizer.vocabulary_size",
@@ -37,7 +38,7 @@ MEMORY = {
 
 
 def go_on_supervised(stage: str) -> None:
-    """Return in a child process; this one waits for it, and exits as it did."""
+    """Fork, and return in the child process. The parent waits for the child and exits with its exit code."""
     parent, supervisor = os.getppid(), os.getpid()
     dvc = _dvc_above(parent)
     if dvc is None:
@@ -49,7 +50,7 @@ def go_on_supervised(stage: str) -> None:
     child = os.fork()
     if child == 0:
         end_with_parent(signal.SIGKILL, supervisor)
-        for number in asked:  # until the runner listens there is nothing to close, and Python would show where it was
+        for number in asked:  # until the runner handles signals; Python's default would print a traceback
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, awaited)
         return
@@ -58,7 +59,7 @@ def go_on_supervised(stage: str) -> None:
 
 
 def _wait(child: int, awaited: list[signal.Signals], stage: str, dvc: str) -> NoReturn:
-    """Take the signals one by one. A handler would miss one that comes just before this process begins to wait."""
+    """Wait for signals one by one. A handler could miss a signal that arrives just before the wait starts."""
     was_asked = was_killed_by_us = False
     while os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
         received = signal.sigtimedwait(awaited, _SECONDS_BETWEEN_LOOKS)
@@ -85,20 +86,23 @@ def _cause(stage: str, number: int, was_killed_by_us: bool) -> str:
     if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         return "stopped."
     if number != signal.SIGKILL:
-        return f"crashed ({signal.Signals(number).name}), in code that is not Python's."
+        return f"crashed ({signal.Signals(number).name}) in native code."
     lower = MEMORY.get(stage.partition("@")[0])
     hint = f"Lower {lower}; or use less data or a machine with more memory." if lower else "Use less data or a machine with more memory."
     return f"was killed (signal 9): most likely the machine ran out of memory. {hint}"
 
 
 def _dvc_above(parent: int) -> str | None:
-    """The process key of the nearest dvc above, or of `parent` where a program runs dvc's Python code. None if dvc has died already."""
+    """Return the process key of the nearest dvc among the ancestors, or of `parent` if a program runs DVC through its Python API.
+
+    Returns None if dvc is already dead.
+    """
     above = list(_with_parents(parent))
     for pid in above:
-        if is_dvc(_command(pid)) or (pid == 1 and any("dvc" in word for word in _command(1))):  # 1: in a container
+        if is_dvc(_command(pid)) or (pid == 1 and any("dvc" in word for word in _command(1))):  # process 1 in a container
             return process_key(pid)
-    top = next(pid for pid in above if pid == 1 or "-c" not in _command(pid))  # above the shells
-    return None if top == 1 else process_key(parent)  # processes whose parent has died are given to process 1
+    top = next(pid for pid in above if pid == 1 or "-c" not in _command(pid))  # skips shells
+    return None if top == 1 else process_key(parent)  # orphans become children of process 1
 
 
 def _with_parents(pid: int) -> Iterator[int]:

@@ -1,4 +1,4 @@
-"""Sources that DVC watches: what it does not watch could change, and no stage would run again."""
+"""Check that DVC tracks all source files. If it did not, they could change without any stage running again."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ RAW = Path("data/raw")
 
 
 class Source(Protocol):
-    """Settings of a source, of any section. A source of aligned lines has a `target_path` too."""
+    """Settings of a source in any section. Sources of format lines also have a `target_path`."""
 
     @property
     def path(self) -> str | None: ...
 
 
 def require_watched(section: str, sources: Sequence[Source]) -> None:
-    """Raise UserError, in one line, if a source reads a file that DVC does not watch as part of data/raw.
+    """Raise UserError if a source reads a file that DVC does not track as part of data/raw.
 
-    section: of params.yaml, for the message. DVC follows a link to a file, and data/raw itself may be a link, but it
-    does not follow links to folders inside data/raw. Files that do not exist are left to the stage that reads them.
+    section: section of params.yaml, for the message.
+    DVC follows links to files, and data/raw itself may be a link. DVC does not follow links to folders inside data/raw.
+    Missing files are reported by the stage that reads them.
     """
-    for place, source in enumerate(sources):
+    for index, source in enumerate(sources):
         for name in ("path", "target_path"):
             path = getattr(source, name, None)
             problem = None if path is None else _problem(path)
             if problem is not None:
                 raise UserError(
-                    f"params.yaml: {section}.sources[{place}].{name}: {path!r} {problem}, so DVC would not notice when it changes."
-                    " Put the file itself into data/raw (`dvc add` or `dvc import-url`), and name it there."
+                    f"params.yaml: {section}.sources[{index}].{name}: {path!r} {problem}, so DVC would not notice when it changes."
+                    " Put the file itself into data/raw (`dvc add` or `dvc import-url`), and use that path."
                 )
 
 
@@ -49,7 +50,7 @@ def _is_linked(folder: Path) -> bool:
 
 
 def _matches(path: str) -> Iterator[Path]:
-    """The path, or the files of a pattern; what no pattern can be is left to the stage that reads it."""
+    """Yield the path, or the files that match a pattern. Invalid patterns are reported by the stage that reads them."""
     yield Path(path)
     if not os.path.lexists(path):
         try:

@@ -1,4 +1,4 @@
-"""Pruning as a whole: measure importance, cut, train again."""
+"""Prune a model: measure importance, remove heads and units, then fine-tune."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from textmill.train.run import Run, TrainingData, TrainingResult
 def prune_and_fine_tune(
     student: Seq2SeqModel, pairs: EncodedCorpus, prune: PruneSettings, run: Run
 ) -> tuple[Seq2SeqModel, dict[str, Any], TrainingResult]:
-    """Returns the smaller model, its shape beside the student's, and how its training ended.
+    """Prune the student and fine-tune it. Returns the pruned model, its sizes, and the training result.
 
-    pairs: what the student learned; importance is measured on `importance_batches` of it, and it is fine-tuned on all.
+    pairs: the training pairs of the student. Importance is measured on `importance_batches` batches; fine-tuning uses all pairs.
     """
     run = run.on(prune.fine_tune)
     student = student.to(run.device)

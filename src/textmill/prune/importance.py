@@ -1,7 +1,8 @@
-"""How much every head and feed-forward unit matters: first-order Taylor expansion of the loss in a gate.
+"""The importance of attention heads and feed-forward units, by first-order Taylor expansion of the loss.
 
-A gate of 1 stands behind every head and unit; importance is the mean of |dL/dgate| over batches (Michel et al. 2019,
-equation 2; Molchanov et al. 2019). Dimensions: B rows, T length, H heads, K head width, F feed-forward width.
+The output of every head and unit is multiplied by a gate of 1. Importance is the mean of |dL/dgate| over batches (Michel et al.
+2019, equation 2; Molchanov et al. 2019).
+Dimensions: B rows, T length, H heads, K head width, F feed-forward width.
 """
 
 from __future__ import annotations
@@ -22,13 +23,14 @@ from textmill.train.objective import label_smoothed_nll
 
 
 def importance(model: Seq2SeqModel, batches: list[Batch]) -> dict[str, Tensor]:
-    """Importance by module name: (H,) for every Attention, (F,) for every FeedForward. The model is not changed.
+    """Measure importance. Returns a tensor per module name: (H,) for every Attention, (F,) for every FeedForward.
 
-    Raises UserError for an architecture that has neither.
+    The weights are not changed; the model is set to evaluation mode.
+    Raises UserError for an architecture without such modules.
     """
     if not any(isinstance(module, (Attention, FeedForward)) for module in model.modules()):
         raise UserError(
-            f"prune: a model of architecture {model.shape.architecture} has neither heads nor feed-forward units to prune."
+            f"prune: architecture {model.shape.architecture} has no attention heads or feed-forward units to prune."
             " Set model.architecture to encoder_decoder or decoder_only, or stop at `dvc repro evaluate@student`."
         )
     model.eval()
@@ -45,7 +47,7 @@ def importance(model: Seq2SeqModel, batches: list[Batch]) -> dict[str, Tensor]:
 
 @contextmanager
 def _gates(model: Seq2SeqModel) -> Iterator[dict[str, Tensor]]:
-    """Put gates before the output projections of all attentions and feed-forwards; take them away at the end."""
+    """Put gates before the output projections of all attention and feed-forward modules, and remove them at the end."""
     gates: dict[str, Tensor] = {}
     handles = []
     for name, module in model.named_modules():

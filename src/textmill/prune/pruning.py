@@ -1,5 +1,4 @@
-"""Structured pruning: whole heads and feed-forward units leave the matrices, so that the model is smaller and faster
-in every engine.
+"""Structured pruning: remove attention heads and feed-forward units from the matrices, so the model is smaller and faster everywhere.
 
 Dimensions: D model width, H heads, K head width, F feed-forward width.
 """
@@ -21,11 +20,13 @@ from textmill.prune.settings import PruneSettings
 
 
 def prune_model(model: Seq2SeqModel, importances: dict[str, Tensor], prune: PruneSettings) -> Seq2SeqModel:
-    """A smaller model that computes what `model` does without its least important heads and units.
+    """Return a copy of `model` without its least important heads and feed-forward units.
 
-    importances: from `importance`. Heads: the same number in every layer of a stack, since CTranslate2 has one number a
-    stack; which ones is free, but heads that share a key and a value go together. Units: one ranking over all layers, each layer's importances divided by their norm, so
-    that the profile over the depth is learned. Raises UserError if more heads are to stay than there are, or a part of a group.
+    importances: from `importance`.
+    Heads: every layer of a stack keeps the same number, because CTranslate2 has one number per stack. Each layer keeps its most
+    important ones. Heads that share keys and values are kept or removed together.
+    Units: ranked over all layers, after each layer's importances are divided by their norm. So layers may keep different numbers.
+    Raises UserError if the number of heads to keep is larger than the present number, or is not a multiple of the group size.
     """
     old = model.shape
     if old.encoder_feed_forward:
@@ -51,12 +52,12 @@ def _require_possible(stack: str, wanted: int, present: int, key_value_heads: in
         raise UserError(f"params.yaml: prune.{stack}_heads is {wanted}, but the student has {present}. Lower it.")
     if wanted % group != 0:
         raise UserError(
-            f"params.yaml: prune.{stack}_heads is {wanted}, but {group} heads share a key and go together. Make it a multiple of {group}."
+            f"params.yaml: prune.{stack}_heads is {wanted}, but groups of {group} heads share a key. Set it to a multiple of {group}."
         )
 
 
 def _units_to_keep(model: Seq2SeqModel, importances: dict[str, Tensor], prune: PruneSettings) -> dict[str, Tensor]:
-    """Feed-forward units that stay, by module name, in their order."""
+    """Return the indices of the feed-forward units to keep, per module name, in ascending order."""
     scores = {
         name: importances[name] / importances[name].norm().clamp_min(1e-12)
         for name, module in model.named_modules()
@@ -77,8 +78,8 @@ def _sliced(model: Seq2SeqModel, shape: Shape, importances: dict[str, Tensor], u
         if isinstance(module, Attention):
             count = shape.encoder_key_value_heads if name.startswith("encoder.") else shape.decoder_key_value_heads
             groups = _best(importances[name].view(module.key_value_heads, -1).sum(1), count)  # (count,)
-            queries = _places(groups, module.head_width * module.num_heads // module.key_value_heads)
-            keys = _places(groups, module.head_width)
+            queries = _rows_of_blocks(groups, module.head_width * module.num_heads // module.key_value_heads)
+            keys = _rows_of_blocks(groups, module.head_width)
             first_key, first_value, _ = torch.tensor(module.qkv_sizes).cumsum(0).tolist()
             _take(state, f"{name}.projection", rows=torch.cat((queries, keys + first_key, keys + first_value)))
             _take(state, f"{name}.output", columns=queries)
@@ -91,13 +92,13 @@ def _sliced(model: Seq2SeqModel, shape: Shape, importances: dict[str, Tensor], u
     return sliced.eval()
 
 
-def _places(blocks: Tensor, size: int) -> Tensor:
-    """Rows of the given blocks of `size` rows each."""
+def _rows_of_blocks(blocks: Tensor, size: int) -> Tensor:
+    """Return the row indices of the given blocks of `size` rows each."""
     return (blocks[:, None] * size + torch.arange(size)).flatten()
 
 
 def _take(state: dict[str, Tensor], linear: str, rows: Tensor | None = None, columns: Tensor | None = None) -> None:
-    """Keep some outputs (rows) or inputs (columns) of a linear layer."""
+    """Keep the given outputs (rows) or inputs (columns) of a linear layer."""
     weight, bias = state[f"{linear}.weight"], state[f"{linear}.bias"]
     if rows is not None:
         weight, bias = weight[rows], bias[rows]
@@ -107,5 +108,5 @@ def _take(state: dict[str, Tensor], linear: str, rows: Tensor | None = None, col
 
 
 def _best(scores: Tensor, count: int) -> Tensor:
-    """Places of the `count` largest, in ascending order; of equal ones the first."""
+    """Return the indices of the `count` largest scores, in ascending order. Of equal scores, the first is taken."""
     return scores.cpu().sort(descending=True, stable=True).indices[:count].sort().values

@@ -12,10 +12,11 @@ from textmill.train.settings import TrainSettings
 class PruneSettings:
     """Structured pruning by first-order Taylor importance (Michel et al. 2019; Molchanov et al. 2019), then fine-tuning.
 
-    encoder_heads, decoder_heads: heads that stay in every layer of a stack (the same number, not the same heads).
-    feed_forward_removed: share of all feed-forward units that goes, by one ranking over all layers.
-    multiple_of: feed-forward widths are rounded to this. importance_batches: batches that the importance is measured on.
-    fine_tune: how the smaller model is trained afterwards.
+    encoder_heads, decoder_heads: number of heads to keep in every layer of the stack. Each layer keeps its own most important heads.
+    feed_forward_removed: share of all feed-forward units to remove, ranked over all layers.
+    multiple_of: feed-forward widths are rounded to a multiple of this.
+    importance_batches: number of batches on which importance is measured.
+    fine_tune: training of the pruned model.
     """
 
     encoder_heads: int

@@ -1,4 +1,4 @@
-"""Averages of weights: over the last validations (Vaswani et al. 2017, section 6.1), and exponential ones over all steps."""
+"""Weight averaging: the mean over the last validations (Vaswani et al. 2017, section 6.1) and a moving average over all steps."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def averaged(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Mean of every tensor over `snapshots`, which hold the same names and shapes; summed in their order."""
+    """Average each tensor over the snapshots, summed in their order. All snapshots have the same names and shapes."""
     mean = {name: tensor.clone() for name, tensor in snapshots[0].items()}
     for snapshot in snapshots[1:]:
         for name, tensor in snapshot.items():
@@ -18,10 +18,10 @@ def averaged(snapshots: list[dict[str, Tensor]]) -> dict[str, Tensor]:
 
 
 class MovingAverage:
-    """Exponential moving average of weights: average = decay * average + (1 - decay) * weights after every step.
+    """Exponential moving average of weights (Polyak & Juditsky 1992): average = decay * average + (1 - decay) * weights.
 
-    decay grows as min(decay, (1 + steps) / (10 + steps)), so that the first weights are soon forgotten (as in TensorFlow's
-    ExponentialMovingAverage; Polyak & Juditsky 1992 for the idea).
+    It is updated after every step. The decay used is min(decay, (1 + step) / (10 + step)), as in TensorFlow's
+    ExponentialMovingAverage, so that the initial weights soon lose their influence.
     """
 
     def __init__(self, weights: Mapping[str, Tensor], decay: float) -> None:
@@ -29,6 +29,6 @@ class MovingAverage:
         self.decay = decay
 
     def update(self, weights: Mapping[str, Tensor], step: int) -> None:
-        """step: counted from 1."""
+        """Include the weights after a step. step: counted from 1."""
         decay = min(self.decay, (1 + step) / (10 + step))
         torch._foreach_lerp_(list(self.average.values()), [weights[name] for name in self.average], 1 - decay)

@@ -1,7 +1,8 @@
-"""What a training needs to go on as if nothing had happened.
+"""Checkpoints, from which an interrupted training resumes with the same result.
 
-A checkpoint lies outside the outputs that DVC knows (an output is deleted before a rerun), and its name holds a
-fingerprint of everything that determines the result: settings, data and code. One that does not match is never read.
+A checkpoint is not a DVC output, because DVC deletes outputs before a rerun.
+Its file name is a fingerprint of everything that determines the result: settings, data and code. A checkpoint with another
+fingerprint is never read.
 """
 
 from __future__ import annotations
@@ -20,26 +21,26 @@ from textmill.base.tensors import read_tensors, write_tensors
 
 
 class CheckpointFile:
-    """The newest checkpoint of one training."""
+    """The latest checkpoint of one training."""
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
         self.path = folder / f"{fingerprint}.safetensors"
 
     def save(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Replace the checkpoint in one step, and remove those that other settings, data or code, or a killed write, have left.
+        """Replace the checkpoint atomically, then remove checkpoints with other fingerprints and unfinished files.
 
-        Raises UserError if there is no room for it.
+        Raises UserError if the file cannot be written, for example because the disk is full.
         """
         try:
             write_tensors(self.path, tensors, state)
         except (OSError, SafetensorError) as error:
-            raise UserError(f"{self.path}: not written ({error}). Make room and run again; the checkpoint before it is kept.") from None
+            raise UserError(f"{self.path}: not written ({error}). Free disk space, then run again; the last checkpoint is kept.") from None
         self._remove_all_but({self.path})
 
     def load(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and state, or None if there is no whole checkpoint of this fingerprint. Removes what killed writes left.
+        """Return tensors and state, or None if there is no complete checkpoint with this fingerprint. Removes unfinished files.
 
-        Says so if there is one, but damaged: the result will be the same, only later.
+        A damaged checkpoint is reported but is no error: training starts from the beginning and gives the same result.
         """
         remove_unfinished(self.path.parent)
         if not self.path.exists():
@@ -51,7 +52,7 @@ class CheckpointFile:
             return None
 
     def discard(self) -> None:
-        """Remove the checkpoint, and what killed writes have left; called when the result is written."""
+        """Remove the checkpoint and unfinished files. Call it after the result is written."""
         self._remove_all_but(set())
 
     def _remove_all_but(self, kept: set[Path]) -> None:

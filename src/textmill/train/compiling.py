@@ -1,4 +1,4 @@
-"""torch.compile, a layer at a time."""
+"""torch.compile, one layer at a time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from torch import nn
 
 
 def compile_layers(model: nn.Module) -> None:
-    """Compile each layer of the stacks of `model`, in place, for inputs of all shapes; the names of weights stay.
+    """Compile each layer of each stack in place, for inputs of all shapes (PyTorch: regional compilation). Weight names do not change.
 
-    All layers of a stack share what is compiled, so that it takes a sixth of the time that a whole model of six layers takes
-    (PyTorch calls it regional compilation). What is outside the stacks, the embeddings above all, stays as it is.
+    All layers of a stack share the compiled code. For six layers, this takes a sixth of the time to compile the whole model.
+    Modules outside the stacks, mainly the embeddings, are not compiled.
     """
     for stack in model.modules():
         if isinstance(stack, nn.ModuleList):

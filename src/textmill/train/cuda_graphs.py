@@ -1,7 +1,7 @@
-"""A training step as CUDA graphs: recorded once per shape of a batch, then replayed by one launch each.
+"""A training step as CUDA graphs: recorded once per batch shape, then replayed with one launch per graph.
 
-A step of a small model is a thousand kernels that each run for microseconds, and launching them takes longer than running them.
-A graph has fixed places in memory: batches are copied into buffers, and gradients and learning rate stay where they are.
+A step of a small model is about a thousand kernels that run for microseconds each, so launching them takes longer than running them.
+A graph uses fixed memory addresses: batches are copied into buffers, and gradients and learning rate keep their addresses.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ Shape = tuple[int, int, int]  # rows, source length, target length
 
 
 class _Buffers:
-    """A batch and its number of target tokens on the device, as views of one tensor: a new batch is one copy."""
+    """A batch and its number of target tokens on the device, as views of one tensor, so that one copy fills them."""
 
     def __init__(self, shape: Shape, device: torch.device) -> None:
         rows, source_length, target_length = shape
@@ -28,7 +28,7 @@ class _Buffers:
         self._flat = torch.zeros(sum(sizes), dtype=torch.int64, device=device)
         source, target_input, target_output, count = torch.split(self._flat, sizes)
         sides = source.view(rows, -1), target_input.view(rows, -1), target_output.view(rows, -1)
-        self.batch, self.count = Batch(*sides, indices=target_output), count[0]  # indices: not used where graphs are
+        self.batch, self.count = Batch(*sides, indices=target_output), count[0]  # indices: not used with graphs
 
     def fill(self, batch: Batch, count: int) -> None:
         parts = batch.source, batch.target_input, batch.target_output, torch.tensor([count])
@@ -36,11 +36,12 @@ class _Buffers:
 
 
 class StepGraphs:
-    """The two halves of a step, replayed.
+    """Record and replay the two halves of a training step.
 
-    backward: adds the gradients of a batch, given the number of target tokens of the whole step as a tensor, and returns its loss.
-    update: takes a step with the gradients and clears them. Both run once for real before they are recorded; recording runs nothing,
-    and a replay gives the bytes that a run would have given, random masks included.
+    backward: function that adds the gradients of a batch and returns its loss. It gets the target tokens of the whole step as a tensor.
+    update: function that applies the gradients and clears them.
+    Each function runs once normally before it is recorded. Recording executes nothing. A replay gives the same bytes as a normal
+    run, random masks included.
     """
 
     def __init__(self, backward: Callable[[Batch, Tensor], Tensor], update: Callable[[], None], device: torch.device) -> None:
@@ -51,7 +52,7 @@ class StepGraphs:
 
     @contextmanager
     def stream(self) -> Iterator[None]:
-        """Within the body everything runs on a stream of its own: the default one cannot be recorded."""
+        """Run the body on a separate stream, because the default stream cannot be recorded."""
         if self._device.type != "cuda":
             yield
             return
@@ -62,7 +63,11 @@ class StepGraphs:
         outer.wait_stream(own)
 
     def backward(self, batch: Batch, count: int) -> Tensor:
-        """Add the gradients of `batch`, on the CPU, of a step with `count` target tokens. Returns its loss, until the next call."""
+        """Add the gradients of a batch. Returns its loss, which is valid until the next call.
+
+        batch: on the CPU.
+        count: target tokens of the whole step.
+        """
         batch = padded_to_bucket(batch)
         shape = (*batch.source.shape, batch.target_input.shape[1])
         if shape in self._backwards:
@@ -76,7 +81,7 @@ class StepGraphs:
         return loss
 
     def update(self) -> None:
-        """Take a step with the gradients that were added up."""
+        """Apply the accumulated gradients."""
         if self._replay_update is not None:
             self._replay_update()
             return
@@ -85,10 +90,10 @@ class StepGraphs:
 
 
 def _recorded(function: Callable[[], Result], pool: Any) -> Callable[[], Result]:
-    """Record what `function` launches on the current stream. Returns a replay of it, whose result is always at the same place."""
+    """Record the kernels that `function` launches on the current stream. Returns a replay function, whose result keeps its address."""
     graph = torch.cuda.CUDAGraph()
     torch.cuda.synchronize()
-    # Not torch.cuda.graph(): it collects garbage and empties the cache, which takes longer than the recording.
+    # torch.cuda.graph() would also collect garbage and empty the cache, which takes longer than the recording.
     graph.capture_begin(pool=pool, capture_error_mode="thread_local")
     try:
         result = function()

@@ -1,4 +1,4 @@
-"""Cross-validation: one model a fold, trained on the pairs outside it."""
+"""Cross-validation: one model per fold, trained on the pairs outside the fold."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ from textmill.train.starting import new_model
 def train_fold(
     corpus: EncodedCorpus, fold: int, model: ModelSettings, train: TrainSettings, run: Run, tokenizer: Tokenizer | None = None
 ) -> tuple[Seq2SeqModel, TrainingResult]:
-    """Train on the pairs that are not in `fold`, validate on those that are. Each fold starts from other weights: run.seed + fold.
+    """Train on the pairs outside `fold` and validate on the pairs in it. The seed is run.seed + fold, so initial weights differ per fold.
 
-    With `parallel`, processes are started for it, unless this is one of them; the run must have a checkpoint then.
+    If train.parallel is not none, start the processes and wait for them, unless this is one of the processes. The run must then
+    have a checkpoint.
+    Raises UserError if no pair is in `fold`.
     """
     data = TrainingData.without(fold, corpus, tokenizer)
     if len(data.training_rows) == len(corpus):

@@ -1,4 +1,4 @@
-"""What a training leaves beside its model: the learning curve and a few numbers."""
+"""The outputs of a training other than the model: the learning curve and the metrics."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from textmill.train.run import HistoryRow, TrainingResult
 
 
 def write_history(path: Path, history: Sequence[HistoryRow]) -> None:
-    """Columns step, train_loss, validation_loss (may be empty), learning_rate; a row a validation."""
+    """Write the learning curve as CSV, one row per validation. Columns: the fields of HistoryRow; None is an empty cell."""
     lines = [",".join(field.name for field in fields(HistoryRow))]
     lines += [",".join("" if value is None else repr(value) for value in astuple(row)) for row in history]
     write_text(path, "\n".join(lines) + "\n")
 
 
 def training_metrics(model: Seq2SeqModel, result: TrainingResult, path: Path) -> dict[str, Any]:
-    """What a training stage writes beside its model: no time and no speed, so that a rerun gives the same bytes."""
+    """Collect the metrics of a training. Time and speed are left out, so that a rerun gives the same bytes. path: of the saved model."""
     return {
         "steps": result.steps,
         "epochs": round(result.epochs, 3),

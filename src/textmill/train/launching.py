@@ -1,6 +1,6 @@
-"""Starting the processes of a training: torchrun on this machine, watched from the stage that waits for them.
+"""Start the processes of a training with torchrun, and wait for them.
 
-The job lies in a folder beside the checkpoints, so that torchrun on several machines can be given the same one.
+The job is a folder next to the checkpoints, so that torchrun on several machines can be given the same job.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from textmill.train.checkpoints import CheckpointFile
 from textmill.train.run import HistoryRow, Run, TrainingResult
 from textmill.train.settings import TrainSettings
 
-_ENGINE, _WORKER = "textmill.train.torchrun", "textmill.train.worker"  # modules that are run; the worker imports this one
+_ENGINE, _WORKER = "textmill.train.torchrun", "textmill.train.worker"  # run as modules; the worker imports this file
 _MAX_RESTARTS = 3
 _SECONDS_BETWEEN_LOOKS = 0.2
 _SECONDS_TO_END = 10.0
-_LAST_WORDS = 4000  # characters of the log that a failure shows
+_LAST_WORDS = 4000  # characters of the log that an error message shows
 
 
 @dataclass(frozen=True)
 class Job:
-    """What the processes have to know, and the files in `folder` by which they and the stage speak with each other."""
+    """The inputs of the processes, and the files in `folder` through which they exchange data with the stage."""
 
     folder: Path
     fold: int
@@ -48,27 +48,27 @@ class Job:
 
     @property
     def path(self) -> Path:
-        """The job itself, JSON."""
+        """The job itself, as JSON."""
         return self.folder / "job.json"
 
     @property
     def corpus(self) -> Path:
-        """The pairs."""
+        """The encoded pairs."""
         return self.folder / "corpus.safetensors"
 
     @property
     def tokenizer(self) -> Path:
-        """There only if texts are cut anew."""
+        """The tokenizer; exists only with subword sampling."""
         return self.folder / "tokenizer.model"
 
     @property
     def metrics(self) -> Path:
-        """JSON lines of the first process: [numbers, step]."""
+        """Metrics from the first process: JSON lines [numbers, step]."""
         return self.folder / "metrics.jsonl"
 
     @property
     def error(self) -> Path:
-        """A user's mistake that a process found; JSON text."""
+        """The message of a UserError raised in a process, as a JSON string."""
         return self.folder / "error.json"
 
     @property
@@ -78,46 +78,46 @@ class Job:
 
     @property
     def result(self) -> Path:
-        """TrainingResult as JSON, written last."""
+        """The TrainingResult as JSON, written last."""
         return self.folder / "result.json"
 
     @property
     def profile(self) -> Path:
-        """Folder of the first process's profile."""
+        """Folder for the profile of the first process."""
         return self.folder / "profile"
 
     @property
     def log(self) -> Path:
-        """What torchrun and the processes print."""
+        """Output of torchrun and the processes."""
         return self.folder / "log.txt"
 
     def checkpoint(self) -> CheckpointFile:
-        """The same file that a training in one process uses."""
+        """Return the checkpoint, the same file as for a training in one process."""
         return CheckpointFile(self.folder.parent, self.fingerprint)
 
     def save(self) -> None:
-        """Write the job, as the last of its inputs."""
+        """Write the job. Call it after the other inputs are written."""
         write_json(self.path, {name: value for name, value in asdict(self).items() if name != "folder"})
 
     @classmethod
     def load(cls, path: Path) -> Job:
-        """Raises UserError if the file is missing, damaged, or of other settings."""
+        """Read a job. Raises UserError if the file is missing or damaged, or has unknown settings."""
         values = read_json(path)
         model, train = build(ModelSettings, values.pop("model"), "model"), build(TrainSettings, values.pop("train"), "train")
         return cls(folder=path.parent, model=model, train=train, **values)
 
 
 def train_in_processes(job: Job, corpus: EncodedCorpus, tokenizer: Tokenizer | None, run: Run) -> tuple[Seq2SeqModel, TrainingResult]:
-    """Start `train.processes` processes and wait; a process that dies is started again with all others, from the last checkpoint.
+    """Start `train.processes` processes and wait for them. If one dies, torchrun restarts all of them from the last checkpoint.
 
-    Raises UserError if a process did or there are fewer GPUs than processes, RuntimeError with the end of their log if they died more
-    often than torchrun starts them anew.
+    Raises UserError if a process raised one, or if there are fewer GPUs than processes.
+    Raises RuntimeError with the end of the log if torchrun gave up after too many restarts.
     """
     gpus = torch.cuda.device_count() if job.train.device != "cpu" else 0
     if 0 < gpus < job.train.processes:
         raise UserError(
-            f"params.yaml: {run.description}: processes is {job.train.processes}, but this machine has {gpus} GPU(s) and each process takes one."
-            " Lower it, or set device to cpu."
+            f"params.yaml: {run.description}: processes is {job.train.processes}, but each needs a GPU and this machine has {gpus}."
+            " Lower processes, or set device to cpu."
         )
     shutil.rmtree(job.folder, ignore_errors=True)
     corpus.save(job.corpus)
@@ -140,13 +140,13 @@ def train_in_processes(job: Job, corpus: EncodedCorpus, tokenizer: Tokenizer | N
 
 
 def _run_watched(job: Job, run: Run) -> int:
-    """torchrun's exit code; what the processes report is handed on while they run. Any exception here ends them."""
+    """Run torchrun, and forward metrics and log lines while it runs. Returns its exit code. An exception here ends the processes."""
     options = ["--standalone", f"--nproc-per-node={job.train.processes}", f"--max-restarts={_MAX_RESTARTS}"]
     command = [sys.executable, "-m", _ENGINE, str(os.getpid()), *options, "-m", _WORKER, str(job.path)]
     environment = {
         **os.environ,
-        "OMP_NUM_THREADS": str(job.train.num_threads),  # torchrun would set 1, and say so at length
-        # A store of its own for every start: in torch 2.13 processes may else find the addresses of those that died, and wait for them.
+        "OMP_NUM_THREADS": str(job.train.num_threads),  # otherwise torchrun sets 1 and prints a long warning
+        # One store per restart. With a shared store (torch 2.13), restarted processes may read the addresses of dead ones and hang.
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }
     metrics, lines = _Tail(job.metrics), _Tail(job.log)
@@ -165,7 +165,7 @@ def _run_watched(job: Job, run: Run) -> int:
             if not is_over:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
     finally:
-        engine.terminate()  # torchrun ends its processes, then itself
+        engine.terminate()  # torchrun ends its processes, then exits
         try:
             code = engine.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:
@@ -175,7 +175,7 @@ def _run_watched(job: Job, run: Run) -> int:
 
 
 class _Tail:
-    """Whole lines of a growing file, each given once."""
+    """Read a growing file. Returns each complete line once."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._offset = path, 0

@@ -1,4 +1,4 @@
-"""The training loop: batches in, a trained model and its learning curve out."""
+"""The training loop."""
 
 from __future__ import annotations
 
@@ -32,19 +32,22 @@ from textmill.train.settings import TrainSettings
 from textmill.train.state import TrainingState
 
 _STEPS_BETWEEN_FINITE_CHECKS = 10
-_COMPILED_DEVICES = ("cuda",)  # a CPU's dropout takes masks from a pool, which cannot be compiled
+_COMPILED_DEVICES = ("cuda",)  # on a CPU, dropout takes masks from a pool, which cannot be compiled
 _GRAPHED_DEVICES = ("cuda",)
-_GRAPHED_PARAMETERS = 20_000_000  # `cuda_graphs: auto` is for models with fewer
-_VALIDATION_BATCH_FACTOR = 4  # no gradients: a batch of validation may be larger
+_GRAPHED_PARAMETERS = 20_000_000  # `cuda_graphs: auto` records models with fewer parameters
+_VALIDATION_BATCH_FACTOR = 4  # validation needs no gradients, so its batches may be larger
 
 
 def fit(model: Seq2SeqModel, data: TrainingData, settings: TrainSettings, run: Run) -> TrainingResult:
-    """Train `model`, which then holds the weights to keep, in float32 and evaluation mode. Raises as `Trainer` and `Trainer.run`."""
+    """Train `model` in place. Afterwards it has the final weights, in float32 and evaluation mode.
+
+    Raises UserError as `Trainer` and `Trainer.run` do.
+    """
     return Trainer(model, data, settings, run).run()
 
 
 class Trainer:
-    """Trains `model` on `data`. Raises UserError if there is no pair to train or to validate on."""
+    """Train a model on `data`. Raises UserError if there is no training or validation pair, or if the settings contradict `data`."""
 
     def __init__(self, model: Seq2SeqModel, data: TrainingData, settings: TrainSettings, run: Run) -> None:
         if len(data.training_rows) == 0:
@@ -52,9 +55,9 @@ class Trainer:
         if data.validation_rows is not None and len(data.validation_rows) == 0:
             raise UserError("train: the fold has no validation pair. Use fewer folds or a larger encode.max_tokens.")
         if settings.subword_sampling and data.tokenizer is None:
-            raise UserError(f"params.yaml: {run.description}: subword_sampling is for the models of the folds. Set it to 0 here.")
+            raise UserError(f"params.yaml: {run.description}: subword_sampling works only for the fold models. Set it to 0 here.")
         if settings.stop_on == "chrf" and (run.output_score is None or data.validation_rows is None):
-            raise UserError(f"params.yaml: {run.description}: stop_on chrf is for the models of the folds. Set it to loss here.")
+            raise UserError(f"params.yaml: {run.description}: stop_on: chrf works only for the fold models. Set it to loss here.")
         self.data, self.corpus, self.settings, self.this_run, self.device = data, data.corpus, settings, run, run.device
         self.model = model.to(self.device)
         self.is_compiled = settings.compile and self.device.type in _COMPILED_DEVICES
@@ -78,9 +81,9 @@ class Trainer:
             self.resampled = ResampledEpochs(self.corpus, data.training_rows, data.tokenizer, *sampling, run.seed, settings.num_workers)
 
     def run(self) -> TrainingResult:
-        """Train to max_steps or to an early stop. Afterwards the model holds the weights to keep, in float32 and evaluation mode.
+        """Train until max_steps or an early stop. Afterwards the model has the final weights, in float32 and evaluation mode.
 
-        Raises UserError if the loss is not finite any more, a batch does not fit in memory, or `compile` finds no compiler.
+        Raises UserError if the loss is no longer finite, if a batch does not fit in memory, or if torch.compile fails.
         """
         self.state.resume()
         try:
@@ -100,18 +103,21 @@ class Trainer:
         return TrainingResult(self.state.position.step, epochs, padding, stopped_early, best, self.state.history)
 
     def _try_budget(self, budget: int) -> None:
-        """A step on twice the batch of this budget with the most tokens, padding counted, and a validation.
+        """Try whether a training step and a validation fit in memory with a smaller budget.
 
-        The training is over, so its state may change: a step of the trainer itself knows of Adam's moments, copies and averages.
+        The step uses the largest batch of the epoch, padding included, twice. Training has already failed, so its state may
+        change. A step of the trainer itself also needs the memory for Adam's moments, weight copies and averages.
         """
-        self.graphs = None  # they hold memory
+        self.graphs = None  # frees their memory
         self.settings = replace(self.settings, batch_tokens=budget)
         sources, targets = self.corpus.lengths()
         longest = np.maximum(sources, targets + 1)
         try:
             largest = max(self._batches(self.corpus, self.state.position.epoch), key=lambda rows: len(rows) * int(longest[rows].max()))
             self.model.train()
-            self._step([make_batch(self.corpus, largest)] * 2)  # as with accumulate: the second meets the gradients of the first
+            self._step(
+                [make_batch(self.corpus, largest)] * 2
+            )  # as with accumulate: during the second pass, the gradients of the first are in memory
             if self.data.validation_rows is not None:
                 self.validation_loss()
         finally:
@@ -126,7 +132,7 @@ class Trainer:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             reason = str(error).strip().split("\n")[0]
-            raise UserError(f"{self.this_run.description}: torch.compile failed: {reason} Mend that, or set compile to false.") from error
+            raise UserError(f"{self.this_run.description}: torch.compile failed: {reason} Fix it, or set compile to false.") from error
 
     def _train(self) -> bool:
         settings, position = self.settings, self.state.position
@@ -173,9 +179,10 @@ class Trainer:
         return False
 
     def _step(self, batches: list[Batch]) -> tuple[Tensor, int]:
-        """One step on the gradients of all `batches` together. Returns the mean loss of a target token, and their number.
+        """Take one optimizer step on the summed gradients of all batches. Returns the mean loss per target token, and their number.
 
-        With several processes, this one's rows count `size` times, since gradients are averaged over them; so does the loss returned.
+        Gradients are averaged over processes, so with several processes the local loss is multiplied by the number of processes.
+        The returned loss is multiplied too.
         """
         self.state.position.step += 1
         count = sum(len(batch.indices) for batch in batches)
@@ -184,7 +191,7 @@ class Trainer:
             if self.graphs is not None:
                 total += self.graphs.backward(batch, count)
                 continue
-            # Copies take the gradients after every pass, so each has to be reduced; else the last reduces all.
+            # With float32 copies, gradients are collected after every pass, so every pass must reduce them. Otherwise the last does.
             is_reduced = self.optimizer.has_copies or number == len(batches) - 1
             with self.processes.reducing(self.objective, is_reduced):
                 total += self._backward(self.processes.local_rows(batch).to(self.device), count / self.processes.size)
@@ -198,7 +205,7 @@ class Trainer:
         return total, count
 
     def _backward(self, batch: Batch, denominator: Tensor | float) -> Tensor:
-        """Add the gradients of a batch on the device to those of the step. Returns its loss."""
+        """Add the gradients of a batch to those of the step. Returns its loss. batch: on the device."""
         loss = self.objective(batch, denominator)
         loss.backward()
         self.optimizer.collect()
@@ -210,7 +217,7 @@ class Trainer:
         return token_budget_batches(*corpus.lengths(), rows, self.settings.batch_tokens, self.this_run.seed, epoch)
 
     def _endless_batches(self) -> Iterator[Batch]:
-        """From the next batch of `position` on; a batch depends on (seed, epoch, its number) alone."""
+        """Yield batches, starting at `position`. A batch depends only on seed, epoch and its number in the epoch."""
         position, settings = self.state.position, self.settings
         while True:
             corpus = self.corpus
@@ -233,9 +240,9 @@ class Trainer:
 
     @torch.no_grad()
     def validation_loss(self) -> float:
-        """Cross entropy of the validation rows in nats per token, end symbols counted."""
+        """Compute the cross entropy of the validation rows in nats per token. END counts as a token."""
         assert self.data.validation_rows is not None
-        with torch.compiler.set_stance("force_eager") if self.is_compiled else nullcontext():  # seldom: compiling would take longer
+        with torch.compiler.set_stance("force_eager") if self.is_compiled else nullcontext():  # too rare to compile for
             return self._validation_loss(self.data.validation_rows)
 
     def _validation_loss(self, validation_rows: np.ndarray) -> float:
@@ -258,7 +265,7 @@ class Trainer:
                 assert self.this_run.output_score is not None and self.data.validation_rows is not None
                 chrf = self.this_run.output_score(self.model.eval(), self.data.validation_rows[: settings.decoded_pairs])
         if loss is not None:
-            self._require_finite(loss)  # of the weights behind the last step, before they replace a good checkpoint
+            self._require_finite(loss)  # before these weights replace a good checkpoint
         row = HistoryRow(position.step, train_loss, loss, self.schedule(position.step, settings), chrf)
         earlier = [other.goodness for other in self.state.history if other.validation_loss is not None]
         is_best = loss is None or not earlier or row.goodness > max(earlier)
@@ -276,7 +283,7 @@ class Trainer:
 
     @contextmanager
     def _holding(self, weights: Mapping[str, Tensor] | None) -> Iterator[None]:
-        """Let the model hold other weights for a while; None: its own."""
+        """Replace the weights of the model within the body. None keeps them."""
         if weights is None:
             yield
             return
@@ -298,13 +305,13 @@ class Trainer:
     def _require_finite(self, loss: Tensor | float) -> None:
         if not math.isfinite(float(loss)):
             raise UserError(
-                f"{self.this_run.description}: the loss is not a finite number any more at step {self.state.position.step}."
+                f"{self.this_run.description}: the loss is no longer finite at step {self.state.position.step}."
                 " Lower learning_rate, or raise warmup_steps; the last checkpoint is kept."
             )
 
 
 def _uses_graphs(settings: TrainSettings, model: Seq2SeqModel) -> bool:
-    """See TrainSettings.cuda_graphs."""
+    """Decide whether steps are recorded as CUDA graphs; see TrainSettings.cuda_graphs."""
     if settings.cuda_graphs != "auto":
         return settings.cuda_graphs == "always"
     can_be_recorded = not settings.compile and settings.parallel == "none" and model.shape.architecture != "lstm"

@@ -1,4 +1,4 @@
-"""What is minimized: cross entropy against smoothed targets, and R-Drop's consistency.
+"""The training loss: label-smoothed cross entropy, with the consistency term of R-Drop.
 
 Dimensions: B rows, T target length, N target tokens without padding, D model width, V vocabulary.
 """
@@ -18,26 +18,28 @@ from textmill.model.interface import Seq2SeqModel
 from textmill.model.probabilities import token_log_probabilities
 from textmill.tokenizer.special import PAD
 
-_CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 29}  # of float32 logits at a time; on a CPU they stay in the cache
-_FUSED_DEVICES = ("cuda",)  # the loss there is plain functions of a chunk, each of which torch.compile turns into a few kernels
+_CHUNK_BYTES = {"cpu": 1 << 24, "cuda": 1 << 29}  # float32 logits per chunk; on a CPU a chunk fits in the cache
+_FUSED_DEVICES = ("cuda",)  # there the loss of a chunk is a pure function, which torch.compile turns into a few kernels
 
 LossOfChunk = Callable[[Sequence[Tensor], Tensor], tuple[Tensor, list[Tensor]]]  # logits of each pass, targets -> loss, gradients
 
 
 def label_smoothed_nll(logits: Tensor, targets: Tensor, epsilon: float) -> Tensor:
-    """Mean cross entropy against targets smoothed towards uniform.
+    """Compute the mean cross entropy with label smoothing (Szegedy et al. 2016, section 7).
 
-    logits: (N, V), any float type, computed in float32. targets: (N,), padding already removed.
-    Returns a scalar in nats per token. Szegedy et al. 2016, section 7.
+    logits: (N, V), any float type; computed in float32.
+    targets: (N,), without padding.
+    Returns a scalar in nats per token.
     """
     return F.cross_entropy(logits.float(), targets, label_smoothing=epsilon)
 
 
 def projected_nll(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, denominator: float) -> Tensor:
-    """`label_smoothed_nll` of the output projection of `states`, summed and divided by `denominator`, without all logits in memory.
+    """Compute the output projection and `label_smoothed_nll` in chunks, so that the logits never are in memory all at once.
 
-    states: (N, D). weight: (V, D). bias: (V,). targets: (N,). The projection, the loss and their gradients are computed
-    for some rows at a time (as in Hsu et al. 2024, section 3.2), logits in float32.
+    states: (N, D). weight: (V, D). bias: (V,). targets: (N,).
+    The loss is summed and divided by `denominator`. The gradients are computed in the same chunks, with logits in float32
+    (Hsu et al. 2024, section 3.2).
     """
     return _ProjectedNll.apply(states, weight, bias, targets, epsilon, denominator)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -45,10 +47,11 @@ def projected_nll(states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor,
 def projected_r_drop(
     states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, epsilon: float, r_drop: float, denominator: float
 ) -> Tensor:
-    """`projected_nll` for two passes of the same batch: the mean of their losses, and how far apart they are.
+    """Compute `projected_nll` for two passes over the same batch: the mean of the two losses plus the R-Drop term.
 
-    states: (2N, D), the first pass, then the second. targets: (N,). r_drop: the weight of half of
-    KL(p1 || p2) + KL(p2 || p1), summed over tokens.
+    states: (2N, D), the first pass, then the second.
+    targets: (N,).
+    r_drop: weight of (KL(p1 || p2) + KL(p2 || p1)) / 2, summed over tokens.
     """
     return _ProjectedRDrop.apply(states, weight, bias, targets, epsilon, r_drop, denominator)  # type: ignore[no-any-return, no-untyped-call]
 
@@ -56,18 +59,22 @@ def projected_r_drop(
 def fused_loss(
     states: Tensor, weight: Tensor, bias: Tensor, targets: Tensor, denominator: Tensor | float, passes: int, of_chunk: LossOfChunk
 ) -> Tensor:
-    """The loss of `passes` passes over the same targets, summed and divided by `passes * denominator`, a chunk of logits at a time.
+    """Compute the loss of one or two passes over the same targets, in chunks, divided by `passes * denominator`.
 
-    states: (passes * N, D). weight: (V, D). bias: (V,). targets: (N,), where PAD counts nothing. of_chunk: `smoothed_nll_of_chunk` or
-    `r_drop_of_chunk` with its numbers filled in. Nothing here depends on which targets are PAD, so CUDA graphs can hold it.
+    states: (passes * N, D). weight: (V, D). bias: (V,).
+    targets: (N,). PAD adds nothing to the loss.
+    of_chunk: `smoothed_nll_of_chunk` or `r_drop_of_chunk` with epsilon and r_drop bound.
+    No shape depends on which targets are PAD, so CUDA graphs can record it.
     """
     return _FusedLoss.apply(states, weight, bias, targets, denominator, passes, of_chunk)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def smoothed_nll_of_chunk(logits: Sequence[Tensor], targets: Tensor, epsilon: float) -> tuple[Tensor, list[Tensor]]:
-    """Label-smoothed cross entropy, summed, and its gradient with respect to the logits.
+    """Compute the summed label-smoothed cross entropy and its gradient with respect to the logits.
 
-    logits: one of (rows, V). targets: (rows,), where PAD counts nothing. Returns a float32 scalar and [(rows, V)] in the logits' type.
+    logits: one tensor (rows, V).
+    targets: (rows,). PAD adds nothing.
+    Returns a float32 scalar, and a list with one gradient (rows, V) in the dtype of the logits.
     """
     (only,) = logits
     log_probabilities = torch.log_softmax(only.float(), 1)
@@ -77,9 +84,10 @@ def smoothed_nll_of_chunk(logits: Sequence[Tensor], targets: Tensor, epsilon: fl
 
 
 def r_drop_of_chunk(logits: Sequence[Tensor], targets: Tensor, epsilon: float, r_drop: float) -> tuple[Tensor, list[Tensor]]:
-    """The sum of both passes' `smoothed_nll_of_chunk` and of r_drop * (KL(p || q) + KL(q || p)), and its gradients.
+    """Compute `smoothed_nll_of_chunk` summed over both passes, plus r_drop * (KL(p || q) + KL(q || p)), and the gradients.
 
-    logits: two of (rows, V). d (KL(p || q) + KL(q || p)) / d logits of p = p (log p - log q - KL(p || q)) + p - q.
+    logits: two tensors (rows, V).
+    The gradient of KL(p || q) + KL(q || p) with respect to the logits of p is p (log p - log q - KL(p || q)) + p - q.
     """
     logs = [torch.log_softmax(each.float(), 1) for each in logits]
     probabilities = [each.exp() for each in logs]
@@ -96,7 +104,7 @@ def r_drop_of_chunk(logits: Sequence[Tensor], targets: Tensor, epsilon: float, r
 
 
 def _smoothed(log_probabilities: Tensor, targets: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
-    """Cross entropy against smoothed targets, summed over those that are not PAD, and the smoothed targets, (rows, V)."""
+    """Return the label-smoothed cross entropy, summed over targets that are not PAD, and the smoothed targets (rows, V)."""
     vocabulary = log_probabilities.shape[1]
     uniform = epsilon / vocabulary
     wanted = (torch.arange(vocabulary, device=targets.device) == targets[:, None]) * (1 - epsilon) + uniform
@@ -111,7 +119,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class _ProjectedLoss(torch.autograd.Function):
-    """A loss whose forward pass has computed its gradients: of states, weight and bias, divided by `denominator` here."""
+    """A loss whose forward pass also computes the gradients of states, weight and bias. `backward` divides them by `denominator`."""
 
     @staticmethod
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
@@ -129,11 +137,11 @@ class _ProjectedNll(_ProjectedLoss):
         weight_gradient = torch.zeros_like(weight, dtype=torch.float32)
         bias_gradient = torch.zeros_like(bias, dtype=torch.float32)
         total = torch.zeros((), device=states.device)
-        # d loss / d logits = softmax - (1 - epsilon) at the target - uniform, whose last term is the same everywhere: it is left to the end.
+        # d loss / d logits = softmax - (1 - epsilon) at the target - uniform. The last term is constant, so it is added at the end.
         shift = weight.sum(0, dtype=torch.float32).mul_(-uniform).to(states.dtype)  # (D,)
         parts = _chunks(states, weight)
-        # Room for one chunk, written again and again: new memory would be slower by far on a CPU.
-        rows = parts[0].stop if parts else 0  # of several processes, one may have no token of a small batch
+        # One buffer for all chunks: on a CPU, allocating new memory would be much slower.
+        rows = parts[0].stop if parts else 0  # with several processes, one may have no token of a small batch
         room = states.new_empty(rows, len(weight)), states.new_empty(rows, len(weight), dtype=torch.float32)
         for part in parts:
             chunk, wanted = states[part], targets[part, None]
@@ -184,7 +192,7 @@ class _ProjectedRDrop(_ProjectedLoss):
             first.exp_()
             second.exp_()
             for own, other, each, each_gradient in zip((first, second), (second, first), passes, gradients, strict=True):
-                # d (KL(p || q) + KL(q || p)) / d logits of p = p (log p - log q - KL(p || q)) + p - q; then p and q change places
+                # d (KL(p || q) + KL(q || p)) / d logits of p = p (log p - log q - KL(p || q)) + p - q; then p and q are swapped
                 torch.mul(own, difference, out=gradient)
                 divergence = gradient.sum(1, keepdim=True)  # r_drop * KL(own || other)
                 total += divergence.sum()
@@ -235,17 +243,19 @@ class _FusedLoss(_ProjectedLoss):
 
 
 def _chunks(states: Tensor, weight: Tensor, passes: int = 1) -> list[slice]:
-    """Of the rows of `states`, as many at a time as have _CHUNK_BYTES of logits in all `passes` together."""
+    """Split the rows of `states` into chunks whose logits, over all passes, take about _CHUNK_BYTES."""
     rows = max(_CHUNK_BYTES[states.device.type] // (4 * passes * len(weight)), 16)
     return [slice(start, min(start + rows, len(states))) for start in range(0, len(states), rows)]
 
 
 class Objective(nn.Module):
-    """The loss of a batch as one module, which engines for several devices can wrap whole.
+    """The model and its loss as one module, so that DDP and FSDP can wrap both.
 
-    label_smoothing: epsilon of `label_smoothed_nll`. r_drop: weight of the consistency of two passes with other dropout
-    masks (Liang et al. 2021, section 2.2): loss = mean of the two cross entropies + r_drop / 2 * (KL(p1 || p2) + KL(p2 || p1)).
-    The paper adds the two cross entropies up, so its alpha is 2 * r_drop, at twice the loss. is_compiled: compile the loss on a GPU.
+    label_smoothing: epsilon of `label_smoothed_nll`.
+    r_drop: weight of the R-Drop term, which compares two passes with different dropout masks (Liang et al. 2021, section 2.2):
+        loss = mean of the two cross entropies + r_drop / 2 * (KL(p1 || p2) + KL(p2 || p1)).
+        The paper adds the two cross entropies instead of averaging them, so its alpha is 2 * r_drop, and its loss is twice as large.
+    is_compiled: compile the loss on a GPU.
     """
 
     def __init__(self, model: Seq2SeqModel, label_smoothing: float, r_drop: float, is_compiled: bool = False) -> None:
@@ -253,9 +263,9 @@ class Objective(nn.Module):
         self.model, self.label_smoothing, self.r_drop, self.is_compiled = model, label_smoothing, r_drop, is_compiled
 
     def forward(self, batch: Batch, denominator: Tensor | float) -> Tensor:
-        """Loss summed over the batch's target tokens and divided by `denominator`, the tokens of all that is added up.
+        """Compute the loss, summed over the target tokens of the batch and divided by `denominator`, the target tokens of the whole step.
 
-        In evaluation mode it is the cross entropy without smoothing, in float64.
+        In evaluation mode, the loss is the cross entropy without label smoothing, in float64.
         """
         if not self.model.training:
             states, targets = batch.real_positions(self.model(batch.source, batch.target_input)), batch.targets()  # (N, D), (N,)
@@ -269,7 +279,7 @@ class Objective(nn.Module):
         if states.device.type in _FUSED_DEVICES:
             return self._fused(states.flatten(0, 1), batch.target_output.flatten(), denominator, passes)
         assert isinstance(denominator, (int, float))
-        real = [batch.real_positions(half) for half in states.chunk(passes)]  # (N, D) each: nothing is computed for padding
+        real = [batch.real_positions(half) for half in states.chunk(passes)]  # (N, D) each, without padding
         projection, targets = self.model.output_projection(), batch.targets()
         if passes == 1:
             return projected_nll(real[0], *projection, targets, self.label_smoothing, denominator)

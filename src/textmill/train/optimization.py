@@ -1,4 +1,4 @@
-"""Adam over float32 weights, for a model that computes in float32 or in bfloat16."""
+"""Adam with float32 weights, for a model that computes in float32 or bfloat16."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from textmill.train.settings import TrainSettings
 
 
 def computes_in_bfloat16(precision: str, device: torch.device) -> bool:
-    """precision: float32, bfloat16, or auto: bfloat16 where products of it are faster than float32's.
+    """Decide whether the model computes in bfloat16. precision: float32, bfloat16, or auto, which means the faster one.
 
-    That is on GPUs, and on CPUs with AMX or AMD's AVX512-BF16 (Zen 4: 1.8 times float32). Intel's AVX512-BF16 alone is at 0.6 times
-    float32 (Emerald Rapids without AMX, oneDNN 3.12). A rule and not a measurement, which could end otherwise the next time.
+    bfloat16 is faster on GPUs, and on CPUs with AMX or with AMD's AVX512-BF16 (Zen 4: 1.8 times the speed of float32).
+    Intel's AVX512-BF16 without AMX has 0.6 times the speed of float32 (Emerald Rapids without AMX, oneDNN 3.12).
+    auto applies these rules and measures nothing: a measurement could give another answer, and another result, in the next run.
     """
     if precision != "auto":
         return precision == "bfloat16"
@@ -28,11 +29,11 @@ def computes_in_bfloat16(precision: str, device: torch.device) -> bool:
 
 
 class Optimizer:
-    """Gradients in, new weights out.
+    """Adam or AdamW, with float32 master weights in bfloat16 training (Micikevicius et al. 2018, section 3.1).
 
-    In bfloat16 the module itself is cast, which makes products fast and spares the casts of autocast; the weights that are
-    trained are float32 copies (Micikevicius et al. 2018, section 3.1), of which the module gets a rounded copy after every step.
-    is_static: gradients and learning rate keep their places in memory, as CUDA graphs need it.
+    In bfloat16 the module itself is cast, which avoids the casts of autocast. Adam updates float32 copies of the weights, and
+    the module gets the rounded weights after every step.
+    is_static: gradients and learning rate keep their memory addresses, as CUDA graphs require.
     """
 
     def __init__(self, model: nn.Module, settings: TrainSettings, device: torch.device, is_static: bool = False) -> None:
@@ -40,7 +41,7 @@ class Optimizer:
         self.parameters: list[Tensor] = list(model.parameters())
         self.clip = settings.gradient_clip
         self.weights = self.parameters  # float32
-        if computes_in_bfloat16(settings.precision, device) and settings.parallel != "sharded":  # which rounds by itself
+        if computes_in_bfloat16(settings.precision, device) and settings.parallel != "sharded":  # FSDP does its own rounding
             self.weights = [parameter.detach().clone().requires_grad_() for parameter in self.parameters]
             model.to(torch.bfloat16)
             self.parameters = list(model.parameters())
@@ -56,11 +57,11 @@ class Optimizer:
 
     @property
     def has_copies(self) -> bool:
-        """Are the trained weights others than the module's?"""
+        """True if the trained weights are copies of the module's weights."""
         return self.weights is not self.parameters
 
     def collect(self) -> None:
-        """Add the module's gradients to those of the weights, in float32, and clear them; call it after every backward pass."""
+        """Add the gradients of the module to those of the float32 copies, and clear them. Call it after every backward pass."""
         if not self.has_copies:
             return
         if self.is_static:
@@ -76,7 +77,7 @@ class Optimizer:
                 parameter.grad = None
 
     def set_learning_rate(self, learning_rate: float) -> None:
-        """Of the next steps."""
+        """Set the learning rate of the next steps."""
         for group in self.adam.param_groups:
             if self.is_static:
                 group["lr"].fill_(learning_rate)
@@ -84,7 +85,7 @@ class Optimizer:
                 group["lr"] = learning_rate
 
     def step(self) -> None:
-        """Clip, take one step of Adam, and clear the gradients."""
+        """Clip the gradients, take one step of Adam, and clear the gradients."""
         if self.clip:
             torch.nn.utils.clip_grad_norm_(self.weights, self.clip)
         self.adam.step()
@@ -92,11 +93,11 @@ class Optimizer:
         self._round()
 
     def named_weights(self) -> dict[str, Tensor]:
-        """The float32 weights by the module's names: views, not copies."""
+        """Return the float32 weights by name, as views and not as copies."""
         return {name: weight.detach() for name, weight in zip(self.names, self.weights, strict=True)}
 
     def state(self) -> dict[str, Tensor]:
-        """What a checkpoint needs, the weights included, on the CPU; sharded, all processes have to call it."""
+        """Return the weights and Adam's state for a checkpoint, on the CPU. In sharded training, all processes must call it."""
         state = {f"weight.{name}": full_tensor(weight).cpu() for name, weight in self.named_weights().items()}
         for index, moments in self.adam.state_dict()["state"].items():
             state |= {f"adam.{index}.{name}": full_tensor(value).cpu() for name, value in moments.items()}
@@ -104,15 +105,15 @@ class Optimizer:
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
-        """The inverse of `state`."""
+        """Restore what `state` returned."""
         for name, weight in zip(self.names, self.weights, strict=True):
             weight.copy_(shard_like(state[f"weight.{name}"], weight))
         adam = self.adam.state_dict()
         for key, value in state.items():
             kind, index, name = [*key.split(".", 2), "", ""][:3]
             if kind == "adam":
-                cut = value if name == "step" else shard_like(value, self.weights[int(index)])
-                adam["state"].setdefault(int(index), {})[name] = cut
+                local = value if name == "step" else shard_like(value, self.weights[int(index)])
+                adam["state"].setdefault(int(index), {})[name] = local
         self.adam.load_state_dict(adam)
         self._round()
 

@@ -1,4 +1,4 @@
-"""A batch that does not fit in memory ends the training with the budget that would."""
+"""On out-of-memory, end the training with an error that suggests a value of batch_tokens that fits."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from textmill.base.errors import UserError
 from textmill.train.settings import TrainSettings
 
 _SMALLEST_BUDGET = 64
-# Of torch 2.13 on a CPU: its allocator; oneDNN, which computes in bfloat16 and names no reason; C++ itself.
+# Messages of torch 2.13 on a CPU: its allocator, oneDNN in bfloat16 (which gives no reason), and C++.
 _OUT_OF_MEMORY = ("can't allocate memory", "could not create a primitive", "could not execute a primitive", "bad_alloc")
 
 
 @contextmanager
 def suggest_batch_tokens(description: str, settings: TrainSettings, try_budget: Callable[[int], None]) -> Iterator[None]:
-    """Turn running out of memory in the body into a UserError that says which batch_tokens would fit.
+    """Turn an out-of-memory error in the body into a UserError that suggests a smaller batch_tokens.
 
-    try_budget: a step with a budget; it may run out of memory again.
+    try_budget: takes one step with a given budget; it may run out of memory again.
     """
     try:
         yield
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        # contextlib holds the error while this function goes on, and with it the failed step's frames and their activations.
+        # contextlib keeps the error alive, and with it the stack frames of the failed step and their activations.
         traceback.clear_frames(error.__traceback__)
     else:
         return
     budget = settings.batch_tokens
-    if settings.parallel != "none":  # others wait for this one: nothing can be tried
+    if settings.parallel != "none":  # the other processes wait for this one, so it cannot try smaller budgets
         raise UserError(
-            f"{description}: the share of a batch of batch_tokens: {budget} does not fit in memory. Halve batch_tokens and"
-            " double accumulate, or use more processes; the last checkpoint is kept."
+            f"{description}: the part of a batch that this process computes does not fit in memory (batch_tokens: {budget}). Halve"
+            " batch_tokens and double accumulate, or use more processes; the last checkpoint is kept."
         )
     fitting = _largest_that_fits(budget // 2, try_budget)
     hint = (
-        f"{fitting} fits: use it with accumulate: {-(-budget // fitting)}"
+        f"Set batch_tokens to {fitting}, which fits, and accumulate to {-(-budget // fitting)}"
         if fitting
-        else "Nor did a smaller one in what memory was left: lower batch_tokens, or use a smaller model"
+        else "No smaller batch fitted either. Lower batch_tokens, or use a smaller model"
     )
-    raise UserError(f"{description}: a batch of batch_tokens: {budget} does not fit in memory. {hint}; the last checkpoint is kept.")
+    raise UserError(f"{description}: a batch does not fit in memory (batch_tokens: {budget}). {hint}; the last checkpoint is kept.")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
@@ -52,7 +52,7 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 def _largest_that_fits(budget: int, try_budget: Callable[[int], None]) -> int | None:
     while budget >= _SMALLEST_BUDGET:
-        if _fits(budget + budget // 4, try_budget):  # memory is cut into other pieces in another run
+        if _fits(budget + budget // 4, try_budget):  # a margin: memory is fragmented differently in every run
             return budget
         budget //= 2
     return None

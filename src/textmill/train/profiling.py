@@ -1,4 +1,4 @@
-"""Where the time of a step goes: torch.profiler over a few steps."""
+"""Profile a few training steps with torch.profiler."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ _ROWS = 30
 
 @contextmanager
 def profiled_steps(folder: Path | None) -> Iterator[Callable[[], None]]:
-    """Give a function to call behind every step. With a folder, steps 9 to 13 are recorded there: a trace for Perfetto or
-    chrome://tracing, and the operators that took longest; training goes on as it would have. None records nothing."""
+    """Yield a function to call after every step, which records steps 9 to 13 in `folder`. The training result does not change.
+
+    folder: gets a trace for Perfetto or chrome://tracing, and a table of the slowest operators. None records nothing.
+    """
     if folder is None:
         yield lambda: None
         return

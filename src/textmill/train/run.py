@@ -1,4 +1,4 @@
-"""What goes into a training beside the model and its settings, and what comes out of it."""
+"""Inputs and results of a training, apart from the model and its settings."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from textmill.train.settings import TrainSettings
 
 OnMetrics = Callable[[dict[str, float], int], None]
 _CPU = torch.device("cpu")
-OutputScore = Callable[[Seq2SeqModel, np.ndarray], float]  # of greedy outputs for rows of the corpus, chrF
+OutputScore = Callable[[Seq2SeqModel, np.ndarray], float]  # model, rows of the corpus -> chrF of greedy outputs
 
 
 @dataclass(frozen=True)
 class TrainingData:
-    """training_rows: of `corpus`. validation_rows: None: then nothing stops early, and the last weights are kept.
+    """The data of a training.
 
+    training_rows: rows of `corpus` to train on.
+    validation_rows: rows of `corpus` to validate on. With None, training does not stop early, and the final weights are kept.
     tokenizer: needed for subword sampling.
     """
 
@@ -40,18 +42,22 @@ class TrainingData:
 
     @classmethod
     def without(cls, fold: int, corpus: EncodedCorpus, tokenizer: Tokenizer | None = None) -> TrainingData:
-        """Train on the rows that are not in `fold`, validate on those that are."""
+        """Train on the rows outside `fold`, validate on the rows in it."""
         held_out = corpus.held_out(fold).numpy()
         return cls(corpus, np.flatnonzero(~held_out), np.flatnonzero(held_out), tokenizer)
 
 
 @dataclass(frozen=True)
 class Run:
-    """One training: by what name, with what randomness, where, and who is told.
+    """The name, seed, device and callbacks of one training.
 
-    description: how its lines and errors begin. device: from `on`. checkpoint: where the state is kept for resuming, or None.
-    on_metrics: called at every validation with numbers and step. on_rows: told the rows of every batch. output_score: needed for
-    `stop_on: chrf`. profile_folder: where `profile` writes, or None.
+    description: start of its log lines and error messages.
+    checkpoint: for resuming, or None.
+    on_metrics: called at every validation with metrics and step.
+    on_rows: called with the rows of every batch.
+    output_score: needed for `stop_on: chrf`.
+    profile_folder: output folder of the profiler, or None.
+    device: set by `on`.
     """
 
     description: str
@@ -64,16 +70,20 @@ class Run:
     device: torch.device = _CPU
 
     def on(self, settings: TrainSettings) -> Run:
-        """This run on the device of `settings`, with torch seeded: to be called before the model is made. Raises as `prepare_device`."""
+        """Return this run on the device of `settings`, and seed torch. Call it before the model is built.
+
+        Raises UserError as `prepare_device` does.
+        """
         return replace(self, device=prepare_device(settings.device, settings.num_threads, self.seed))
 
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """One validation. train_loss: mean since the one before, label smoothing included; losses in nats per token.
+    """The metrics of one validation. Losses are in nats per token.
 
-    validation_loss: cross entropy without smoothing, None without a validation set. chrf: of greedy outputs, None unless
-    `stop_on` asks for it.
+    train_loss: mean since the previous validation, with label smoothing.
+    validation_loss: cross entropy without label smoothing; None without a validation set.
+    chrf: of greedy outputs; None unless `stop_on` is chrf.
     """
 
     step: int
@@ -84,7 +94,7 @@ class HistoryRow:
 
     @property
     def goodness(self) -> float:
-        """What the best validation has most of. The row must have a chrF or a loss."""
+        """Value that is highest for the best validation: chrF, or the negative loss. One of the two must be present."""
         if self.chrf is not None:
             return self.chrf
         assert self.validation_loss is not None
@@ -93,9 +103,10 @@ class HistoryRow:
 
 @dataclass
 class TrainingResult:
-    """How a training ended. best_validation_loss: of the weights that are kept, None without a validation set.
+    """The result of a training.
 
-    padding_share: of all positions in the batches of the first epoch, before subword sampling cuts the texts anew.
+    best_validation_loss: of the weights that are kept; None without a validation set.
+    padding_share: share of padding among all positions in the batches of the first epoch, without subword sampling.
     """
 
     steps: int

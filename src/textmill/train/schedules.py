@@ -1,4 +1,4 @@
-"""Learning rates as pure functions of the step, counted from 1."""
+"""Learning rate schedules: functions of the step, counted from 1."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from textmill.train.settings import TrainSettings
 
 
 def inverse_sqrt(step: int, settings: TrainSettings) -> float:
-    """Linear warm-up to the highest rate, then falling with 1/sqrt(step). Vaswani et al. 2017, section 5.3."""
+    """Linear warm-up, then decay proportional to 1/sqrt(step). Vaswani et al. 2017, section 5.3."""
     warmup = max(settings.warmup_steps, 1)
     return settings.learning_rate * min(step / warmup, math.sqrt(warmup / step))
 
 
 def step_lr(step: int, settings: TrainSettings) -> float:
-    """The highest rate times gamma every step_size steps: torch.optim.lr_scheduler.StepLR. Warm-up is ignored."""
+    """Multiply the rate by gamma every step_size steps, as torch.optim.lr_scheduler.StepLR does. There is no warm-up."""
     return settings.learning_rate * settings.gamma ** ((step - 1) // settings.step_size)
 
 
 def cosine(step: int, settings: TrainSettings) -> float:
-    """Linear warm-up, then half a cosine down to 0 behind the last step. Loshchilov & Hutter 2017, without restarts."""
+    """Linear warm-up, then half a cosine that would reach 0 one step after the last. Loshchilov & Hutter 2017, without restarts."""
     if step <= settings.warmup_steps:
         return settings.learning_rate * step / settings.warmup_steps
     done = (step - settings.warmup_steps) / (settings.max_steps + 1 - settings.warmup_steps)
@@ -28,14 +28,14 @@ def cosine(step: int, settings: TrainSettings) -> float:
 
 
 def constant(step: int, settings: TrainSettings) -> float:
-    """Linear warm-up, then the highest rate."""
+    """Linear warm-up, then a constant rate."""
     return settings.learning_rate * min(step / max(settings.warmup_steps, 1), 1.0)
 
 
 def warmup_stable_decay(step: int, settings: TrainSettings) -> float:
-    """Linear warm-up, the highest rate, then over the last `decay_steps` linearly towards 0. Hu et al. 2024, section 4."""
-    left = settings.max_steps + 1 - step
-    return constant(step, settings) * min(left / max(settings.decay_steps, 1), 1.0)
+    """Linear warm-up, a constant rate, then linear decay towards 0 over the last `decay_steps`. Hu et al. 2024, section 4."""
+    remaining = settings.max_steps + 1 - step
+    return constant(step, settings) * min(remaining / max(settings.decay_steps, 1), 1.0)
 
 
 SCHEDULES: dict[str, Callable[[int, TrainSettings], float]] = {

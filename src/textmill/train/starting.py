@@ -1,4 +1,4 @@
-"""What a training starts from in place of random weights."""
+"""Build the model of a training and initialize its weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from textmill.train.settings import TrainSettings
 
 
 def new_model(model: ModelSettings, data: TrainingData, train: TrainSettings, seed: int) -> Seq2SeqModel:
-    """A model to be trained on `data`: random weights, or what the settings say in their place.
+    """Build a model with random weights, then apply the settings: word2vec embeddings of the training pairs, or an earlier model.
 
-    That is word2vec embeddings of the training pairs, or an earlier model. Raises UserError as `load_initial_weights` does.
+    Raises UserError as `load_initial_weights` does.
     """
     corpus = data.corpus
     network = build_model(Shape.of(model, corpus.vocabulary_size))

@@ -1,4 +1,4 @@
-"""Where a training stands, to go on exactly: position, learning curve, weights of validations, optimizer and random states."""
+"""The state of a training in a checkpoint: position, learning curve, weight snapshots, optimizer and random states."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from textmill.train.run import HistoryRow, Run
 
 @dataclass
 class Position:
-    """batch: the next one of the epoch. batches: in the epoch; 0 before the first."""
+    """The position in the training data.
+
+    step: number of optimizer steps taken.
+    batch: index of the next batch in the epoch.
+    batches: number of batches in the epoch; 0 before the first epoch.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -28,7 +33,7 @@ class Position:
 
 
 class TrainingState:
-    """All that changes while a model is trained. snapshots: weights of the last validations; where one is kept, of the best."""
+    """The state that changes during a training. snapshots: weights of the last validations, or of the best one if only one is kept."""
 
     def __init__(self, run: Run, processes: Processes, optimizer: Optimizer, average: MovingAverage | None) -> None:
         self.run, self.processes, self.optimizer, self.average = run, processes, optimizer, average
@@ -36,10 +41,10 @@ class TrainingState:
         self.history: list[HistoryRow] = []
         self.snapshots: list[dict[str, Tensor]] = []
         if not processes.is_first:
-            torch.manual_seed(_seed_of(run.seed, processes.rank, 0))  # other rows, so other dropout
+            torch.manual_seed(_seed_of(run.seed, processes.rank, 0))  # each rank has other rows, so it needs other dropout masks
 
     def save(self) -> None:
-        """Write the checkpoint, if the run has one. Called by all processes; the first one writes."""
+        """Write the checkpoint, if the run has one. All processes must call it; the first one writes."""
         if self.run.checkpoint is None:
             return
         tensors = {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state().items()}
@@ -58,7 +63,7 @@ class TrainingState:
         self.run.checkpoint.save(tensors, state)
 
     def resume(self) -> None:
-        """Go on from the checkpoint, if there is one."""
+        """Resume from the checkpoint, if there is one."""
         found = self.run.checkpoint.load() if self.run.checkpoint is not None else None
         if found is None:
             return
@@ -77,12 +82,12 @@ class TrainingState:
         self.snapshots = [by_index[index] for index in sorted(by_index)]
         self._resume_random_states(tensors)
         if self.processes.is_first:
-            print(f"{self.run.description}: going on from the checkpoint at step {self.position.step}", flush=True)
+            print(f"{self.run.description}: resuming from the checkpoint at step {self.position.step}", flush=True)
 
     def _resume_random_states(self, tensors: Mapping[str, Tensor]) -> None:
         rank = self.processes.rank
         states = {kind: tensors.get(f"random.{kind}.{rank}") for kind in ("cpu", "cuda")}
-        # Of fewer processes, or of a CPU where a GPU goes on: masks of its own.
+        # For a checkpoint from fewer processes, or from a CPU if a GPU resumes: it has no random state for this rank or device.
         torch.manual_seed(_seed_of(self.run.seed, rank, self.position.step))
         if states["cpu"] is not None:
             torch.set_rng_state(states["cpu"])

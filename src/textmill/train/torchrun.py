@@ -1,4 +1,4 @@
-"""torchrun that ends when its parent does. Arguments: the parent's process id, then torchrun's own."""
+"""Run torchrun, and end it when its parent process ends. Arguments: process id of the parent, then the arguments of torchrun."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from textmill.base.lifetime import end_with_parent
 
 
 def main(parent: int, arguments: list[str]) -> None:
-    """Run torchrun; on SIGTERM, also that of the parent's death, it ends its processes, then itself."""
+    """Run torchrun. On SIGTERM, which it also gets when the parent dies, it ends its processes and then itself."""
     end_with_parent(signal.SIGTERM, parent)
     run.main(arguments)
 

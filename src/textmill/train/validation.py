@@ -1,4 +1,4 @@
-"""A quick score of outputs while a model is trained."""
+"""A quick score of decoded outputs during training."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ _BATCH_SIZE = 128
 
 
 def greedy_chrf(corpus: EncodedCorpus, tokenizer: Tokenizer) -> Callable[[Seq2SeqModel, np.ndarray], float]:
-    """A function of a model and rows of `corpus` that gives the corpus chrF (Popović 2015) of greedy outputs, spans in their slots.
+    """Return a function that computes the corpus chrF (Popović 2015) of a model's greedy outputs for rows of `corpus`.
 
-    The model is put into evaluation mode, as every validation does.
+    Outputs and references are compared with slots in place of protected spans.
+    The function puts the model into evaluation mode.
     """
     longest = max(1, int(corpus.lengths()[1].max()))
 

@@ -1,4 +1,4 @@
-"""One of the processes of a training. Run by torchrun: `torchrun ... -m textmill.train.worker FOLDER/job.json`."""
+"""One process of a distributed training, started by torchrun: `torchrun ... -m textmill.train.worker FOLDER/job.json`."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from textmill.train.run import Run
 
 
 def main(path: Path) -> None:
-    """Train with the others; the first writes the results. A user's mistake goes into the job's folder, exit code 2."""
+    """Train together with the other processes; the first one writes the results. A UserError is saved in the job folder, exit code 2."""
     end_with_parent(signal.SIGKILL)
     job = Job.load(path)
-    if job.error.exists():  # torchrun starts anew after any failure, but a user's mistake would only repeat itself
+    if job.error.exists():  # torchrun restarts after any failure, but a UserError would only occur again
         sys.exit(2)
     if job.train.device != "cpu" and torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
@@ -56,9 +56,9 @@ def _train(job: Job) -> None:
     network, result = train_fold(EncodedCorpus.load(job.corpus), job.fold, job.model, job.train, run, tokenizer)
     weights = whole_weights(network.state_dict().items())
     if is_first:
-        whole = build_model(network.shape)
-        whole.load_state_dict(weights)
-        save_model(job.network, whole)
+        full_model = build_model(network.shape)
+        full_model.load_state_dict(weights)
+        save_model(job.network, full_model)
         write_json(job.result, asdict(result))
 
 

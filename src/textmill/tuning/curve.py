@@ -1,4 +1,4 @@
-"""The validation losses of a training in another process, read while it runs and when it has ended."""
+"""Read the validation losses of a training in another process, during and after the training."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from textmill.base.tensors import read_metadata
 
 
 class Curve:
-    """What the training that starts now will have written into its checkpoints.
+    """The learning curve of a training that starts after this object is made.
 
-    folder: of the checkpoints. Files that lie there already are of an earlier training until they change.
-    history: the training's last output, history.csv, which has the whole curve.
+    folder: folder of the checkpoints. Existing files belong to an earlier training and are ignored until they change.
+    history: history.csv, which the training writes at the end, with the complete curve.
     """
 
     def __init__(self, folder: Path, history: Path) -> None:
@@ -21,19 +21,19 @@ class Curve:
         self._before = _times(folder)
 
     def so_far(self) -> dict[int, float]:
-        """Validation losses by step, of what has been written up to now."""
+        """Return the validation losses written so far, by step."""
         losses: dict[int, float] = {}
         for path, changed in _times(self._folder).items():
             if self._before.get(path) != changed:
                 try:
                     rows = read_metadata(path)["history"]
-                except UserError:  # the training has ended and removed it
+                except UserError:  # the training has ended and removed the file
                     continue
                 losses |= {row["step"]: row["validation_loss"] for row in rows if row["validation_loss"] is not None}
         return losses
 
     def whole(self) -> dict[int, float]:
-        """The same of a training that has ended well; empty for a stage that leaves no history."""
+        """Return all validation losses after a successful training, by step. Empty if the stage writes no history."""
         if not self._history.is_file():
             return {}
         with self._history.open(encoding="utf-8", newline="") as file:
@@ -45,6 +45,6 @@ def _times(folder: Path) -> dict[Path, int]:
     for path in folder.glob("*.safetensors"):
         try:
             times[path] = path.stat().st_mtime_ns
-        except FileNotFoundError:  # replaced by a newer one since
+        except FileNotFoundError:  # replaced by a newer file in the meantime
             continue
     return times

@@ -1,4 +1,4 @@
-"""A trial's process: started, watched, and ended together with everything that it has started."""
+"""Run the process of a trial, and end it together with all its child processes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _SECONDS_TO_END = 10.0
 
 
 def run_watched(command: Sequence[str], folder: Path, environment: Mapping[str, str], log: Path, goes_on: Callable[[], bool]) -> int | None:
-    """Run `command` in `folder`, what it prints going to `log`; its exit code, or None if it was stopped.
+    """Run `command` in `folder`, with its output in `log`. Returns its exit code, or None if it was stopped.
 
-    goes_on: asked twice a second; False ends the whole process group by SIGTERM, and by SIGKILL 10 s later. So does any
-    exception here, Ctrl-C included.
+    goes_on: called twice a second. If it returns False, the process group gets SIGTERM, and SIGKILL after 10 s. The same happens on
+    any exception here, Ctrl-C included.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as output:
@@ -38,13 +38,13 @@ def run_watched(command: Sequence[str], folder: Path, environment: Mapping[str, 
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
-    """End all processes of the group that `process` leads, if there are any left, and wait until they are gone."""
+    """End all remaining processes of the group that `process` leads, and wait until they are gone."""
     for number, patience in ((signal.SIGTERM, _SECONDS_TO_END), (signal.SIGKILL, _SECONDS_TO_END)):
         ends_at = time.monotonic() + patience
         try:
             os.killpg(process.pid, number)
             while time.monotonic() < ends_at:
-                process.poll()  # reaps the leader: a zombie would count as a member
+                process.poll()  # reaps the leader, because a zombie counts as a member of the group
                 os.killpg(process.pid, 0)
                 time.sleep(0.05)
         except ProcessLookupError:
@@ -52,7 +52,7 @@ def end_group(process: subprocess.Popen[bytes]) -> None:
 
 
 def last_words(log: Path) -> str:
-    """The last line of a log that is not DVC's own report of a failure: usually the error of the stage."""
+    """Return the last line of a log that is not DVC's own failure message. It usually is the error of the stage."""
     lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").split("\n")]
     of_stage = [line for line in lines if line and ": failed to run: " not in line]
-    return redacted(of_stage[-1])[:300] if of_stage else "it said nothing"
+    return redacted(of_stage[-1])[:300] if of_stage else "it printed nothing"

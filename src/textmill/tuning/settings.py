@@ -1,4 +1,4 @@
-"""tune.yaml: what a search runs, how it judges, and over which keys of params.yaml it goes."""
+"""tune.yaml: the settings of a search, and the keys of params.yaml that it varies."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from textmill.tuning.space import Dimension, read_space
 
 @dataclass(frozen=True)
 class SearchSettings:
-    """How a search goes.
+    """The section search of tune.yaml.
 
-    stage: what a trial runs, with all that it depends on: train@0, or a later one, such as distill.
-    metric: the number that a trial is judged by, as FILE:KEY, KEY with dots inside; FILE is an output of `stage`.
-    direction: minimize or maximize it.
-    per_text: multiply losses by target tokens a text (end symbols counted, data/encode/metrics.json): from nats a token to
-        nats a text, which can be compared between tokenizers.
-    trials: how many end before the search does, in all processes together, pruned and failed ones included.
-    seed: what a trial draws is a function of it, of the trial's number, and of the trials that had ended before.
-    startup_trials: this many are drawn at random before the sampler (TPE: Bergstra et al. 2011) and the pruner start.
-    min_steps: no trial is pruned before this training step. Afterwards it is, if its best validation loss so far is worse
-        than the median of the others' at the same step (the median rule of Golovin et al. 2017, section 3.2).
+    stage: stage that a trial runs, with everything it depends on: train@0, or a later stage such as distill.
+    metric: number that rates a trial, as FILE:KEY, with dots in KEY for nested values. FILE is an output of `stage`.
+    direction: minimize or maximize the metric.
+    per_text: multiply losses by the target tokens per text (END included; data/encode/metrics.json). This turns nats per token into
+        nats per text, which can be compared between tokenizers.
+    trials: number of trials that end before the search ends, in all processes together. Pruned and failed trials count.
+    seed: random seed. The values of a trial depend on the seed, the number of the trial, and the trials that ended before it.
+    startup_trials: number of random trials before the sampler (TPE, Bergstra et al. 2011) and the pruner start.
+    min_steps: first training step at which a trial can be pruned. It is pruned if its best validation loss so far is worse than the
+        median of the other trials at the same step (median stopping rule, Golovin et al. 2017, section 3.2).
     """
 
     stage: str
@@ -50,28 +50,28 @@ class SearchSettings:
 
     @property
     def metric_file(self) -> Path:
-        """Where the metric lies, relative to the root of the project."""
+        """The file with the metric, relative to the project folder."""
         return Path(self.metric.partition(":")[0])
 
     @property
     def metric_key(self) -> str:
-        """Its name in that file, with dots where it is nested."""
+        """The key of the metric in that file, with dots for nested values."""
         return self.metric.partition(":")[2]
 
 
 @dataclass(frozen=True)
 class Tune:
-    """The whole of tune.yaml. space: by full key of params.yaml."""
+    """The content of tune.yaml. space: dimensions by full key of params.yaml."""
 
     search: SearchSettings
     space: dict[str, Dimension]
 
 
 def read_tune(path: Path, params: Mapping[str, Any]) -> Tune:
-    """Read tune.yaml and check it against `params`, the whole of params.yaml.
+    """Read tune.yaml and check it against `params`, the content of params.yaml.
 
-    Raises UserError if the file is missing or damaged, for an unknown key (naming the nearest known one), a range or
-    choice that params.yaml could not hold, and for a loss a token that is to be compared between tokenizers.
+    Raises UserError if the file is missing or damaged, for an unknown key (with the nearest known key), for a value that is not
+    valid in params.yaml, and if a loss per token would be compared between different tokenizers.
     """
     try:
         content = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
@@ -80,14 +80,14 @@ def read_tune(path: Path, params: Mapping[str, Any]) -> Tune:
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path.name}: not valid YAML ({' '.join(str(error).split())}).") from None
     if not isinstance(content, Mapping) or set(content) != {"search", "space"}:
-        raise UserError(f"{path.name}: must have the two sections search and space, and no other.")
+        raise UserError(f"{path.name}: must have exactly the two sections search and space.")
     try:
         search = build(SearchSettings, content["search"], "search")
     except UserError as error:
         raise UserError(str(error).replace("params.yaml: ", f"{path.name}: ", 1)) from None
     space = read_space(content["space"], params, path.name)
-    is_loss_a_token = search.metric_key.endswith("loss") and not search.per_text
+    is_loss_per_token = search.metric_key.endswith("loss") and not search.per_text
     for key in space:
-        if key.startswith("tokenizer.") and is_loss_a_token:
-            raise UserError(f"{path.name}: {key} changes what a token is, so losses a token say nothing. Set search.per_text to true.")
+        if key.startswith("tokenizer.") and is_loss_per_token:
+            raise UserError(f"{path.name}: {key} changes the tokens, so losses per token cannot be compared. Set search.per_text to true.")
     return Tune(search, space)

@@ -1,4 +1,4 @@
-"""The keys of params.yaml that a search may change, and the values that they may take."""
+"""The search space: the keys of params.yaml that a search varies, and their possible values."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ from textmill.settings.tree import check_settings, with_defaults
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from low to high, both included. log: even in the logarithm. step: only low, low + step, ... is_whole: integers."""
+    """Numbers from low to high, both included.
+
+    log: sample uniformly on a log scale.
+    step: allow only low, low + step, ...
+    is_whole: integers only.
+    """
 
     low: float
     high: float
@@ -27,56 +32,56 @@ class Range:
     is_whole: bool
 
     def suggest(self, trial: Trial, key: str) -> float:
-        """A value for this trial."""
+        """Draw a value for this trial."""
         if self.is_whole:
             return trial.suggest_int(key, int(self.low), int(self.high), step=int(self.step or 1), log=self.log)
         return float(self.restored(trial.suggest_float(key, self.low, self.high, step=self.step, log=self.log)))
 
     def stored(self, value: Any) -> Any:
-        """`value` as the study stores it, or None if it is outside."""
+        """Return `value` as the study stores it, or None if it is not in the range."""
         if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
             return None
         steps = (value - self.low) / self.step if self.step else 0.0
         return value if math.isclose(steps, round(steps), abs_tol=1e-6) else None
 
     def restored(self, value: Any) -> Any:
-        """The value that the study stores as `value`: with four digits, which are enough, and can be read and typed."""
+        """Return the value for params.yaml. Floats are rounded to four significant digits, so that they are easy to read and type."""
         return value if self.is_whole else float(min(max(float(f"{value:.4g}"), self.low), self.high))
 
     def extremes(self) -> list[Any]:
-        """The values that have to be possible for all to be."""
+        """Return the values to check: if they are valid, all are."""
         return [self.low, self.high]
 
     def description(self) -> list[Any]:
-        """What makes it the same dimension as another."""
+        """Return what identifies the dimension. Equal dimensions have equal descriptions."""
         return [self.low, self.high, self.log, self.step, self.is_whole]
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values of any kind, lists included. A study stores them as JSON text, since Optuna takes scalars only."""
+    """One of several values of any type, lists included. The study stores them as JSON text, because Optuna accepts only scalars."""
 
     values: list[Any]
 
     def suggest(self, trial: Trial, key: str) -> Any:
-        """A value for this trial."""
+        """Draw a value for this trial."""
         return self.restored(trial.suggest_categorical(key, [json.dumps(value) for value in self.values]))
 
     def stored(self, value: Any) -> Any:
-        """`value` as the study stores it, or None if it is none of them."""
+        """Return `value` as the study stores it, or None if it is not one of the choices."""
         same = [choice for choice in self.values if choice == value and isinstance(choice, bool) == isinstance(value, bool)]
-        return json.dumps(same[0]) if same else None  # as the choice is written: 1 for a 1.0 of params.yaml
+        return json.dumps(same[0]) if same else None  # as the choice is written in tune.yaml: 1 if params.yaml has 1.0
 
     def restored(self, value: Any) -> Any:
-        """The value that the study stores as `value`."""
+        """Return the value for params.yaml."""
         return json.loads(value)
 
     def extremes(self) -> list[Any]:
-        """The values that have to be possible for all to be."""
+        """Return the values to check: all of them."""
         return self.values
 
     def description(self) -> list[Any]:
-        """What makes it the same dimension as another."""
+        """Return what identifies the dimension. Equal dimensions have equal descriptions."""
         return self.values
 
 
@@ -84,12 +89,12 @@ Dimension = Range | Choices
 
 
 def read_space(entries: Any, params: Mapping[str, Any], file: str) -> dict[str, Dimension]:
-    """The dimensions by key. entries: `space` of tune.yaml; params: the whole of params.yaml.
+    """Read the search space. Returns dimensions by key.
 
-    Settings that params.yaml leaves out, since they have a default or are inherited, can be searched too.
-
-    Raises UserError, naming `file`, for a key that is no setting, a wrong range, or a value that
-    params.yaml could not hold beside everything else that stands in it.
+    entries: the section space of tune.yaml.
+    params: the content of params.yaml. Settings that are not in it, because they have a default or are inherited, can be searched too.
+    file: name of the file, for error messages.
+    Raises UserError for an unknown key, a wrong range, or a value that is not valid together with the rest of params.yaml.
     """
     if not isinstance(entries, Mapping) or not entries:
         raise UserError(f"{file}: space must name at least one key of params.yaml.")
@@ -110,7 +115,7 @@ def read_space(entries: Any, params: Mapping[str, Any], file: str) -> dict[str, 
 
 
 def flattened(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """All leaves as ("train.learning_rate", 0.002); entries of lists by their position, as "collect.sources.0.weight"."""
+    """Yield all leaves as ("train.learning_rate", 0.002). Entries of lists have their index in the key: "collect.sources.0.weight"."""
     items = values.items() if isinstance(values, Mapping) else enumerate(values)
     for name, value in items:
         if isinstance(value, Mapping | list):
@@ -120,14 +125,14 @@ def flattened(values: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def value_at(params: Any, key: str) -> Any:
-    """The value of a full key. Raises KeyError or IndexError if there is none."""
+    """Return the value of a full key. Raises KeyError or IndexError if there is none."""
     for part in key.split("."):
         params = params[int(part) if isinstance(params, list) else part]
     return params
 
 
 def with_values(params: Any, values: Mapping[str, Any]) -> Any:
-    """A copy of `params` with some keys changed; comments of a round-trip YAML tree stay."""
+    """Return a copy of `params` with some values changed. Comments of a round-trip YAML tree are kept."""
     changed = copy.deepcopy(params)
     for key, value in values.items():
         *above, last = key.split(".")
@@ -149,7 +154,7 @@ def _dimension(entry: Any, current: Any, where: str) -> Dimension:
     if "choices" in entry:
         values = entry["choices"]
         if len(entry) > 1 or not isinstance(values, list) or len(values) < 2:
-            raise UserError(f"{where}: choices must be a list of two or more, with nothing beside it.")
+            raise UserError(f"{where}: choices must be a list of two or more values, and the only key.")
         return Choices(values)
     if unknown := set(entry) - {"low", "high", "log", "step"}:
         raise UserError(f"{where}: unknown key {sorted(unknown)[0]}. Known keys: low, high, log, step, choices.")
@@ -158,13 +163,13 @@ def _dimension(entry: Any, current: Any, where: str) -> Dimension:
     log, step = entry.get("log", False), entry.get("step")
     numbers = [low, high] if step is None else [low, high, step]
     if not all(isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in numbers):
-        raise UserError(f"{where}: low and high must be numbers, and step too if it is there (write 1.0e-3, not 1e-3).")
+        raise UserError(f"{where}: low, high and step must be numbers; step is optional (write 1.0e-3, not 1e-3).")
     if not isinstance(current, int | float) or isinstance(current, bool):
-        raise UserError(f"{where}: is {current!r} in params.yaml, no number. Use choices.")
+        raise UserError(f"{where}: is {current!r} in params.yaml, which is not a number. Use choices.")
     if not low < high:
         raise UserError(f"{where}: low must be below high.")
     if not isinstance(log, bool) or (log and (low <= 0 or step is not None)):
-        raise UserError(f"{where}: log must be true or false; it needs a low above 0, and no step.")
+        raise UserError(f"{where}: log must be true or false; log: true needs low above 0 and no step.")
     if step is not None and not 0 < step <= high - low:
         raise UserError(f"{where}: step must be above 0 and at most high - low.")
     is_whole = all(isinstance(number, int) for number in [*numbers, current])

@@ -1,4 +1,4 @@
-"""The study: the trials of all processes and machines that search together, in one database."""
+"""The Optuna study: one database with the trials of all processes and machines of a search."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from textmill.tuning.settings import SearchSettings
 from textmill.tuning.space import Dimension
 
 _SECONDS_BETWEEN_HEARTBEATS = 20
-_SECONDS_UNTIL_STALE = 120  # also when nobody on its own machine is left to notice that a trial's process is gone
-_SECONDS_FOR_A_LOCK = 60.0  # SQLite: several processes write, one at a time
-STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # of a database that worked when the study was opened
-_AGAIN_OF = "again_of"  # on a trial that has the values of one that did not end by itself: the other's number
+_SECONDS_UNTIL_STALE = 120  # after this time without heartbeat, other machines take over the trial
+_SECONDS_FOR_A_LOCK = 60.0  # SQLite lets one process write at a time
+STORAGE_ERRORS = (StorageInternalError, SQLAlchemyError)  # after the study was opened
+_AGAIN_OF = "again_of"  # attribute of a repeated trial: the number of the interrupted trial
 
 
 def open_study(name: str, settings: SearchSettings, storage: str) -> Study:
-    """Make the study, or join it. storage: a database URL as SQLAlchemy takes it.
+    """Create the study, or join an existing one. storage: database URL in SQLAlchemy's format.
 
-    Raises UserError if the database does not answer; the message has no password.
+    Raises UserError if the database cannot be used. The message contains no password.
     """
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # heartbeats
@@ -56,33 +56,34 @@ def open_study(name: str, settings: SearchSettings, storage: str) -> Study:
             direction=settings.direction,
             load_if_exists=True,
         )
-    except Exception as error:  # of SQLAlchemy, of any driver, or ImportError for one that is not installed
+    except Exception as error:  # from SQLAlchemy or any driver; ImportError if the driver is not installed
         raise UserError(
-            f"tune: the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
+            f"tune: the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and install its driver."
         ) from None
 
 
 def reason_of(error: Exception) -> str:
-    """What a database says, in one short line without a password."""
+    """Return a database error as one short line without passwords."""
     return redacted(" ".join(str(error).split()))[:200] or type(error).__name__
 
 
 def claim(trial: Trial) -> None:
-    """Say which process runs the trial, so that `recover` knows whether it still does."""
+    """Record which process runs the trial, so that `recover` can check whether it is alive."""
     trial.set_user_attr("process", f"{socket.gethostname()} {process_key(os.getpid())}")
 
 
 def try_again(study: Study, trial: Trial | FrozenTrial) -> None:
-    """Have the values of a trial that was interrupted tried once more, instead of it."""
+    """Queue a new trial with the values of an interrupted trial, which it replaces."""
     study.enqueue_trial(trial.params, user_attrs={_AGAIN_OF: trial.number})
 
 
 def recover(study: Study) -> list[int]:
-    """Mark as failed the trials whose process on this machine is gone, or on another gives no sign of life any more, and have
-    their values tried again. Returns their numbers.
+    """Mark dead trials as failed and queue their values again. Returns their numbers.
+
+    A trial is dead if its process on this machine is gone, or if its process on another machine sends no heartbeat.
     """
     before = _replaced(study.get_trials(deepcopy=False))
-    optuna.storages.fail_stale_trials(study)  # Optuna itself asks only when a trial starts
+    optuna.storages.fail_stale_trials(study)  # Optuna itself does this only when a trial starts
     for trial in study.get_trials(deepcopy=False, states=[TrialState.RUNNING]):
         if _is_gone(trial):
             try:
@@ -94,12 +95,12 @@ def recover(study: Study) -> list[int]:
 
 
 def is_taken_away(study: Study, number: int) -> bool:
-    """Has another process taken this trial for dead, and has its values tried again?"""
+    """True if another process has declared this trial dead and queued its values again."""
     return number in _replaced(study.get_trials(deepcopy=False))
 
 
 def enqueue_current(study: Study, space: Mapping[str, Dimension], current: Mapping[str, Any]) -> bool:
-    """Have the values of params.yaml tried first, if all are inside the space: what is found has to beat them."""
+    """Queue the values of params.yaml as the first trial, the baseline. Returns False if a value is outside the search space."""
     stored = {key: dimension.stored(current[key]) for key, dimension in space.items()}
     if any(value is None for value in stored.values()):
         return False
@@ -108,7 +109,7 @@ def enqueue_current(study: Study, space: Mapping[str, Dimension], current: Mappi
 
 
 def counted(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Trials that have ended by themselves or run now: not those that wait, or are tried again."""
+    """Return the trials that have ended or are running, without waiting trials and interrupted ones that were replaced."""
     replaced = _replaced(trials)
     return [trial for trial in trials if trial.state != TrialState.WAITING and trial.number not in replaced]
 
@@ -118,7 +119,7 @@ def _replaced(trials: Sequence[FrozenTrial]) -> set[int]:
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """The best trial that ran to its end, or None."""
+    """Return the best completed trial, or None."""
     try:
         return study.best_trial
     except ValueError:
@@ -131,7 +132,7 @@ def _is_gone(trial: FrozenTrial) -> bool:
 
 
 class _SeededByTrial(BaseSampler):
-    """TPE whose random state is made from the seed and the trial's number: processes that search together draw different values."""
+    """TPE with a random state per trial, derived from the seed and the trial number, so that parallel processes draw different values."""
 
     def __init__(self, settings: SearchSettings) -> None:
         self._seed, self._startup_trials = settings.seed, settings.startup_trials
