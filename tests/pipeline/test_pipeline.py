@@ -163,7 +163,10 @@ def test_the_parent_run_says_what_ran_and_holds_the_headline_numbers(clone: Clon
     assert (parent.data.tags["stages.cached"], parent.data.tags["stages.restored"]) == ("0", "0")
     assert int(parent.data.tags["stages.ran"]) == 24
     shown = parent.data.metrics
-    assert (shown["student_chrf"], shown["exported_megabytes"]) == (summary["systems"]["student"]["chrf"], summary["systems"]["exported"]["megabytes"])
+    assert (shown["student_chrf"], shown["exported_megabytes"]) == (
+        summary["systems"]["student"]["chrf"],
+        summary["systems"]["exported"]["megabytes"],
+    )
     assert len(shown) <= 10, "the page for a comparison shows the first few dozen only"
     assert parent.data.params["train.max_steps"] == "30" and "packages.torch" not in parent.data.params
     assert parent.data.tags["mlflow.source.name"] == "dvc repro" and parent.data.tags["mlflow.note.content"]
