@@ -1,5 +1,6 @@
-# Comfort only: everything also works in an environment of your own after
+# You can do without make: everything also works in an environment of your own after
 #   pip install -e '.[dev]' -c constraints.txt && textmill setup
+# docs/install.md explains the installs.
 PYTHON ?= python3
 JOBS ?= 1
 PORT ?= 5000
@@ -7,28 +8,59 @@ BASE ?= origin/main
 VENV := .venv
 RUN := $(VENV)/bin/python
 TEXTMILL := $(VENV)/bin/textmill
+# The build of torch: cpu or cuda, from PyTorch's own index. Without it, pip decides; .venv remembers the last choice.
+TORCH ?= $(patsubst $(VENV)/.torch-%,%,$(wildcard $(VENV)/.torch-*))
+TORCH_INDEX_cpu := https://download.pytorch.org/whl/cpu
+TORCH_INDEX_cuda := https://download.pytorch.org/whl/cu130
+ifneq ($(TORCH),)
+ifeq ($(TORCH_INDEX_$(TORCH)),)
+$(error TORCH=$(TORCH) is not known. Use TORCH=cpu or TORCH=cuda)
+endif
+endif
+INSTALLED_FROM := pyproject.toml constraints.txt $(addprefix $(VENV)/.torch-,$(TORCH))
+install = $(RUN) -m pip install --quiet --disable-pip-version-check -e '.[$(1)]' -c constraints.txt \
+	$(addprefix --extra-index-url ,$(TORCH_INDEX_$(TORCH)))
+define make_venv
+$(PYTHON) -c 'import sys; sys.exit("textmill needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
+$(PYTHON) -m venv $(VENV)
+endef
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export DVC_NO_ANALYTICS := 1
 
-.PHONY: help setup setup-hashed lock repro tune test verify check ui deps docs folds gpu gate doctor ci-report pull push release clean
+.NOTPARALLEL:   # all targets share .venv and DVC's lock
+.PHONY: help setup setup-dev setup-hashed lock repro tune test verify check ui deps docs folds gpu gate doctor ci-report pull push release clean
 
 help:            ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:[^#]*##/\t/'
 
-setup: $(VENV)/.installed  ## make .venv with the pinned dependencies, and a private folder for DVC (SECURITY.md)
+setup: $(VENV)/.installed  ## make .venv with the pipeline, and a private folder for DVC (TORCH=cpu or cuda picks the build of torch)
 	@$(TEXTMILL) setup
 
-$(VENV)/.installed: pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit("textmill needs Python 3.11 or newer; set PYTHON=python3.11") if sys.version_info < (3, 11) else None'
-	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+setup-dev: $(VENV)/.installed-dev  ## the same, with the test tools
+	@$(TEXTMILL) setup
+
+$(VENV)/.installed: $(INSTALLED_FROM)
+	$(make_venv)
+	$(call install,train)
 	touch $@
 
-setup-hashed:    ## the same, but each package must have a hash of requirements.lock
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/.installed-dev: $(INSTALLED_FROM)
+	$(make_venv)
+	$(call install,dev)
+	touch $(VENV)/.installed $@
+
+# pip keeps an installed torch of the pinned version, whichever build it is: so the other build is removed first.
+$(VENV)/.torch-cpu $(VENV)/.torch-cuda:
+	$(make_venv)
+	$(RUN) -m pip uninstall --yes -qq torch
+	rm -f $(VENV)/.torch-*
+	touch $@
+
+setup-hashed:    ## make .venv with the test tools; each package must have a hash of requirements.lock
+	$(make_venv)
 	$(RUN) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
-	touch $(VENV)/.installed
+	touch $(VENV)/.installed $(VENV)/.installed-dev
 
 lock:            ## write requirements.lock, after a change of pyproject.toml or constraints.txt (needs uv: pip install uv)
 	uv pip compile --quiet --no-config --universal --generate-hashes --no-annotate --no-header --extra dev --python-version 3.11 \
@@ -41,14 +73,14 @@ repro: setup     ## raw text to report: dvc repro (JOBS=2 trains two folds side 
 tune: setup      ## search for better params as tune.yaml says (STORAGE=postgresql://... for many machines)
 	@TUNE_STORAGE="$${STORAGE:-$$TUNE_STORAGE}" $(TEXTMILL) tune
 
-test: setup      ## all tests but the slow ones
+test: setup-dev  ## all tests but the slow ones
 	$(RUN) -m pytest -q -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
-verify: setup    ## the slow tests; two clones that must be identical; a third, killed at random, that must be too (FULL=1: default corpus)
+verify: setup-dev ## the slow tests; two clones that must be identical; a third, killed at random, that must be too (FULL=1: default corpus)
 	$(RUN) -m pytest -q -m slow
 	$(TEXTMILL) verify $(if $(filter-out 0,$(FULL)),--full)
 
-check: setup     ## lint, formatting, types, declared dependencies
+check: setup-dev ## lint, formatting, types, declared dependencies
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy

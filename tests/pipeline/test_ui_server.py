@@ -37,8 +37,8 @@ class Server:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("project")
-    for name in ("src", "scripts"):
-        (folder / name).symlink_to(Path(name).resolve())
+    (folder / "src").symlink_to(Path("src").resolve())
+    (folder / "dvc.yaml").touch()  # `textmill ui` runs in a project only
     (folder / "secret.txt").write_text(SECRET)
     with mlflow_ui(folder) as address:
         client = mlflow.MlflowClient(address)

@@ -17,9 +17,27 @@ _GROUPS = {
     "Keep dvc.yaml up to date": ("folds", "dependencies", "setup"),
 }
 
+# The extra of pyproject.toml that each command needs.
+_EXTRAS = {name: "train" for names in _GROUPS.values() for name in names} | {"verify": "dev"}
+_MISSING = (
+    "the module {module} is not installed. Install textmill[{extra}]: run `pip install -e '.[{extra}]' -c constraints.txt`"
+    " in the folder of the project."
+)
+
 
 class _Manual(click.Group):
-    """A command group whose --help lists the commands by purpose."""
+    """A command group whose --help lists the commands by purpose. It says which extra a command needs that is not installed."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            name = ctx.invoked_subcommand or "textmill"
+            module = (error.name or "textmill").partition(".")[0]
+            if module == "textmill" or name not in _EXTRAS:
+                raise
+            with command.one_line_errors(name):
+                raise UserError(_MISSING.format(module=module, extra=_EXTRAS[name])) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in _GROUPS.items():
@@ -55,9 +73,13 @@ def textmill() -> None:
 def _run(main: Callable[[], int | None]) -> None:
     """Check that this is a project folder, run the subcommand, and exit with its exit code. A UserError becomes one line."""
 
+    from importlib.util import find_spec
+
     def in_project() -> int | None:
         if not Path("dvc.yaml").is_file():
             raise UserError("there is no dvc.yaml here. Run it in the folder of the project.")
+        if find_spec("dvc") is None:  # some commands run it as a program and do not import it
+            raise ModuleNotFoundError(name="dvc")
         return main()
 
     command.run(click.get_current_context().info_name or "textmill", in_project)
