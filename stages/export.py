@@ -28,7 +28,7 @@ from textmill.decode.settings import DecodeSettings
 from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
-from textmill.export.settings import ExportSettings
+from textmill.export.settings import ExportSettings, model_name
 from textmill.pipeline.runner import run_stage
 from textmill.settings.languages import LanguageSettings
 from textmill.tokenizer.tokenizer import Tokenizer
@@ -39,7 +39,7 @@ def main(export: ExportSettings, decode: DecodeSettings, collect: LanguageSettin
     corpus, tokenizer = EncodedCorpus.load(paths.ENCODED), Tokenizer.load(paths.TOKENIZER)
     metrics = export_model(paths.PRUNED, corpus, tokenizer, paths.EXPORTED, export, decode)
     write_json(paths.EXPORT_METRICS, metrics)
-    write_text(paths.MODEL_CARD, model_card(export.name, collect, read_json(paths.DISTILL_METRICS), metrics, decode))
+    write_text(paths.MODEL_CARD, model_card(model_name(export.name, collect), collect, read_json(paths.DISTILL_METRICS), metrics, decode))
     log.metrics(metrics)
     log.artifact(paths.MODEL_CARD)
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textmill.export.settings import NameSettings
+from textmill.export.settings import NameSettings, model_name
 from textmill.pipeline.locked import locked_stages
 from textmill.pipeline.runner import run_stage
+from textmill.settings.languages import LanguageSettings
 from textmill.track.publication import publish_rebuild
 
 
-def main(export: NameSettings) -> None:
+def main(export: NameSettings, collect: LanguageSettings) -> None:
     lock_file = Path("dvc.lock")
-    counts = publish_rebuild(locked_stages(lock_file, leave_out="track"), lock_file, export.name)
+    counts = publish_rebuild(locked_stages(lock_file, leave_out="track"), lock_file, model_name(export.name, collect))
     print(f"track: {counts}" if counts else "track: nothing published")
 
 

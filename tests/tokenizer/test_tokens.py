@@ -25,7 +25,7 @@ from textmill.tokenizer.protection import protect, restore
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.special import BEGIN, END, PAD
 from textmill.tokenizer.tasks import with_tasks
-from textmill.tokenizer.tokenizer import Tokenizer, fit_tokenizer
+from textmill.tokenizer.tokenizer import Tokenizer, automatic_vocabulary_size, fit_tokenizer
 
 
 # The second alphabet: what the tokenizer, or SentencePiece, uses for its own purposes.
@@ -258,3 +258,14 @@ def test_a_name_that_the_settings_allow_is_never_copied_through_a_slot(task: str
 def test_other_names_are_refused(task: str) -> None:
     with pytest.raises(ValueError, match="task: use only lower-case letters"):
         SourceSettings("tsv", path="x", task=task)
+
+
+@pytest.mark.parametrize("protect_spans", [True, False])
+def test_an_automatic_vocabulary_fits_the_smallest_corpus_and_grows_with_the_text(protect_spans: bool) -> None:
+    settings = replace(TOKENIZER, vocabulary_size="auto", protect_spans=protect_spans)
+    for texts in (["甲 乙", "丙"], ["a"], [source for source, _ in PAIRS]):
+        fitted = fit_tokenizer(texts, texts, settings)
+        assert fitted.decode(fitted.encode_batch(texts)[0]) == texts[0]
+    assert automatic_vocabulary_size(["ab" * 300_000]) == round(4 * 600_000**0.5)
+    assert automatic_vocabulary_size(["".join(map(chr, range(0x4E00, 0x4E00 + 3000)))]) == 3500
+    assert automatic_vocabulary_size(["a" * 1000] * 10**5) == 32_000

@@ -12,7 +12,9 @@ from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.base.lifetime import process_key
 from textmill.commands.dvc_runs import DvcRuns
+from textmill.export.settings import model_name
 from textmill.pipeline.locked import locked_stages
+from textmill.settings.languages import LanguageSettings
 from textmill.settings.params_file import read_params
 from textmill.track.publication import registered_version
 
@@ -21,7 +23,9 @@ def main() -> int:
     os.environ.setdefault("TEXTMILL_REBUILD", str(process_key(os.getpid())))
     if code := DvcRuns()("repro", "-f", "-s", "track"):
         return code
-    name = read_params(Path("params.yaml"))["export"]["name"]
+    params = read_params(Path("params.yaml"))
+    languages = LanguageSettings(params["collect"]["source_language"], params["collect"]["target_language"])
+    name = model_name(params["export"]["name"], languages)
     version = registered_version(name, _locked_model(Path("dvc.lock")))
     if version is None:
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import require
 
 
@@ -11,7 +12,7 @@ from textmill.settings.schema import require
 class ExportSettings:
     """The checks that a model must pass before it is exported.
 
-    name: name of the registered MLflow model.
+    name: name of the registered MLflow model. `auto`: textmill-SOURCE-TARGET, with the codes of the languages.
     parity_sentences: number of development pairs on which the exported model is compared with the torch model.
     max_log_probability_difference: largest allowed difference between float32 export and torch over all tokens of these pairs, in nats.
     min_identical: smallest allowed share of these pairs for which beam search with the float32 export gives the same tokens as torch.
@@ -38,3 +39,8 @@ class NameSettings:
     """The part of `export` that the stage `track` needs. name: name of the registered MLflow model."""
 
     name: str
+
+
+def model_name(name: str, languages: LanguageSettings) -> str:
+    """Return the name of the registered model: `export.name`, or one made from the languages if that is `auto`."""
+    return f"textmill-{languages.source_language}-{languages.target_language}" if name == "auto" else name

@@ -26,7 +26,8 @@ _NOT_INHERITED = {*OF_FOLDS, "init_sha256", "processes", "num_workers"}
 def build(section: type[T], values: Any, key: str) -> T:
     """Build a settings dataclass from one section of params.yaml.
 
-    section: a frozen dataclass whose fields are bool, int, float, str, Literal, list[...], `X | None` or such dataclasses.
+    section: a frozen dataclass whose fields are bool, int, float, str, Literal, list[...], `X | None`,
+        `X | Literal[...]` or such dataclasses.
     values: the section as read from the file. key: full key of the section, for messages.
     Raises UserError for an unknown key (it suggests the nearest known one), a missing key, a wrong type, or a value that
     `__post_init__` of the section rejects.
@@ -78,9 +79,9 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, key)
     if origin in (typing.Union, types.UnionType):
-        if value is None:
-            return None
-        (inner,) = (part for part in typing.get_args(kind) if part is not type(None))
+        *words, inner = sorted(typing.get_args(kind), key=lambda part: part is not type(None) and typing.get_origin(part) is not Literal)
+        if (value is None and type(None) in words) or any(value in typing.get_args(word) for word in words):
+            return value
         return _convert(value, inner, key)
     if origin is Literal:
         choices = typing.get_args(kind)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,8 @@ from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
 
 # SentencePiece writes a space as U+2581, so a U+2581 in a text would be decoded as a space. It is replaced by U+FDD0, a Unicode
 # noncharacter. A U+FDD0 or U+FDD1 in the text is escaped with U+FDD1.
+_LARGEST_VOCABULARY = 32_000
+_POSSIBLE = re.compile(r"value <= (\d+)")  # in SentencePiece's message that a vocabulary is too large
 _STAND_INS = {"\u2581": "\ufdd0", "\ufdd0": "\ufdd1\ufdd0", "\ufdd1": "\ufdd1\ufdd1"}
 _TO_STAND_INS = str.maketrans(_STAND_INS)
 _FROM_STAND_INS = {stand_in: character for character, stand_in in _STAND_INS.items()}
@@ -107,34 +110,56 @@ def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: Toke
     written = io.BytesIO()
     if settings.protect_spans:
         sources, targets = protect_pairs(sources, targets)
+    texts = (*sources, *targets)
+    size = automatic_vocabulary_size(texts) if settings.vocabulary_size == "auto" else settings.vocabulary_size
     try:
-        sentencepiece.SentencePieceTrainer.Train(
-            sentence_iterator=(text.translate(_TO_STAND_INS) for text in (*sources, *targets)),
-            model_writer=written,
-            model_type=settings.model_type,
-            vocab_size=settings.vocabulary_size,
-            character_coverage=settings.character_coverage,
-            num_threads=settings.num_threads,
-            byte_fallback=True,
-            user_defined_symbols=list(SLOTS) if settings.protect_spans else [],
-            normalization_rule_name="identity",
-            remove_extra_whitespaces=False,
-            max_sentence_length=1 << 20,
-            pad_id=PAD,
-            unk_id=UNKNOWN,
-            bos_id=BEGIN,
-            eos_id=END,
-            minloglevel=2,
-        )
+        try:
+            _train(texts, written, size, settings)
+        except RuntimeError as error:  # a small corpus with few different words
+            possible = _POSSIBLE.search(str(error))
+            if settings.vocabulary_size != "auto" or possible is None:
+                raise
+            written = io.BytesIO()
+            _train(texts, written, int(possible[1]), settings)
     except RuntimeError as error:
-        raise UserError(_vocabulary_message(str(error), settings.vocabulary_size)) from None
+        raise UserError(_vocabulary_message(str(error), size)) from None
     return Tokenizer(written.getvalue())
 
 
+def automatic_vocabulary_size(texts: Sequence[str]) -> int:
+    """Return four times the square root of the number of characters: 3,100 for 600,000, 8,000 for 4 million.
+
+    It is at least the number of different characters and 500, and at most 32,000.
+    """
+    num_characters, different = sum(map(len, texts)), len(set().union(*texts))
+    return min(max(round(4 * math.sqrt(num_characters)), different + 500), _LARGEST_VOCABULARY)
+
+
+def _train(texts: Sequence[str], written: io.BytesIO, size: int, settings: TokenizerSettings) -> None:
+    sentencepiece.SentencePieceTrainer.Train(
+        sentence_iterator=(text.translate(_TO_STAND_INS) for text in texts),
+        model_writer=written,
+        model_type=settings.model_type,
+        vocab_size=size,
+        character_coverage=settings.character_coverage,
+        num_threads=settings.num_threads,
+        byte_fallback=True,
+        user_defined_symbols=list(SLOTS) if settings.protect_spans else [],
+        normalization_rule_name="identity",
+        remove_extra_whitespaces=False,
+        max_sentence_length=1 << 20,
+        pad_id=PAD,
+        unk_id=UNKNOWN,
+        bos_id=BEGIN,
+        eos_id=END,
+        minloglevel=2,
+    )
+
+
 def _vocabulary_message(error: str, wanted: int) -> str:
-    possible = re.search(r"value <= (\d+)", error)
+    possible = _POSSIBLE.search(error)
     if possible:
-        return f"params.yaml: tokenizer.vocabulary_size is {wanted}, but this corpus allows at most {possible[1]}. Lower it."
+        return f"params.yaml: tokenizer.vocabulary_size is {wanted}, but this corpus allows at most {possible[1]}. Lower it, or set it to auto."
     required = re.search(r"required_chars|smaller than required", error)
     if required:
         return (

@@ -78,7 +78,7 @@ class RunLog:
     def _start_monitor(self) -> None:
         from mlflow.system_metrics.system_metrics_monitor import SystemMetricsMonitor
 
-        self._monitor = SystemMetricsMonitor(self._run_id, tracking_uri=tracking_uri())
+        self._monitor = SystemMetricsMonitor(self._run_id, tracking_uri=tracking_uri())  # type: ignore[no-untyped-call]
         self._monitor.start()
 
     def flush(self) -> None:
