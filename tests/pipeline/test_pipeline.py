@@ -204,7 +204,7 @@ def test_a_release_is_an_error_unless_the_model_is_registered(clone: Clone) -> N
     failed = run(clone, *release, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert failed.returncode == 2 and "Traceback" not in failed.stderr, failed.stderr
     assert "release: the model textmill-en-zh was not registered" in failed.stderr
-    done = run(clone, *release)
+    done = run(clone, *release, CI="")
     assert done.returncode == 0 and "is version 1 of textmill-en-zh" in done.stdout, done.stderr
 
 

@@ -20,6 +20,7 @@ from textmill.track.publication import registered_version
 
 
 def main() -> int:
+    _require_lasting_store()
     os.environ.setdefault("TEXTMILL_REBUILD", str(process_key(os.getpid())))
     if code := DvcRuns()("repro", "-f", "-s", "track"):
         return code
@@ -33,6 +34,15 @@ def main() -> int:
         )
     print(f"release: the model of this commit is version {version} of {name}")
     return 0
+
+
+def _require_lasting_store() -> None:
+    """Raise UserError in a CI job that names no store: its own is thrown away with the job. CI gives a secret that is not set as ''."""
+    address = os.environ.get("MLFLOW_TRACKING_URI")
+    if address == "" or (address is None and os.environ.get("CI")):
+        raise UserError(
+            "MLFLOW_TRACKING_URI is not set, so the model would be in no lasting registry. Set the secret of that name (docs/install.md)."
+        )
 
 
 def _locked_model(lock_file: Path) -> str:
