@@ -69,7 +69,7 @@ def test_taking_a_recipe_keeps_the_old_file_and_writes_the_folds(project: Path) 
 def test_a_comment_on_a_value_that_has_gone_goes_with_it() -> None:
     text = recipe.read_recipe("multi30k").text
     assert "width: 128\n" in text and "1.9 M parameters" not in text
-    assert "# the paper's 0.3 is too much beside subword sampling" in text
+    assert "# the 0.3 of the paper is too much together with subword sampling" in text
     assert "\n\n\n" not in text and text.count("\n\n") == len(YAML(typ="safe").load(text))
 
 

@@ -240,10 +240,14 @@ def test_a_test_set_of_toy_pairs_is_the_same_as_ever_far_from_development() -> N
     [
         (frame(["Alpha"]), {}, "1 pairs make 1 groups of similar pairs, too few for a test set"),
         (frame(["Alpha", "Beta", "Gamma"]), {}, "2 development pairs make 2 groups, too few for split.num_folds = 3"),
-        (frame(["Alpha", "alpha", "Beta"]), {}, "2 of 3 pairs have one source or one group"),
+        (frame(["Alpha", "alpha", "Beta"]), {}, "2 of 3 pairs share one source or one user group"),
         (frame(sentences(10)), {"num_folds": 20, "folds": [0]}, "too few for split.num_folds = 20"),
-        (frame([f"page {n}" for n in range(20)] + ["one", "two", "three", "four"]), {}, "20 of 24 pairs have one source or one group"),
-        (frame(sentences(24), group=["a"] * 20 + [""] * 4), {}, "20 of 24 pairs have one source or one group"),
+        (
+            frame([f"page {n}" for n in range(20)] + ["one", "two", "three", "four"]),
+            {},
+            "20 of 24 pairs share one source or one user group",
+        ),
+        (frame(sentences(24), group=["a"] * 20 + [""] * 4), {}, "20 of 24 pairs share one source or one user group"),
         (frame(["a", "b"], official_split=["test"] * 2), {}, "no training pairs remain"),
         (frame(["one", "two", "three", "four"], group=["a", "b", "c", "d"]), {"num_folds": 3, "repeats": 9}, "Lower it"),
     ],

@@ -360,7 +360,7 @@ def test_aligned_patterns_name_a_file_without_a_partner(tmp_path: Path) -> None:
     assert "b.zh: no such file" in refusal(tmp_path, SourceSettings("lines", **settings))
     (tmp_path / "b.en").unlink()
     (tmp_path / "c.zh").write_bytes(b"x")
-    assert "c.zh: no file of" in refusal(tmp_path, SourceSettings("lines", **settings))
+    assert "c.zh: no file that matches" in refusal(tmp_path, SourceSettings("lines", **settings))
     two = SourceSettings("lines", path=f"{tmp_path}/*.e*", target_path=f"{tmp_path}/*.zh")
     assert "has one * in path and one in target_path" in refusal(tmp_path, two)
 
