@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -18,8 +21,35 @@ _GROUPS = {
 }
 
 
+class _Number(click.IntRange):
+    """A whole number in a range, called a number in messages and in the help."""
+
+    name = "number"
+
+
+@contextmanager
+def _one_line_usage_errors() -> Iterator[None]:
+    """Print a wrong command line as one line and exit with 2. click prints three."""
+    try:
+        yield
+    except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2: its message is the help
+            raise
+        name = error.ctx.command_path if error.ctx else "textmill"
+        click.echo(f"{name}: {' '.join(error.format_message().split())} See `{name} --help`.", err=True)
+        sys.exit(2)
+
+
 class _Manual(click.Group):
     """Lists the commands by what they are for."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _one_line_usage_errors():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _one_line_usage_errors():
+            return super().invoke(ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in _GROUPS.items():
@@ -52,7 +82,7 @@ def _run(main: Callable[[], int | None]) -> None:
 
 
 @textmill.command()
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Folds that train side by side.")
+@click.option("-j", "--jobs", type=_Number(min=1), default=1, show_default=True, help="Folds that train side by side.")
 def repro(jobs: int) -> None:
     """Run every stage whose data, code or settings have changed.
 
@@ -102,7 +132,7 @@ def settings(key: str, markdown: bool) -> None:
 
 
 @textmill.command()
-@click.option("-p", "--port", type=click.IntRange(1, 65535), default=5000, show_default=True)
+@click.option("-p", "--port", type=_Number(1, 65535), default=5000, show_default=True)
 def ui(port: int) -> None:
     """Open the MLflow UI with all runs, for this machine only."""
     from textmill.commands import ui as this
@@ -112,7 +142,7 @@ def ui(port: int) -> None:
 
 @textmill.command()
 @click.option("-r", "--reason", default="", help="Only rows that were dropped for this reason.")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="Rows to show.")
+@click.option("-n", "--number", type=_Number(min=1), default=10, show_default=True, help="Rows to show.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Another number shows other rows.")
 def rejected(reason: str, number: int, seed: int) -> None:
     """Show rows that cleaning dropped, and why."""
