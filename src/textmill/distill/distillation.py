@@ -52,7 +52,7 @@ def distilled_corpus(
     rows = [*originals, *distilled]
     if not rows:
         raise UserError(
-            f"distill: no output of the teachers was kept (distill.min_chrf: {distill.min_chrf:g}), and there are no originals."
+            f"no output of the teachers was kept (distill.min_chrf: {distill.min_chrf:g}), and there are no originals."
             " Lower distill.min_chrf, train the folds longer, or raise distill.original_share."
         )
     pairs = encoded_corpus(

@@ -68,17 +68,17 @@ def _parities(
 def _require(parity: Parity, size_ratio: float, export: ExportSettings) -> None:
     if parity.max_log_probability_difference > export.max_log_probability_difference:
         raise UserError(
-            f"export: the float32 export differs from torch by {parity.max_log_probability_difference:.1e} nats in a log probability"
+            f"the float32 export differs from torch by {parity.max_log_probability_difference:.1e} nats in a log probability"
             f" (export.max_log_probability_difference: {export.max_log_probability_difference:.1e}). {_REMEDY}"
         )
     if parity.identical < export.min_identical:
         raise UserError(
-            f"export: {parity.identical:.4f} of the float32 export's outputs equal torch's"
+            f"{parity.identical:.4f} of the float32 export's outputs equal torch's"
             f" (export.min_identical: {export.min_identical}). {_REMEDY}"
         )
     if size_ratio > export.max_size_ratio:
         raise UserError(
-            f"export: the int8 model has {size_ratio:.3f} of the size of the torch weights"
+            f"the int8 model has {size_ratio:.3f} of the size of the torch weights"
             f" (export.max_size_ratio: {export.max_size_ratio}); biases, norms and tables of positions stay float32, and weigh"
             f" more in a narrow model. {_REMEDY}"
         )

@@ -15,6 +15,7 @@ import sys
 import typing
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from textmill.base.command import one_line_errors, redact_tracebacks
@@ -29,12 +30,12 @@ from textmill.tracking.runs import stage_run
 
 def run_stage(main: Callable[..., None]) -> None:
     """Run a stage's `main` and exit: 0 done, 2 what a user can mend (one line on stderr), 128 + N stopped by signal N."""
-    stage = os.environ.get("DVC_STAGE")
-    with one_line_errors(stage or sys.argv[0]):
+    stage = os.environ.get("DVC_STAGE") or None
+    with one_line_errors(stage or Path(sys.argv[0]).stem):
         raise_when_stopped()
         redact_tracebacks()
         if stage is None:
-            raise UserError("is run by DVC. Use `dvc repro -s STAGE`.")
+            raise UserError("stages are run by DVC. Use `dvc repro -s STAGE`; `dvc stage list` shows the names.")
         require_private_site_cache()  # before DVC is asked anything: it reads what lies there
         inputs, here = stage_inputs(stage), environment()
         declared = completed(inputs.params)

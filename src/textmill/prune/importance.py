@@ -28,7 +28,7 @@ def importance(model: Seq2SeqModel, batches: list[Batch]) -> dict[str, Tensor]:
     """
     if not any(isinstance(module, (Attention, FeedForward)) for module in model.modules()):
         raise UserError(
-            f"prune: a model of architecture {model.shape.architecture} has neither heads nor feed-forward units to prune."
+            f"a model of architecture {model.shape.architecture} has neither heads nor feed-forward units to prune."
             " Set model.architecture to encoder_decoder or decoder_only, or stop at `dvc repro evaluate@student`."
         )
     model.eval()

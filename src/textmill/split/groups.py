@@ -164,6 +164,6 @@ def _small_components(
             return component, step
     largest = int(sizes.max())
     raise UserError(
-        f"split: {largest} of {len(texts)} pairs have one source or one group of the user's, more than a fold holds ({limit:.0f})."
+        f"{largest} of {len(texts)} pairs have one source or one group of the user's, more than a fold holds ({limit:.0f})."
         " Use fewer folds (split.num_folds), a finer group column, or remove the repeated source."
     )

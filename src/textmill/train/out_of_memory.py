@@ -17,7 +17,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "could not create a primitive", "coul
 
 
 @contextmanager
-def suggest_batch_tokens(description: str, settings: TrainSettings, try_budget: Callable[[int], None]) -> Iterator[None]:
+def suggest_batch_tokens(settings: TrainSettings, try_budget: Callable[[int], None]) -> Iterator[None]:
     """Turn running out of memory in the body into a UserError that says which batch_tokens would fit.
 
     try_budget: a step with a budget; it may run out of memory again.
@@ -34,7 +34,7 @@ def suggest_batch_tokens(description: str, settings: TrainSettings, try_budget: 
     budget = settings.batch_tokens
     if settings.parallel != "none":  # others wait for this one: nothing can be tried
         raise UserError(
-            f"{description}: the share of a batch of batch_tokens: {budget} does not fit in memory. Halve batch_tokens and"
+            f"the share of a batch of batch_tokens: {budget} does not fit in memory. Halve batch_tokens and"
             " double accumulate, or use more processes; the last checkpoint is kept."
         )
     fitting = _largest_that_fits(budget // 2, try_budget)
@@ -43,7 +43,7 @@ def suggest_batch_tokens(description: str, settings: TrainSettings, try_budget: 
         if fitting
         else "Nor did a smaller one in what memory was left: lower batch_tokens, or use a smaller model"
     )
-    raise UserError(f"{description}: a batch of batch_tokens: {budget} does not fit in memory. {hint}; the last checkpoint is kept.")
+    raise UserError(f"a batch of batch_tokens: {budget} does not fit in memory. {hint}; the last checkpoint is kept.")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -58,7 +58,7 @@ def open_study(name: str, settings: SearchSettings, storage: str) -> Study:
         )
     except Exception as error:  # of SQLAlchemy, of any driver, or ImportError for one that is not installed
         raise UserError(
-            f"tune: the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
+            f"the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and that its driver is installed."
         ) from None
 
 
