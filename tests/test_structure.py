@@ -17,6 +17,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from textmill.base.errors import UserError
+from textmill.commands.cli import textmill
 from textmill.commands.dependencies import main as stage_deps
 from textmill.commands.folds import with_folds
 from textmill.pipeline.fold_lists import check_fold_lists
@@ -108,6 +109,27 @@ def _is_arithmetic(node: ast.AST) -> bool:
     return isinstance(node, ast.BinOp) and not isinstance(node.op, (ast.BitOr, ast.Div))
 
 
+def test_no_error_message_begins_with_the_name_of_a_stage_or_a_command() -> None:
+    """The program puts its name in front of the message of a UserError: it would be there twice, or be that of another stage."""
+    programs = {path.stem for path in STAGES} | set(textmill.commands)
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "UserError" and node.args:
+                message = ast.unparse(node.args[0])
+                begin = re.match(r"""f?['"](?:([\w-]+)|\{[\w.]*description\}): """, message)
+                assert begin is None or (begin[1] and begin[1].lower() not in programs | {"prove"}), f"{path}:{node.lineno}: {message}"
+
+
+def test_a_stage_that_is_run_by_hand_says_in_one_line_that_dvc_runs_it() -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "DVC_STAGE"}
+    for name, given in (("clean", {}), ("evaluate_exported", {"DVC_STAGE": ""})):
+        done = subprocess.run(
+            [sys.executable, "-m", f"stages.{name}"], capture_output=True, text=True, check=False, env={**environment, **given}
+        )
+        words = "stages are run by DVC. Use `dvc repro -s STAGE`; `dvc stage list` shows the names."
+        assert (done.returncode, done.stderr) == (2, f"{name}: {words}\n")
+
+
 def test_the_contract_of_a_stage_names_what_dvc_yaml_declares() -> None:
     for name, entry in PIPELINE["stages"].items():
         stage = entry.get("do", entry)
@@ -197,9 +219,9 @@ def test_every_command_ends_as_all_programs_of_the_project_do() -> None:
     for name, subcommand in cli.textmill.commands.items():
         body = inspect.getsource(subcommand.callback)  # type: ignore[arg-type]
         assert re.search(r"^    _run\(", body, re.MULTILINE) and inspect.getdoc(subcommand.callback), name
-    assert not re.search(r"^(import|from) (?!__future__|collections|pathlib|click|textmill\.base)", text, re.MULTILINE), (
-        "--help must be quick"
-    )
+    assert not re.search(
+        r"^(import|from) (?!__future__|sys|collections|contextlib|pathlib|typing|click|textmill\.base)", text, re.MULTILINE
+    ), "--help must be quick"
 
 
 def test_a_stage_says_how_threads_wait_before_anything_with_threads_is_loaded() -> None:

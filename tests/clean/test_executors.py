@@ -47,7 +47,7 @@ def test_workers_open_no_port() -> None:
 
 
 def test_a_worker_that_dies_is_an_error_of_one_line() -> None:
-    with executor(2, "") as work, pytest.raises(UserError, match="clean: a worker process was killed, perhaps because memory ran out"):
+    with executor(2, "") as work, pytest.raises(UserError, match=r"^a worker process was killed, perhaps because memory ran out"):
         list(work.map(killed, ((number,) for number in range(8)), None))
 
 

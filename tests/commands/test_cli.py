@@ -32,15 +32,23 @@ def test_help_explains_every_command_and_loads_nothing_heavy() -> None:
     ("arguments", "line"),
     [
         (["repro"], "repro: there is no dvc.yaml here. Run it in the folder of the project.\n"),
-        (["repro", "--jobs", "two"], "'two' is not a valid integer"),
+        (
+            ["repro", "--jobs", "two"],
+            "textmill repro: Invalid value for '-j' / '--jobs': 'two' is not a valid number. See `textmill repro --help`.\n",
+        ),
         (["repro", "--jobs", "0"], "0 is not in the range x>=1"),
-        (["repo"], "No such command 'repo'"),
+        (["repro", "--jobs"], "Option '--jobs' requires an argument."),
+        (["repro", "--job", "2"], "textmill repro: No such option '--job'"),
+        (["repo"], "textmill: No such command 'repo'"),
+        (["--bad"], "textmill: No such option '--bad'"),
     ],
 )
-def test_a_mistake_is_named_and_exits_with_2(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str) -> None:
+def test_a_mistake_is_named_in_one_line_and_exits_with_2(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], line: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    result = CliRunner().invoke(textmill, arguments)
-    assert result.exit_code == 2 and line in result.stderr, result.stderr
+    result = CliRunner().invoke(textmill, arguments, prog_name="textmill")
+    assert result.exit_code == 2 and line in result.stderr and result.stderr.count("\n") == 1, result.stderr
 
 
 def test_a_setting_is_shown_with_its_meaning_its_type_and_its_value(capsys: pytest.CaptureFixture[str]) -> None:

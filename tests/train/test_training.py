@@ -221,7 +221,7 @@ def test_a_compiler_that_is_missing_is_named_in_one_line(corpus: EncodedCorpus, 
     monkeypatch.setattr(loop, "_COMPILED_DEVICES", ("cpu",))
     monkeypatch.setattr(torch._inductor.config.cpp, "cxx", (None, "no-such-compiler"))
     torch._dynamo.reset()
-    with pytest.raises(UserError, match=r"^train: torch.compile failed: .*no-such-compiler.* set compile to false.$"):
+    with pytest.raises(UserError, match=r"^torch.compile failed: .*no-such-compiler.* set compile to false.$"):
         trainer(corpus, replace(TRAIN, compile=True), model_settings=replace(MODEL, dropout=0.0, attention_dropout=0.0)).run()
 
 

@@ -199,9 +199,7 @@ def _write(judged: Path, duplicates: Duplicates, outputs: Outputs, ranks: np.nda
             counts.judged(frame)
         assert kept.rows + rejected.rows == counts.rows_in(), "a row was lost"
         if not kept.rows:
-            raise UserError(
-                f"clean: no pair of {counts.rows_in()} passed ({counts.listed()}). Correct the sources, or the settings of clean."
-            )
+            raise UserError(f"no pair of {counts.rows_in()} passed ({counts.listed()}). Correct the sources, or the settings of clean.")
 
 
 def _with_duplicates(judged: Path, reason: np.ndarray) -> Iterator[pd.DataFrame]:

@@ -63,9 +63,7 @@ class InProcesses:
                 while waiting:
                     yield waiting.popleft().result()
             except BrokenProcessPool:
-                raise UserError(
-                    "clean: a worker process was killed, perhaps because memory ran out. Lower clean.workers and run again."
-                ) from None
+                raise UserError("a worker process was killed, perhaps because memory ran out. Lower clean.workers and run again.") from None
             finally:
                 pool.shutdown(cancel_futures=True)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -25,12 +28,32 @@ _MISSING = (
 )
 
 
+class _Number(click.IntRange):
+    """A whole number in a range, called a number in messages and in the help."""
+
+    name = "number"
+
+
+@contextmanager
+def _one_line_usage_errors() -> Iterator[None]:
+    """Print a wrong command line as one line and exit with 2. click prints three."""
+    try:
+        yield
+    except click.UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":  # of click 8.2: its message is the help
+            raise
+        name = error.ctx.command_path if error.ctx else "textmill"
+        click.echo(f"{name}: {' '.join(error.format_message().split())} See `{name} --help`.", err=True)
+        sys.exit(2)
+
+
 class _Manual(click.Group):
     """A command group whose --help lists the commands by purpose. It says which extra a command needs that is not installed."""
 
-    def invoke(self, ctx: click.Context) -> object:
+    def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with _one_line_usage_errors():
+                return super().invoke(ctx)
         except ModuleNotFoundError as error:
             name = ctx.invoked_subcommand or "textmill"
             module = (error.name or "textmill").partition(".")[0]
@@ -38,6 +61,10 @@ class _Manual(click.Group):
                 raise
             with command.one_line_errors(name):
                 raise UserError(_MISSING.format(module=module, extra=_EXTRAS[name])) from None
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        with _one_line_usage_errors():
+            return super().make_context(*args, **more)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, names in _GROUPS.items():
@@ -86,7 +113,7 @@ def _run(main: Callable[[], int | None]) -> None:
 
 
 @textmill.command()
-@click.option("-j", "--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Number of folds to train in parallel.")
+@click.option("-j", "--jobs", type=_Number(min=1), default=1, show_default=True, help="Number of folds to train in parallel.")
 def repro(jobs: int) -> None:
     """Run every stage whose data, code or settings have changed.
 
@@ -140,7 +167,7 @@ def settings(key: str, markdown: bool) -> None:
 
 
 @textmill.command()
-@click.option("-p", "--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port to listen on.")
+@click.option("-p", "--port", type=_Number(1, 65535), default=5000, show_default=True, help="Port to listen on.")
 def ui(port: int) -> None:
     """Serve the MLflow UI with all runs.
 
@@ -153,7 +180,7 @@ def ui(port: int) -> None:
 
 @textmill.command()
 @click.option("-r", "--reason", default="", help="Show only rows with this reason.")
-@click.option("-n", "--number", type=click.IntRange(min=1), default=10, show_default=True, help="Number of rows to show.")
+@click.option("-n", "--number", type=_Number(min=1), default=10, show_default=True, help="Number of rows to show.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Random seed; another seed shows other rows.")
 def rejected(reason: str, number: int, seed: int) -> None:
     """Show rows that cleaning has dropped, and count them by reason."""

@@ -96,7 +96,7 @@ def _bring_data(place: Path, needed: Sequence[str]) -> None:
 def _run(place: Path, stages: Sequence[str]) -> None:
     command = [sys.executable, "-m", "textmill.commands.dependent_dvc", "repro", "-f", "-s", "--no-run-cache", "--no-commit", *stages]
     if code := subprocess.run(command, cwd=place, env=environment(place), check=False).returncode:
-        raise UserError(f"--prove: the rerun ended with exit code {code}; its messages are above.")
+        raise UserError(f"the rerun ended with exit code {code}; its messages are above.")
 
 
 def _other_bytes(repo: Repo, committed: Sequence[Output], place: Path) -> Iterator[str]:

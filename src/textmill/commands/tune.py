@@ -164,9 +164,7 @@ class Search:
         print(f"tune: {progress_line(trials[self.last], best, trials, self.tune.search.trials)}", flush=True)
         ended = [trial for trial in counted(trials) if trial.state.is_finished()]
         if len(ended) >= _FAILURES_THAT_END_A_SEARCH and all(trial.state == TrialState.FAIL for trial in ended):
-            raise UserError(
-                f"tune: all of {len(ended)} trials have failed, the last one: {trials[self.last].user_attrs.get('reason', '?')}"
-            )
+            raise UserError(f"all of {len(ended)} trials have failed, the last one: {trials[self.last].user_attrs.get('reason', '?')}")
 
 
 def keep_best(study: Study, tune: Tune, params: Any) -> FrozenTrial | None:
@@ -255,7 +253,7 @@ def _end(study: Study, tune: Tune, params: Any, parent: RunLog) -> None:
     parent.end_children("KILLED", {"state": "failed"})  # runs of machines that are gone
     best = keep_best(study, tune, params)
     if best is None:
-        raise UserError("tune: no trial is complete, so there is no best trial. See the reasons above.")
+        raise UserError("no trial is complete, so there is no best trial. See the reasons above.")
     found = values_of(best, tune)
     parent.metrics({"value": best.value})
     parent.tag("best", f"trial {best.number}: {_shown(found)}")

@@ -58,7 +58,7 @@ def distilled_corpus(
     rows = [*originals, *distilled]
     if not rows:
         raise UserError(
-            f"distill: no teacher output was kept (distill.min_chrf: {distill.min_chrf:g}), and no original pair is used."
+            f"no teacher output was kept (distill.min_chrf: {distill.min_chrf:g}), and no original pair is used."
             " Lower distill.min_chrf, train the fold models longer, or raise distill.original_share."
         )
     pairs = encoded_corpus(

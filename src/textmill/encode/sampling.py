@@ -81,7 +81,7 @@ class ResampledEpochs:
         try:
             return self._coming[epoch].result()
         except BrokenProcessPool:
-            raise UserError("train: a worker process was killed, perhaps because memory ran out. Lower train.num_workers.") from None
+            raise UserError("a worker process was killed, perhaps because memory ran out. Lower train.num_workers.") from None
 
     def close(self) -> None:
         """Shut down the workers."""

@@ -37,7 +37,7 @@ def score_outputs(
     Raises UserError if the test set is empty.
     """
     if test.empty:
-        raise UserError("evaluate: the test set is empty. Raise split.test_share or use more data.")
+        raise UserError("the test set is empty. Raise split.test_share or use more data.")
     sources, references = test["source"].tolist(), test["target"].tolist()
     weights = resamplings(len(test), samples, seed)
     metrics: dict[str, Any] = {"system": system, "examples": len(test)}

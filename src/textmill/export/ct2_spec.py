@@ -42,7 +42,7 @@ def write_ct2(model: Seq2SeqModel, pieces: list[str], folder: Path, quantization
         spec.register_vocabulary(pieces)
     else:
         raise UserError(
-            f"export: architecture {model.shape.architecture} cannot be exported, because CTranslate2 has no such layers."
+            f"architecture {model.shape.architecture} cannot be exported, because CTranslate2 has no such layers."
             " Set model.architecture to encoder_decoder or decoder_only, or use the torch model (`dvc repro evaluate@student`)."
         )
     spec.config.bos_token, spec.config.eos_token, spec.config.unk_token = pieces[BEGIN], pieces[END], pieces[UNKNOWN]

@@ -69,17 +69,17 @@ def _parities(
 def _require(parity: Parity, size_ratio: float, export: ExportSettings) -> None:
     if parity.max_log_probability_difference > export.max_log_probability_difference:
         raise UserError(
-            f"export: a log probability of the float32 export differs from torch by {parity.max_log_probability_difference:.1e} nats"
+            f"a log probability of the float32 export differs from torch by {parity.max_log_probability_difference:.1e} nats"
             f" (export.max_log_probability_difference: {export.max_log_probability_difference:.1e}). {_REMEDY}"
         )
     if parity.identical < export.min_identical:
         raise UserError(
-            f"export: the share of outputs of the float32 export that are identical to torch is {parity.identical:.4f}"
+            f"the share of outputs of the float32 export that are identical to torch is {parity.identical:.4f}"
             f" (export.min_identical: {export.min_identical}). {_REMEDY}"
         )
     if size_ratio > export.max_size_ratio:
         raise UserError(
-            f"export: the int8 model has {size_ratio:.3f} times the size of the torch weights (export.max_size_ratio:"
+            f"the int8 model has {size_ratio:.3f} times the size of the torch weights (export.max_size_ratio:"
             f" {export.max_size_ratio}). Biases, norms and learned positions stay float32; in a narrow model, they are a larger"
             f" share. {_REMEDY}"
         )

@@ -18,6 +18,7 @@ import sys
 import typing
 from collections.abc import Callable
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 from textmill.base.command import one_line_errors, redact_tracebacks
@@ -35,12 +36,12 @@ def run_stage(main: Callable[..., None]) -> None:
 
     Exit codes: 0 is success, 2 is an error that the user can fix (one line on stderr), 128 + N means stopped by signal N.
     """
-    stage = os.environ.get("DVC_STAGE")
-    with one_line_errors(stage or sys.argv[0]):
+    stage = os.environ.get("DVC_STAGE") or None
+    with one_line_errors(stage or Path(sys.argv[0]).stem):
         raise_when_stopped()
         redact_tracebacks()
         if stage is None:
-            raise UserError("this script must be run by DVC. Use `dvc repro -s STAGE`.")
+            raise UserError("stages are run by DVC. Use `dvc repro -s STAGE`; `dvc stage list` shows the names.")
         require_private_site_cache()  # before any use of DVC, which loads pickled values from there
         inputs, here = stage_inputs(stage), environment()
         declared = completed(inputs.params)

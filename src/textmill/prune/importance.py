@@ -30,7 +30,7 @@ def importance(model: Seq2SeqModel, batches: list[Batch]) -> dict[str, Tensor]:
     """
     if not any(isinstance(module, (Attention, FeedForward)) for module in model.modules()):
         raise UserError(
-            f"prune: architecture {model.shape.architecture} has no attention heads or feed-forward units to prune."
+            f"architecture {model.shape.architecture} has no attention heads or feed-forward units to prune."
             " Set model.architecture to encoder_decoder or decoder_only, or stop at `dvc repro evaluate@student`."
         )
     model.eval()

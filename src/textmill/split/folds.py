@@ -57,7 +57,7 @@ def fold_rows(pairs: Assignable, num_folds: int, seed: str) -> np.ndarray:
     num_groups = len(np.unique(pairs.groups))
     if num_groups < num_folds:
         raise UserError(
-            f"split: {len(pairs.groups)} development pairs make {num_groups} groups, too few for split.num_folds = {num_folds}."
+            f"{len(pairs.groups)} development pairs make {num_groups} groups, too few for split.num_folds = {num_folds}."
             " Use more data, fewer folds, or a higher split.similarity."
         )
     return _assigned(pairs, np.full(num_folds, 1 / num_folds), seed)
@@ -73,7 +73,7 @@ def test_rows(pairs: Assignable, share: float, seed: str) -> np.ndarray:
     num_groups = len(np.unique(pairs.groups))
     if num_groups < 2:
         raise UserError(
-            f"split: {len(pairs.groups)} pairs make {num_groups} groups of similar pairs, too few for a test set."
+            f"{len(pairs.groups)} pairs make {num_groups} groups of similar pairs, too few for a test set."
             " Use more data or a higher split.similarity."
         )
     is_test: np.ndarray = _assigned(pairs, np.array([1 - share, share]), seed) == 1

@@ -174,6 +174,6 @@ def _small_components(
             return component, step
     largest = int(sizes.max())
     raise UserError(
-        f"split: {largest} of {len(texts)} pairs share one source or one user group, more than fit into a fold ({limit:.0f})."
+        f"{largest} of {len(texts)} pairs share one source or one user group, more than fit into a fold ({limit:.0f})."
         " Use fewer folds (split.num_folds), a finer group column, or remove the repeated source."
     )

@@ -60,7 +60,7 @@ def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings) ->
     development, removed = _without(training, contaminated(training, test, split))
     if development.empty:
         raise UserError(
-            f"split: of {len(pairs)} pairs, {len(test)} are an official test set, and the other {len(training)} all overlap with it:"
+            f"of {len(pairs)} pairs, {len(test)} are an official test set, and the other {len(training)} all overlap with it:"
             " no training pairs remain. Add a source with official_split: train."
         )
     grouping = group_pairs(development, split, max(len(development) / split.num_folds, 1))
@@ -98,7 +98,7 @@ def _repeated_folds(parts: _Parts, split: SplitSettings, seed: int) -> np.ndarra
     partitions = {pd.factorize(fold)[0].tobytes() for fold in repeats}
     if len(partitions) < split.repeats:
         raise UserError(
-            f"split: {len(np.unique(groups))} groups were assigned to {split.num_folds} folds in {len(partitions)} different ways,"
+            f"{len(np.unique(groups))} groups were assigned to {split.num_folds} folds in {len(partitions)} different ways,"
             f" fewer than split.repeats = {split.repeats}. Lower it."
         )
     return np.stack([fold + repeat * split.num_folds for repeat, fold in enumerate(repeats)], axis=1)

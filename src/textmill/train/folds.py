@@ -30,7 +30,7 @@ def train_fold(
     """
     data = TrainingData.without(fold, corpus, tokenizer)
     if len(data.training_rows) == len(corpus):
-        raise UserError(f"train: no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(corpus.folds)))}).")
+        raise UserError(f"no development pair is in fold {fold} (folds: {', '.join(map(str, np.unique(corpus.folds)))}).")
     run = replace(run, description=f"{run.description} fold {fold}")
     if train.parallel != "none" and not distributed.is_initialized():
         assert run.checkpoint is not None

@@ -51,9 +51,9 @@ class Trainer:
 
     def __init__(self, model: Seq2SeqModel, data: TrainingData, settings: TrainSettings, run: Run) -> None:
         if len(data.training_rows) == 0:
-            raise UserError("train: there is no training pair. Use more data or fewer folds.")
+            raise UserError("there is no training pair. Use more data or fewer folds.")
         if data.validation_rows is not None and len(data.validation_rows) == 0:
-            raise UserError("train: the fold has no validation pair. Use fewer folds or a larger encode.max_tokens.")
+            raise UserError("the fold has no validation pair. Use fewer folds or a larger encode.max_tokens.")
         if settings.subword_sampling and data.tokenizer is None:
             raise UserError(f"params.yaml: {run.description}: subword_sampling works only for the fold models. Set it to 0 here.")
         if settings.stop_on == "chrf" and (run.output_score is None or data.validation_rows is None):
@@ -89,7 +89,7 @@ class Trainer:
         try:
             with (
                 self._naming_compiler(),
-                suggest_batch_tokens(self.this_run.description, self.settings, self._try_budget),
+                suggest_batch_tokens(self.settings, self._try_budget),
                 self.graphs.stream() if self.graphs else nullcontext(),
             ):
                 stopped_early = self._train()
@@ -132,7 +132,7 @@ class Trainer:
             if not type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
             reason = str(error).strip().split("\n")[0]
-            raise UserError(f"{self.this_run.description}: torch.compile failed: {reason} Fix it, or set compile to false.") from error
+            raise UserError(f"torch.compile failed: {reason} Fix it, or set compile to false.") from error
 
     def _train(self) -> bool:
         settings, position = self.settings, self.state.position
@@ -305,7 +305,7 @@ class Trainer:
     def _require_finite(self, loss: Tensor | float) -> None:
         if not math.isfinite(float(loss)):
             raise UserError(
-                f"{self.this_run.description}: the loss is no longer finite at step {self.state.position.step}."
+                f"the loss is no longer finite at step {self.state.position.step}."
                 " Lower learning_rate, or raise warmup_steps; the last checkpoint is kept."
             )
 

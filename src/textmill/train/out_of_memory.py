@@ -17,7 +17,7 @@ _OUT_OF_MEMORY = ("can't allocate memory", "could not create a primitive", "coul
 
 
 @contextmanager
-def suggest_batch_tokens(description: str, settings: TrainSettings, try_budget: Callable[[int], None]) -> Iterator[None]:
+def suggest_batch_tokens(settings: TrainSettings, try_budget: Callable[[int], None]) -> Iterator[None]:
     """Turn an out-of-memory error in the body into a UserError that suggests a smaller batch_tokens.
 
     try_budget: takes one step with a given budget; it may run out of memory again.
@@ -34,7 +34,7 @@ def suggest_batch_tokens(description: str, settings: TrainSettings, try_budget: 
     budget = settings.batch_tokens
     if settings.parallel != "none":  # the other processes wait for this one, so it cannot try smaller budgets
         raise UserError(
-            f"{description}: the part of a batch that this process computes does not fit in memory (batch_tokens: {budget}). Halve"
+            f"the part of a batch that this process computes does not fit in memory (batch_tokens: {budget}). Halve"
             " batch_tokens and double accumulate, or use more processes; the last checkpoint is kept."
         )
     fitting = _largest_that_fits(budget // 2, try_budget)
@@ -43,7 +43,7 @@ def suggest_batch_tokens(description: str, settings: TrainSettings, try_budget: 
         if fitting
         else "No smaller batch fitted either. Lower batch_tokens, or use a smaller model"
     )
-    raise UserError(f"{description}: a batch does not fit in memory (batch_tokens: {budget}). {hint}; the last checkpoint is kept.")
+    raise UserError(f"a batch does not fit in memory (batch_tokens: {budget}). {hint}; the last checkpoint is kept.")
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

@@ -58,7 +58,7 @@ def open_study(name: str, settings: SearchSettings, storage: str) -> Study:
         )
     except Exception as error:  # from SQLAlchemy or any driver; ImportError if the driver is not installed
         raise UserError(
-            f"tune: the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and install its driver."
+            f"the storage {redacted(storage)} cannot be used ({reason_of(error)}). Check TUNE_STORAGE, and install its driver."
         ) from None
 
 

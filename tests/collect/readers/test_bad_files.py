@@ -149,7 +149,16 @@ REFUSED: list[tuple[str, bytes, str]] = [
         for pack in (gzipped, bz2.compress, lzma.compress, lambda data: pa.compress(data, "zstd", asbytes=True))
     ],
     ("jsonl", b'{"source": "a"}\n', r"x:1: field 'target' is missing \(fields: source\). Name another in params.yaml, .*target_column"),
-    ("jsonl", b"\xd6\xd0\xb9\xfa\n" * 9, r"x:1: byte 0xd6 is not UTF-8.*GB18030.*\(9 of 9 rows are bad: not_utf8 9"),
+    ("jsonl", b"\xd6\xd0\xb9\xfa\n" * 9, r"x:1: byte 0xd6 is not UTF-8.*iconv -f ENCODING.*\(9 of 9 rows are bad: not_utf8 9"),
+    *[
+        (kind, start + bytes(range(1, 256)) * 9, r"^[^ ]*/x: is binary, not text \(a.*\)\. Convert it to text, or remove it from collect\.sources\.")
+        for start in (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"%PDF-1.7\n", b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
+        for kind in ("tsv", "csv", "jsonl", "lines", "text", "conversations", "squad")
+    ],
+    ("tsv", bytes(range(1, 256)) * 9, "x: is binary, not text"),
+    ("tsv", b"PAR1" + bytes(range(1, 256)) * 9, "x: is binary, not text .*set its format to parquet"),
+    ("tsv", "source\tgr\u00f6\u00dfe\na\tb\n".encode("latin-1"), r"x:1: byte 0xf6 is not UTF-8\. Convert the file to UTF-8 from its own"),
+    ("tsv", b"source\ttarget\n" + "Gr\u00f6\u00dfe\tsize\n".encode("latin-1") * 9, r"x:2: byte 0xf6 is not UTF-8\. Convert .* from its own encoding"),
     ("tsv", b"source\tzh\na\tb\n", r"x:1: field 'target' is missing \(fields: source, zh\)"),
     ("tsv", b"source\ttarget\tsource\na\tb\tc\n", "x:1: column 'source' occurs 2 times"),
     ("tsv", b"source\ttarget\n", "x: contains no pair"),

@@ -151,18 +151,24 @@ def require_columns(reading: Reading, place: str, names: Sequence[str]) -> None:
     """Raise UserError unless every column that the settings name exists exactly once."""
     for setting, column in _wanted(reading):
         if column not in names:
-            raise UserError(f"{place}: {_missing(setting, column, names)}")
+            byte = _undecodable(names)
+            raise UserError(f"{place}: {_missing(setting, column, names) if byte is None else not_utf8(byte)}")
         if list(names).count(column) > 1:
             raise UserError(f"{place}: column '{shown(column)}' occurs {list(names).count(column)} times. Rename all but one.")
 
 
 def _cells(reading: Reading, line: int, header: list[str], cells: list[str]) -> Found:
-    byte = next((ord(character) - 0xDC00 for cell in cells if not cell.isascii() for character in cell if character in _ESCAPED), None)
+    byte = _undecodable(cells)
     if byte is not None:
         return Bad(line, "not_utf8", not_utf8(byte))
     if len(cells) != len(header):
         return Bad(line, "columns", f"has {len(cells)} columns, but the header has {len(header)}. Mend the line.")
     return named_row(reading, line, dict(zip(header, cells, strict=True)))
+
+
+def _undecodable(cells: Iterable[str]) -> int | None:
+    """The first byte of a row that is not UTF-8."""
+    return next((ord(character) - 0xDC00 for cell in cells if not cell.isascii() for character in cell if character in _ESCAPED), None)
 
 
 def named_row(reading: Reading, line: int, values: Mapping[str, Any]) -> Found:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import codecs
 import gzip
 import io
 import lzma
@@ -18,6 +19,21 @@ import pyarrow as pa
 from textmill.base.errors import UserError
 
 _MAGIC = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz", b"\x28\xb5\x2f\xfd": "zstd"}
+_BINARY = {
+    b"\x89PNG": "a PNG image",
+    b"\xff\xd8\xff": "a JPEG image",
+    b"GIF8": "a GIF image",
+    b"%PDF-": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive or an office document",
+    b"\xd0\xcf\x11\xe0": "an office document of before 2007",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"Rar!": "a RAR archive",
+    b"SQLite format 3\x00": "an SQLite database",
+    b"PAR1": "a Parquet file: set its format to parquet",
+    b"\x7fELF": "a program",
+}
+_CONTROL_BYTES = bytes({*range(0x20), 0x7F} - set(b"\t\n\v\f\r\x1b"))
+_MAX_CONTROL_SHARE = 0.05  # of random bytes, 0.1 are control characters
 _MARK = b"\xef\xbb\xbf"
 _SNIFFED_BYTES = 1024
 _BUFFER_BYTES = 1 << 18
@@ -136,15 +152,30 @@ def require_proportion(name: str, unpacked_bytes: int, packed_bytes: int) -> Non
 
 def not_utf8(byte: int) -> str:
     """Return the end of a message about a byte that is not UTF-8."""
-    return f"byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8 (such as iconv -f GB18030 -t UTF-8)."
+    return f"byte 0x{byte:02x} is not UTF-8. Convert the file to UTF-8 from its own encoding (iconv -f ENCODING -t UTF-8)."
 
 
 def _require_text(file: SourceFile, start: bytes) -> None:
     advice = "Convert it to UTF-8 (iconv -f UTF-16 -t UTF-8)."
     if start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{file.name}: is UTF-16. {advice}")
+    kind = next((kind for magic, kind in _BINARY.items() if start.startswith(magic)), None)
+    if kind is not None:
+        raise UserError(f"{file.name}: is binary, not text ({kind}). Convert it to text, or remove it from collect.sources.")
     if start.count(0) * 10 > len(start):
         raise UserError(f"{file.name}: not text, or UTF-16 without a byte order mark (it is full of NUL bytes). {advice}")
+    num_control = len(start) - len(start.translate(None, _CONTROL_BYTES))
+    if num_control > _MAX_CONTROL_SHARE * len(start) and not _is_utf8(start):
+        raise UserError(f"{file.name}: is binary, not text. Convert it to text, or remove it from collect.sources.")
+
+
+def _is_utf8(start: bytes) -> bool:
+    """Is this the start of a UTF-8 text? Its last character may be incomplete."""
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _unpacking(packed: io.BufferedReader[Any], kind: str) -> IO[bytes]:
