@@ -79,9 +79,10 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return build(typing.cast(type, kind), value, key)
     if origin in (typing.Union, types.UnionType):
-        *words, inner = sorted(typing.get_args(kind), key=lambda part: part is not type(None) and typing.get_origin(part) is not Literal)
+        words = [part for part in typing.get_args(kind) if part is type(None) or typing.get_origin(part) is Literal]
         if (value is None and type(None) in words) or any(value in typing.get_args(word) for word in words):
             return value
+        (inner,) = (part for part in typing.get_args(kind) if part not in words)
         return _convert(value, inner, key)
     if origin is Literal:
         choices = typing.get_args(kind)
