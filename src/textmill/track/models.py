@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from textmill.base import paths
 from textmill.base.files import md5_of, read_json
 from textmill.tracking.connection import Connection, git_state
 from textmill.tracking.environment import recorded_environment
+from textmill.tracking.links import link_output, link_scores
 from textmill.tracking.values import environment_tags, flat_numbers, flat_params
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def publish_models(connection: Connection, stages: Mapping[str, LockedStage], ru
         if content is None or not kind.path.is_file():
             continue
         model = _find(connection, kind, content) or _create(connection, stages[stage], kind, content, runs[stage])
-        _link(connection, kind, model, stages, runs)
+        _link(connection, kind, model, runs[stage], runs.get(kind.scored_by))
         if stage == EXPORT:
             _register(connection, name, stages[stage], content, model, runs[stage])
 
@@ -100,27 +100,14 @@ def _description(kind: _Kind) -> str:
     return f"`{kind.path}`: the {kind.system} model as torch weights. Load it with `textmill.model.weights.load_model`."
 
 
-def _link(connection: Connection, kind: _Kind, model: str, stages: Mapping[str, LockedStage], runs: Mapping[str, str]) -> None:
-    """Show the model as an output of its stage's run and an input of the run that scored it, and give it those scores."""
-    from mlflow.entities import LoggedModelInput, LoggedModelOutput, Metric
-
-    client = connection.client
-    maker, scorer = runs[next(stage for stage, each in _kinds(stages).items() if each == kind)], runs.get(kind.scored_by)
-    if not client.get_run(maker).outputs.model_outputs:
-        client.log_outputs(maker, [LoggedModelOutput(model, 0)])
-    scores = paths.system_metrics(kind.system)
-    if scorer is None or not scores.is_file() or client.get_run(scorer).inputs.model_inputs:
+def _link(connection: Connection, kind: _Kind, model: str, maker: str, scorer: str | None) -> None:
+    """Link a model to the runs of the stages that made and scored it, and give it its scores."""
+    link_output(connection, maker, model)
+    path = paths.system_metrics(kind.system)
+    if scorer is None or not path.is_file():
         return
-    client.log_inputs(scorer, models=[LoggedModelInput(model)])
-    now, digest = int(time.time() * 1000), md5_of(paths.TEST) if paths.TEST.is_file() else None
-    numbers = [(key, value) for key, value in flat_numbers(read_json(scores)) if key.endswith(".score") or key == "loss"]
-    client.log_batch(
-        scorer,
-        metrics=[
-            Metric(f"{_DATASET}.{key.removesuffix('.score')}", value, now, 0, model_id=model, dataset_name=_DATASET, dataset_digest=digest)
-            for key, value in numbers
-        ],
-    )
+    numbers = {key.removesuffix(".score"): value for key, value in flat_numbers(read_json(path)) if key.endswith(".score") or key == "loss"}
+    link_scores(connection, scorer, model, numbers, _DATASET, md5_of(paths.TEST) if paths.TEST.is_file() else None)
 
 
 def _register(connection: Connection, name: str, stage: LockedStage, content: str, model: str, run_id: str) -> None:
