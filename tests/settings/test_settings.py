@@ -122,7 +122,7 @@ def test_a_wrong_value_is_named_with_its_full_key(section: str, key: str, value:
         ({"model.architecture": "lstm", "distill.decoder_layers": 7}, "distill.decoder_layers is 7 and model.decoder_layers"),
         (
             {"train.schedule": "warmup_stable_decay", "train.decay_steps": 10**6},
-            "train.decay_steps: with warmup_steps must be at most max_steps",
+            "train.decay_steps: plus warmup_steps must be at most max_steps",
         ),
     ],
 )
