@@ -162,7 +162,7 @@ def test_runs_of_killed_processes_are_named_and_closed_on_demand_only(
     assert doctor.main(fix=False) == 1 and left
     assert doctor.main(fix=True) == 1 and not left
     assert doctor.main(fix=False) == 0
-    line = "MLflow shows runs of killed processes as running: clean, rebuild. `make doctor FIX=1` closes them.\n"
+    line = "MLflow runs of killed processes are still open: clean, rebuild. `make doctor FIX=1` closes them.\n"
     assert capsys.readouterr().out == f"{line}{line}  repaired: closed as KILLED\ndoctor: healthy\n"
 
 
