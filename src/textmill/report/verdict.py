@@ -56,7 +56,7 @@ def verdict(results: Results, words: Words) -> Box:
     metrics = words.plain("and").join(dict.fromkeys(words.named("metric", each.metric) for each in against))
     failed = [each for each in against if each.result.low <= 0]
     if failed:
-        listed = words.plain("comma").join(
+        listed = words.plain("listing").join(
             words.plain(
                 f"verdict_{outcome(each.result)}", system=words.named("system", each.second), metric=words.named("metric", each.metric)
             )
