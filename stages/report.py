@@ -1,9 +1,12 @@
 """One page that a person reads instead of thirty JSON files, and the few numbers that belong into git.
 
-in   data/collect/metrics.json
+in   params.yaml                               what differs from the default recipe
+     recipes/default.yaml
+     data/collect/metrics.json
      data/clean/metrics.json
      data/clean/samples.json
      data/split/metrics.json
+     data/split/test.parquet                   where a row of the test set comes from
      data/tokenizer/metrics.json
      data/encode/metrics.json
      models/train/*/history.csv                learning curves; dvc.yaml names each fold's
@@ -28,15 +31,18 @@ from textmill.evaluate.settings import EvaluateSettings
 from textmill.pipeline.runner import run_stage
 from textmill.report.page import render_page
 from textmill.report.results import read_results
+from textmill.report.settings import ReportSettings
 from textmill.report.summary import statistics, summary
 from textmill.settings.languages import LanguageSettings
 from textmill.split.settings import FoldsSettings
 from textmill.tracking.runs import RunLog
 
 
-def main(split: FoldsSettings, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
+def main(
+    split: FoldsSettings, evaluate: EvaluateSettings, collect: LanguageSettings, report: ReportSettings, seed: int, log: RunLog
+) -> None:
     results = read_results(split.folds, collect, evaluate.bootstrap_samples, seed)
-    write_text(paths.REPORT, render_page(results, collect))
+    write_text(paths.REPORT, render_page(results, collect, report))
     write_json(paths.STATISTICS, statistics(results))
     write_json(paths.SUMMARY, summary(results))
     log.metrics(summary(results))

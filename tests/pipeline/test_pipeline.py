@@ -30,6 +30,7 @@ from textmill.evaluate.metrics import METRICS
 from textmill.evaluate.systems import score_outputs
 from textmill.report.page import render_page
 from textmill.report.results import read_results
+from textmill.report.settings import ReportSettings
 from textmill.settings.languages import LanguageSettings
 
 pytestmark = pytest.mark.pipeline
@@ -222,6 +223,7 @@ def test_a_changed_module_reruns_only_the_stages_that_use_its_room(clone: Clone)
         "src/textmill/prune/pruning.py": {"prune"},
         "src/textmill/export/parity.py": {"export"},
         "src/textmill/report/report.html.jinja": {"report"},
+        "src/textmill/report/words.toml": {"report"},
         "src/textmill/settings/tree.py": {"preflight"},
         "src/textmill/tracking/runs.py": set(),
         "src/textmill/track/publication.py": {"track"},
@@ -239,7 +241,7 @@ def test_a_changed_module_reruns_only_the_stages_that_use_its_room(clone: Clone)
 
 def test_a_changed_export_reruns_export_and_what_follows_and_the_rest_is_linked_as_cached(clone: Clone) -> None:
     change(clone, lambda params: params["export"].update(parity_sentences=10))
-    assert status(clone) == {"export", "preflight"}
+    assert status(clone) == {"export", "preflight", "report"}
     done = run(clone, *DVC, "repro")
     assert done.returncode == 0, done.stderr[-3000:]
     ran = {line.split("'")[1] for line in done.stdout.split("\n") if line.startswith("Running stage")}
@@ -374,7 +376,7 @@ def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monk
     monkeypatch.chdir(clone)
     languages = LanguageSettings("en", "zh")
     results = read_results([0, 1, 2], languages, 10, 1)
-    clean = Elements(render_page(results, languages))
+    clean = Elements(render_page(results, languages, ReportSettings()))
     for table in results.predictions.values():
         for column in ("source", "reference", "hypothesis"):
             table[column] = [HOSTILE[row % len(HOSTILE)] for row in range(len(table))]
@@ -382,7 +384,7 @@ def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monk
     for part in results.clean_samples:
         row = {"source": "", "target": "", "clean_source": "", "clean_target": "", "origin": HOSTILE[1], "line": 1}
         results.clean_samples[part] = {HOSTILE[0]: [row | {"source": text, "clean_target": text} for text in HOSTILE]}
-    page = Elements(render_page(results, languages))
+    page = Elements(render_page(results, languages, ReportSettings()))
     assert set(page.tags) <= set(clean.tags) and page.tags["script"] == clean.tags["script"]
     assert page.attributes - clean.attributes <= {("td", "colspan")}, "no text has become an attribute"
     assert page.addresses == clean.addresses and all(address.startswith("speed/") for address in page.addresses)

@@ -2,69 +2,158 @@
 
 from __future__ import annotations
 
+import json
+import math
 import unicodedata
 from importlib import resources
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from textmill.evaluate.metrics import METRICS
-from textmill.report.plots import learning_curves, length_histograms, score_intervals
-from textmill.report.results import BASELINES, Comparison, Results
+from textmill.report import outputs, verdict
+from textmill.report.changes import changed_settings
+from textmill.report.plots import learning_curve, length_histogram, loss_range
+from textmill.report.results import BASELINES, Results
+from textmill.report.settings import ReportSettings
+from textmill.report.slices import MIN_ROWS, OTHERS
+from textmill.report.words import Words
 from textmill.settings.languages import LanguageSettings
-from textmill.text.placeholders import placeholders
 
-_OUTPUT_SAMPLES = 5
-_SHOWN_SYSTEMS = ("translation_memory", "ensemble", "student", "exported")
+_SHARES = ("exact_match", "placeholders_kept")  # metrics in per cent of the test examples
+SECTIONS = ("results", "outputs", "slices", "training", "data", "cleaning", "size", "use", "settings", "origin")
 
 
-def render_page(results: Results, languages: LanguageSettings) -> str:
+def render_page(results: Results, languages: LanguageSettings, settings: ReportSettings) -> str:
     """HTML with styles, tables and plots inside; corpus text is escaped. A function of its arguments alone."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["bytes"] = _bytes
-    environment.filters["visible"] = _visible
-    template = environment.from_string(resources.files("textmill.report").joinpath("report.html.jinja").read_text(encoding="utf-8"))
-    clean = results.corpus["clean"]
-    return template.render(
-        languages=languages,
-        results=results,
-        metrics=list(METRICS),
-        against_baselines=[each for each in results.comparisons if each.first == "student" and each.second in BASELINES],
-        chain=[each for each in results.comparisons if each.second not in BASELINES],
-        verdict=_verdict(results.comparisons),
-        samples=_output_samples(results),
-        shown_systems=_SHOWN_SYSTEMS,
-        curves=Markup(learning_curves(results.histories)),
-        lengths=Markup(length_histograms(clean["source_characters"], clean["target_characters"])),
-        intervals=Markup(score_intervals(results.systems, "chrf")),
+    words = Words(settings.language)
+    ranked = outputs.ranked_outputs(results)
+    headline = outputs.headline_samples(ranked)
+    baseline_rows, chain_rows = verdict.baseline_rows(results), verdict.chain_rows(results)
+    return (
+        _environment()
+        .get_template("report.html.jinja")
+        .render(
+            t=words,
+            style=Markup(_resource("report.css")),
+            title=words.plain("title", **_names(languages, words)),
+            languages=languages,
+            results=results,
+            exported=results.systems["exported"],
+            metrics=list(METRICS),
+            shares=_SHARES,
+            baselines=BASELINES,
+            sections=SECTIONS,
+            verdict=verdict.verdict(results, words),
+            warnings=verdict.warnings(results, words),
+            top=_top(max(system["chrf"]["high"] for system in results.systems.values())),
+            headline=headline,
+            baseline_rows=baseline_rows,
+            chain_rows=chain_rows,
+            compared_metrics=verdict.shown_metrics([*baseline_rows, *chain_rows]),
+            samples=outputs.output_samples(ranked),
+            worst=outputs.worst_outputs(ranked),
+            changes=changed_settings(results.params, results.default_params),
+            parameters=_parameters(results),
+            **_slices(results, words),
+            **_plots(results, words),
+            **_use(results, headline[-1]["source"]),
+        )
     )
 
 
-def _verdict(comparisons: list[Comparison]) -> str:
-    against = [each for each in comparisons if each.first == "student" and each.second in BASELINES]
-    not_better = [f"{each.second} on {each.metric}" for each in against if each.result.low <= 0]
-    if not not_better:
-        return "The student beats every baseline on every metric; all 95 % intervals of the differences lie above zero."
-    return f"The student is not shown to beat: {', '.join(not_better)}. The default settings or the corpus need work."
+def _environment() -> Environment:
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, loader=FunctionLoader(_resource)
+    )
+    environment.filters["bytes"] = _bytes
+    environment.filters["visible"] = _visible
+    environment.filters["signed"] = verdict.signed
+    environment.globals.update(outcome=verdict.outcome, tone=verdict.tone)
+    return environment
 
 
-def _output_samples(results: Results) -> list[tuple[str, list[dict[str, Any]]]]:
-    """Best, median and worst outputs by the student's sentence chrF, and some with placeholders."""
-    table = results.predictions["student"][["source", "reference", "chrf"]].copy()
-    for name in _SHOWN_SYSTEMS:
-        table[name] = results.predictions[name]["hypothesis"]
-    long_enough = table[table["source"].str.len() >= 20]
-    ranked = (long_enough if len(long_enough) >= 3 * _OUTPUT_SAMPLES else table).sort_values("chrf", ascending=False, kind="stable")
-    middle = len(ranked) // 2
-    with_placeholders = table[[bool(placeholders(source)) for source in table["source"]]]
-    parts = {
-        "Best by the student's chrF": ranked.head(_OUTPUT_SAMPLES),
-        "In the middle": ranked.iloc[middle : middle + _OUTPUT_SAMPLES],
-        "Worst": ranked.tail(_OUTPUT_SAMPLES),
-        "With placeholders": with_placeholders.head(_OUTPUT_SAMPLES),
+def _resource(name: str) -> str:
+    return resources.files("textmill.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _names(languages: LanguageSettings, words: Words) -> dict[str, str]:
+    return dict(zip(("source", "target"), (words.named("language", code) for code in languages.codes()), strict=True))
+
+
+def _slices(results: Results, words: Words) -> dict[str, Any]:
+    """What the section on slices needs. spread: lowest and highest score of the sources with an interval."""
+    every = [each for rows in results.slices.values() for each in rows]
+    wide = [each.score for each in results.slices.get("source", []) if each.low is not None]
+
+    def name(grouping: str, of_slice: str) -> str:
+        return words.plain("slice_others") if of_slice == OTHERS and grouping == "source" else words.named("slice", of_slice) or "–"
+
+    return {
+        "slice_top": _top(max((each.high or max(each.score, each.baseline) for each in every), default=100)),
+        "slice_name": name,
+        "spread": (min(wide), max(wide)) if len(wide) > 1 else None,
+        "min_slice_rows": MIN_ROWS,
     }
-    return [(title, [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]) for title, rows in parts.items()]
+
+
+def _plots(results: Results, words: Words) -> dict[str, Any]:
+    ends, clean = loss_range(results.histories), results.corpus["clean"]
+    smoothing = results.params["train"].get("label_smoothing", 0.0)
+    return {
+        "curves": {name: learning_curve(rows, ends, _curve_text(name, rows, words)) for name, rows in results.histories.items()},
+        "histograms": {
+            side: length_histogram(clean[f"{side}_characters"], words.plain(f"lengths_of_{side}")) for side in ("source", "target")
+        },
+        "smoothing": smoothing,
+        "smoothing_floor": smoothing_floor(smoothing, results.corpus["tokenizer"]["vocabulary_size"]),
+    }
+
+
+def smoothing_floor(epsilon: float, vocabulary: int) -> float:
+    """The smallest label-smoothed loss, in nats per token: the entropy of a target smoothed towards uniform over `vocabulary` tokens."""
+    if not epsilon:
+        return 0.0
+    right, other = 1 - epsilon + epsilon / vocabulary, epsilon / vocabulary
+    return -right * math.log(right) - (vocabulary - 1) * other * math.log(other)
+
+
+def _curve_text(name: str, rows: list[dict[str, float | None]], words: Words) -> str:
+    """A learning curve in a sentence."""
+    parts = [words.plain("curve_text", name=words.named("system", name))]
+    for column in ("validation_loss", "train_loss"):
+        found = [(row["step"], value) for row in rows if (value := row[column]) is not None]
+        if found:
+            numbers = {
+                "first": f"{found[0][1]:.2f}",
+                "start": f"{found[0][0]:.0f}",
+                "last": f"{found[-1][1]:.2f}",
+                "end": f"{found[-1][0]:.0f}",
+            }
+            parts.append(words.plain(f"curve_{column}", **numbers))
+    return " ".join(parts)
+
+
+def _use(results: Results, source: str) -> dict[str, str]:
+    """An example of a call, as Python."""
+    tasks = [task for task in results.export["tasks"] if task]
+    return {
+        "example": json.dumps(source, ensure_ascii=False),
+        "task_argument": f", task={json.dumps(tasks[0], ensure_ascii=False)}" if tasks else "",
+        "model_name": results.params["export"]["name"],
+    }
+
+
+def _parameters(results: Results) -> dict[str, int]:
+    """By system. CTranslate2 does not count them: an exported model has those of the pruned one."""
+    counted = {name: system["parameters"] for name, system in results.systems.items() if "parameters" in system}
+    return counted | {"exported": results.export["parameters"]}
+
+
+def _top(highest: float) -> int:
+    """The end of an axis from 0: the next ten."""
+    return min(max(math.ceil(highest / 10) * 10, 10), 100)
 
 
 def _visible(text: str) -> str:
@@ -75,4 +164,4 @@ def _visible(text: str) -> str:
 
 
 def _bytes(size: float) -> str:
-    return f"{size / 1e6:,.2f} MB"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:,.0f} kB"

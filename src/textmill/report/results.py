@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,16 @@ from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.base.files import read_json
 from textmill.base.tables import read_table
-from textmill.evaluate.metrics import METRICS, resamplings
+from textmill.evaluate.metrics import METRICS, Metric, resamplings
 from textmill.evaluate.significance import Difference, paired_difference
+from textmill.report.slices import Slice, all_slices
 from textmill.settings.languages import LanguageSettings
+from textmill.settings.params_file import read_params
+from textmill.settings.schema import completed
 
 BASELINES = ("copy", "translation_memory", "majority")
 COMPARED_METRICS = ("chrf", "bleu")
+_PARAMS, _DEFAULT = Path("params.yaml"), Path("recipes/default.yaml")
 
 
 @dataclass(frozen=True)
@@ -35,7 +40,12 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Results:
-    """What the stages before have written. histories: learning curves by model, columns of history.csv (None: no value)."""
+    """What the stages before have written.
+
+    histories: learning curves by model, columns of history.csv (None: no value). test: the test set, in the order of the predictions.
+    exported_against_baselines: for the page alone. slices: chrF of the exported model and of the translation memory, by grouping.
+    params, default_params: params.yaml and recipes/default.yaml, with what trainings inherit.
+    """
 
     corpus: dict[str, Any]
     clean_samples: dict[str, dict[str, list[dict[str, Any]]]]
@@ -45,6 +55,11 @@ class Results:
     systems: dict[str, dict[str, Any]]
     predictions: dict[str, pd.DataFrame]
     comparisons: list[Comparison]
+    exported_against_baselines: list[Comparison]
+    test: pd.DataFrame
+    slices: dict[str, list[Slice]]
+    params: dict[str, Any]
+    default_params: dict[str, Any]
 
 
 def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int, seed: int) -> Results:
@@ -57,11 +72,23 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
     for name, table in predictions.items():
         if table["id"].tolist() != predictions["student"]["id"].tolist():
             raise UserError(f"{paths.system_predictions(name)}: scored on another test set than the student. Run `dvc repro`.")
+    test = read_table(paths.TEST)
+    if test["id"].tolist() != predictions["student"]["id"].tolist():
+        raise UserError(f"{paths.TEST}: is not the test set that the systems were scored on. Run `dvc repro`.")
     systems = {name: read_json(paths.system_metrics(name)) for name in names}
     best_fold = max((f"fold-{fold}" for fold in folds), key=lambda name: float(systems[name]["chrf"]["score"]))
     pairs = [("student", baseline) for baseline in BASELINES]
     pairs += [("ensemble", best_fold), ("student", best_fold), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
     weights = resamplings(len(predictions["student"]), samples, seed)
+    metrics = {name: _remembering(METRICS[name](languages.target_language)) for name in COMPARED_METRICS}
+
+    def compared(pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
+        return [
+            Comparison(first, second, name, _compare(metric, predictions[first], predictions[second], weights))
+            for first, second in pairs
+            for name, metric in metrics.items()
+        ]
+
     return Results(
         corpus={
             "collect": read_json(paths.COLLECT_METRICS),
@@ -84,17 +111,23 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
         export=read_json(paths.EXPORT_METRICS),
         systems=systems,
         predictions=predictions,
-        comparisons=[
-            Comparison(first, second, metric, _compare(metric, languages, predictions[first], predictions[second], weights))
-            for first, second in pairs
-            for metric in COMPARED_METRICS
-        ],
+        comparisons=compared(pairs),
+        exported_against_baselines=compared([("exported", baseline) for baseline in BASELINES]),
+        test=test,
+        slices=all_slices(metrics["chrf"], test, predictions["exported"], predictions["translation_memory"], samples, seed),
+        params=completed(read_params(_PARAMS)),
+        default_params=completed(read_params(_DEFAULT)),
     )
 
 
-def _compare(metric: str, languages: LanguageSettings, first: pd.DataFrame, second: pd.DataFrame, weights: np.ndarray) -> Difference:
-    texts = (first["source"].tolist(), first["hypothesis"].tolist(), second["hypothesis"].tolist(), first["reference"].tolist())
-    return paired_difference(METRICS[metric](languages.target_language), *texts, weights)
+def _compare(metric: Metric, first: pd.DataFrame, second: pd.DataFrame, weights: np.ndarray) -> Difference:
+    texts = (tuple(first["source"]), tuple(first["hypothesis"]), tuple(second["hypothesis"]), tuple(first["reference"]))
+    return paired_difference(metric, *texts, weights)
+
+
+def _remembering(metric: Metric) -> Metric:
+    """`metric`, which computes the statistics of a system (tuples of texts) once for all comparisons."""
+    return replace(metric, statistics=cache(metric.statistics))
 
 
 def _history(path: Path) -> list[dict[str, float | None]]:

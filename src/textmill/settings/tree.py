@@ -18,6 +18,7 @@ from textmill.evaluate.settings import EvaluateSettings
 from textmill.export.settings import ExportSettings
 from textmill.model.settings import ModelSettings
 from textmill.prune.settings import PruneSettings
+from textmill.report.settings import ReportSettings
 from textmill.settings.schema import OF_FOLDS, OTHER_TRAININGS, build, completed
 from textmill.split.settings import SplitSettings
 from textmill.tokenizer.settings import TokenizerSettings
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type] = {
     "decode": DecodeSettings,
     "export": ExportSettings,
     "evaluate": EvaluateSettings,
+    "report": ReportSettings,
 }
 
 SEEDS = 1 << 31  # NumPy allows 2**32; this leaves room for the fold and repeat numbers that are added

@@ -1,4 +1,4 @@
-"""A headless Chromium on the MLflow UI of a store."""
+"""A headless Chromium: its flags, and a look at the MLflow UI of a store."""
 
 from __future__ import annotations
 
@@ -16,9 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-_FLAGS = (
-    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
-)
+FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
 
 
 @contextmanager
@@ -67,7 +65,7 @@ def look(address: str, pages: dict[str, tuple[str, list[str]]], folder: Path) ->
 
     texts = {}
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=_FLAGS.split())
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         for name, (path, wanted) in pages.items():
             page.goto("about:blank")

@@ -1,0 +1,65 @@
+"""Which outputs a reader sees: chosen by rank, not by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from textmill.report.results import Results
+from textmill.text.placeholders import placeholders
+
+SHOWN = ("exported", "student", "ensemble", "translation_memory")
+_NUM_SAMPLES, _NUM_WORST = 4, 50
+_HEADLINE_RANKS = (0.1, 0.5, 0.9)
+_READABLE = (20, 120)  # characters of a source: longer than a word, shorter than a paragraph
+
+Sample = dict[str, Any]
+
+
+def ranked_outputs(results: Results) -> pd.DataFrame:
+    """Source, reference and outputs of SHOWN, from the lowest chrF of the exported model to the highest.
+
+    Other columns: `chrf`, and `origin` and `line` of the test row.
+    """
+    table = results.predictions["exported"][["source", "reference", "chrf"]].copy()
+    for name in SHOWN:
+        table[name] = results.predictions[name]["hypothesis"]
+    table["origin"], table["line"] = results.test["origin"].to_numpy(), results.test["line"].to_numpy()
+    return table.sort_values("chrf", kind="stable")
+
+
+def headline_samples(ranked: pd.DataFrame) -> list[Sample]:
+    """Three outputs: a poor one, the middle one and a good one."""
+    return _records(ranked.iloc[sorted({int(share * len(ranked)) for share in _HEADLINE_RANKS})])
+
+
+def output_samples(ranked: pd.DataFrame) -> dict[str, list[Sample]]:
+    """Some outputs by kind, all different from one another: middle, best, worst, with placeholders. A kind may be empty."""
+    lengths = ranked["source"].str.len()
+    readable = ranked[(lengths >= _READABLE[0]) & (lengths <= _READABLE[1])]
+    shown = readable if len(readable) >= 4 * _NUM_SAMPLES else ranked
+    middle = max(len(shown) // 2 - _NUM_SAMPLES // 2, 0)
+    has_placeholders = shown[[bool(placeholders(source)) for source in shown["source"]]]
+    step = max(len(has_placeholders) // _NUM_SAMPLES, 1)
+    candidates = {
+        "middle": shown.iloc[middle : middle + _NUM_SAMPLES],
+        "best": shown.iloc[::-1],
+        "worst": shown,
+        "placeholders": has_placeholders.iloc[step // 2 :: step],
+    }
+    parts: dict[str, pd.DataFrame] = {}
+    for kind, rows in candidates.items():
+        taken = [label for part in parts.values() for label in part.index]
+        parts[kind] = rows[~rows.index.isin(taken)].head(_NUM_SAMPLES)
+    return {kind: _records(rows) for kind, rows in parts.items()}
+
+
+def worst_outputs(ranked: pd.DataFrame) -> list[Sample]:
+    """The outputs with the lowest chrF; of equal ones, the longest source first."""
+    lengths = ranked["source"].str.len()
+    return _records(ranked.assign(length=-lengths).sort_values(["chrf", "length"], kind="stable").head(_NUM_WORST))
+
+
+def _records(rows: pd.DataFrame) -> list[Sample]:
+    return [{str(key): value for key, value in row.items()} for row in rows.to_dict("records")]

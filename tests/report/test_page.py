@@ -1,0 +1,143 @@
+"""The page as a reader, a browser and a screen reader meet it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from browser import CHROMIUM, FLAGS
+
+from textmill.report.page import SECTIONS, render_page
+from textmill.report.results import Results
+from textmill.report.settings import ReportSettings
+from textmill.settings.languages import LanguageSettings
+
+Make = Callable[..., Results]
+LANGUAGES = LanguageSettings("en", "zh")
+HOSTILE = "<script>alert(1)</script>\" onload='x' {{ 7 * 7 }}"
+
+
+def rendered(results: Results, language: str = "en") -> str:
+    return render_page(results, LANGUAGES, ReportSettings(language))  # type: ignore[arg-type]
+
+
+class Page(HTMLParser):
+    """headings: their levels in order. ids, targets: anchors and where links lead. unnamed: pictures and regions without a text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+        self.headings = [int(tag[1]) for tag, _ in self.tags if re.fullmatch(r"h\d", tag)]
+        self.ids = {attributes["id"] for _, attributes in self.tags if "id" in attributes}
+        self.targets = {str(attributes["href"])[1:] for tag, attributes in self.tags if tag == "a"}
+        self.unnamed = [
+            tag
+            for tag, attributes in self.tags
+            if attributes.get("role") in ("img", "region") and not attributes.get("aria-label") and not attributes.get("aria-labelledby")
+        ]
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_the_page_is_a_function_of_its_arguments(make: Make, language: str) -> None:
+    assert rendered(make(), language) == rendered(make(), language)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_headings_links_and_text_alternatives_are_in_order(make: Make, language: str) -> None:
+    page = Page(rendered(make(), language))
+    assert page.headings[0] == 1 and page.headings.count(1) == 1
+    assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
+    assert set(SECTIONS) <= page.targets <= page.ids
+    assert not page.unnamed and sum(attributes.get("role") == "img" for _, attributes in page.tags) == 4
+    assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
+    assert all(attributes.get("tabindex") == "0" for _, attributes in page.tags if attributes.get("role") == "region")
+    (html,) = [attributes for tag, attributes in page.tags if tag == "html"]
+    assert html["lang"] == {"en": "en", "zh": "zh-Hans"}[language]
+
+
+def test_texts_of_the_corpus_say_which_language_they_are_in(make: Make) -> None:
+    results = make()
+    worst = results.predictions["exported"].sort_values("chrf", kind="stable").iloc[0]
+    for column, language in (("source", "en"), ("reference", "zh"), ("hypothesis", "zh")):
+        assert f'lang="{language}">{worst[column]}<' in rendered(results)
+
+
+def test_markup_in_texts_and_names_is_shown_as_text(make: Make) -> None:
+    results = make()
+    for table in results.predictions.values():
+        table.loc[:, ["source", "reference", "hypothesis"]] = HOSTILE
+    slices = {name: [replace(each, name=HOSTILE) for each in rows] for name, rows in results.slices.items() if name != "length"}
+    results.clean_samples["rejected"] = {
+        HOSTILE: [dict.fromkeys(("source", "target", "clean_source", "clean_target", "origin"), HOSTILE) | {"line": 1}]
+    }
+    results.corpus["clean"]["warnings"] = [HOSTILE]
+    results.corpus["collect"]["sources"][0] |= {"origin": HOSTILE, "bad": {HOSTILE: {"rows": 1, "first": HOSTILE}}}
+    results.params["train"]["max_steps"] = HOSTILE
+    results.params["export"]["name"] = HOSTILE
+    page = rendered(replace(results, slices=slices, test=results.test.assign(origin=HOSTILE)))
+    clean = rendered(make())
+    assert page.count("<script") == clean.count("<script") and "onload='x'" not in page
+    assert "alert(1)" in page and "{{ 7 * 7 }}" in page
+
+
+def test_a_model_that_beats_every_baseline_is_green_and_one_that_does_not_is_red(make: Make) -> None:
+    good, bad = rendered(make()), rendered(make(is_good=False))
+    assert 'class="box good"' in good and 'class="box bad"' not in good
+    assert 'class="box bad"' in bad and 'class="box good"' not in bad
+    assert "not shown to beat the copied source on chrF" in bad
+
+
+@pytest.mark.parametrize(("rows", "warned"), [(90, True), (280, True)])
+def test_a_small_test_set_is_warned_of(make: Make, rows: int, warned: bool) -> None:
+    assert (f"has only {rows} examples" in rendered(make(rows=rows))) is warned
+
+
+def test_a_large_test_set_is_not_warned_of(make: Make) -> None:
+    results = make()
+    results.systems["exported"]["examples"] = 500
+    assert 'class="box warning"' not in rendered(results)
+
+
+def test_one_fold_is_not_compared_with_itself(make: Make) -> None:
+    assert "ensemble vs. fold 0" in rendered(make()) and "ensemble vs. fold 0" not in rendered(make(folds=1))
+
+
+def test_settings_that_differ_from_the_default_recipe_are_listed(make: Make) -> None:
+    page = rendered(make())
+    assert '<code>train.max_steps</code></th><td class="code">1900</td><td class="code">20</td>' in page
+    assert "report.language" not in page and "label_smoothing</code></th>" not in page
+    assert "are those of" in rendered(replace(make(), params=make().default_params))
+
+
+def test_the_page_asks_no_network(make: Make) -> None:
+    page = rendered(make())
+    assert not re.findall(r"https?://(?!127\.0\.0\.1)[^\s\"<]+", page) and "@import" not in page and "url(" not in page
+    assert all(source.startswith("speed/") for source in re.findall(r'src="([^"]*)"', page))
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+def test_a_phone_shows_the_page_without_scrolling_sideways_and_a_key_leads_past_the_top(make: Make, tmp_path: Path) -> None:
+    from playwright.sync_api import sync_playwright
+
+    results = make()
+    results.predictions["exported"].loc[:, "hypothesis"] = "x" * 400
+    (tmp_path / "report.html").write_text(rendered(results), encoding="utf-8")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())
+        page = browser.new_page(viewport={"width": 390, "height": 844})
+        page.goto((tmp_path / "report.html").as_uri())
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        width = page.evaluate("document.scrollingElement.scrollWidth")
+        page.keyboard.press("Tab")
+        focused = page.evaluate("[document.activeElement.className, document.activeElement.getBoundingClientRect().left >= 0]")
+        browser.close()
+    assert width <= 390 and focused == ["skip", True]
