@@ -88,6 +88,7 @@ def test_a_rebuild_that_left_files_out_of_the_cache_is_an_error(
     monkeypatch.setattr("textmill.commands.repro.set_site_cache", lambda: None)
     monkeypatch.setattr("textmill.commands.repro.keep_copies", lambda: None)
     monkeypatch.setattr("textmill.commands.repro.was_opened", lambda: False)
+    monkeypatch.setenv("TEXTMILL_REBUILD", "this one")
     for status, code in (('{"clean": [{"changed outs": {"data/clean": "not in cache"}}]}', 1), ("{}", 0)):
         monkeypatch.setattr("textmill.commands.repro.output_of", lambda *command, status=status: status)
         assert repro(1) == code

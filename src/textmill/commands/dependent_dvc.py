@@ -21,22 +21,24 @@ PARENT = "TEXTMILL_PARENT_PROCESS"  # environment variable with the process id o
 INTERRUPTED = 252  # dvc's exit code for Ctrl-C
 _SIGNALS = (signal.SIGALRM, signal.SIGTERM, signal.SIGINT)
 _SECONDS_TO_NEXT_TRY = 0.02
+_is_ending = False  # a later signal changes nothing. Not by SIG_IGN: Python reports a signal that came just before that
 _WRITERS = ("dvc.rwlock", "dvc.dvcfile", "dvc.utils.serialize")  # modules of dvc that write files in place
 
 
 def main() -> int:
+    global _is_ending
     end_with_parent(signal.SIGKILL, int(os.environ.pop(PARENT)))
     for number in _SIGNALS:
         signal.signal(number, _stop)
     try:
         from dvc.cli import main as dvc  # here and not above: the import takes a second, in which the parent may die
 
-        return int(dvc(sys.argv[1:]))
+        code = int(dvc(sys.argv[1:]))
+        _is_ending = True
     except KeyboardInterrupt:  # at a point where dvc does not catch it
-        return INTERRUPTED
-    finally:
-        for number in _SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        code = INTERRUPTED
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # while Python takes itself down, it has no handlers
+    return code
 
 
 def _stop(_: int, frame: FrameType | None) -> None:
@@ -44,14 +46,16 @@ def _stop(_: int, frame: FrameType | None) -> None:
 
     dvc ignores SIGINT while a stage runs, but not yet when it has just started one. So stages are terminated in any case.
     """
+    global _is_ending
+    if _is_ending:
+        return
     for stage in psutil.Process().children():
         with suppress(psutil.Error):
             stage.terminate()
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN or _writes(frame):
         signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_NEXT_TRY)
         return
-    for number in _SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    _is_ending = True
     raise KeyboardInterrupt
 
 
