@@ -33,10 +33,8 @@ def main(
     log.dataset(paths.TEST, "test", len(test))
     files = list(map(Path, models))
     engine = TorchEngine.load(files, choose_device(decode.device))
-    metrics, predictions = evaluate_engine(
-        system, engine, tokenizer, test, decode, collect.target_language, evaluate.bootstrap_samples, seed
-    )
-    metrics |= {"parameters": engine.num_parameters, "size_bytes": total_size(files)}
+    metrics, predictions = evaluate_engine(engine, tokenizer, test, decode, collect.target_language, evaluate.bootstrap_samples, seed)
+    metrics |= {"system": system, "parameters": engine.num_parameters, "size_bytes": total_size(files)}
     write_table(paths.system_predictions(system), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics(system), metrics)
     speed = engine_speed(engine, tokenizer, with_tasks(test["source"], test["task"]), decode)

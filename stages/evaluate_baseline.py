@@ -23,8 +23,9 @@ def main(baseline: str, evaluate: EvaluateSettings, collect: LanguageSettings, s
     test = read_table(paths.TEST)
     log.dataset(paths.TEST, "test", len(test))
     outputs = BASELINES[baseline](read_table(paths.DEVELOPMENT), test)
-    metrics, predictions = score_outputs(baseline, test, outputs, collect.target_language, evaluate.bootstrap_samples, seed)
+    metrics, predictions = score_outputs(test, outputs, collect.target_language, evaluate.bootstrap_samples, seed)
     write_table(paths.system_predictions(baseline), predictions, PREDICTION_SCHEMA)
+    metrics |= {"system": baseline}
     write_json(paths.system_metrics(baseline), metrics)
     log.metrics(metrics)
     log.table(predictions, "predictions")

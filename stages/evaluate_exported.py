@@ -29,9 +29,9 @@ def main(evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: 
     test, model = read_table(paths.TEST), Translator.load(paths.EXPORTED_INT8)
     log.dataset(paths.TEST, "test", len(test))
     metrics, predictions = evaluate_engine(
-        "exported", model.engine, model.tokenizer, test, model.decode, collect.target_language, evaluate.bootstrap_samples, seed
+        model.engine, model.tokenizer, test, model.decode, collect.target_language, evaluate.bootstrap_samples, seed
     )
-    metrics |= {"size_bytes": total_size([paths.EXPORTED_INT8 / "model.bin"])}
+    metrics |= {"system": "exported", "size_bytes": total_size([paths.EXPORTED_INT8 / "model.bin"])}
     write_table(paths.system_predictions("exported"), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics("exported"), metrics)
     speed = engine_speed(model.engine, model.tokenizer, with_tasks(test["source"], test["task"]), model.decode)

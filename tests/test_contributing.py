@@ -33,7 +33,7 @@ CHECKS = {
         test_evaluation.test_scores_are_those_of_sacrebleu()
         test_evaluation.test_everything_that_makes_a_metric_or_baseline_is_listed()
         test = pandas.DataFrame({"id": ["1"], "source": ["Open"], "target": ["Open the file"]})
-        metrics, _ = score_outputs("toy", test, ["Open the file"], "en", samples=100, seed=1)
+        metrics, _ = score_outputs(test, ["Open the file"], "en", samples=100, seed=1)
         assert metrics["chrf_plus_plus"]["score"] == 100
         """,
     "Add a stage": """

@@ -399,3 +399,29 @@ def _injected(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _injected(each) for name, each in value.items()}
     return [_injected(each) for each in value] if isinstance(value, list) else "0; touch PWNED #"
+
+
+def test_files_and_functions_stay_small() -> None:
+    """At most 350 lines per file, and 7 parameters per function, without self and the context of an autograd function."""
+    long = [path.as_posix() for path in [*SOURCES, *STAGES] if len(path.read_text(encoding="utf-8").split("\n")) > 351]
+    many = [
+        f"{path}:{node.lineno}"
+        for path in SOURCES  # the settings that a stage's main names are given to it
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+        for names in [[each.arg for each in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]]
+        if len([name for name in names if name not in ("self", "cls", "ctx")]) > 7
+    ]
+    assert (long, many) == ([], [])
+    assert len(Path("dvc.yaml").read_text(encoding="utf-8").split("\n")) <= 651
+    assert all(len(path.read_text(encoding="utf-8").split("\n")) <= 61 for path in Path("recipes").glob("*.yaml") if path.stem != "default")
+
+
+def test_a_filter_its_setting_and_its_reason_have_one_name() -> None:
+    from textmill.clean.filters import FILTERS
+    from textmill.clean.settings import FilterSettings
+
+    settings = set(FilterSettings.__dataclass_fields__)
+    others = {"empty": None, "too_long": "max_characters", "swapped": "scripts", "wrong_script": "scripts"}  # no threshold; one for two
+    assert {name for name in FILTERS if name not in settings} == set(others)
+    assert {setting for setting in others.values() if setting} <= settings

@@ -107,8 +107,8 @@ def test_bleu_cuts_texts_without_spaces_into_characters() -> None:
 
 def test_a_metric_that_does_not_apply_is_left_out_and_an_empty_test_set_is_an_error() -> None:
     test = pd.DataFrame({"id": ["1", "2"], "source": ["a", "b"], "target": ["甲", "乙"]})
-    scores, predictions = score_outputs("x", test, ["甲", "丙"], "zh", 100, 1)
+    scores, predictions = score_outputs(test, ["甲", "丙"], "zh", 100, 1)
     assert "placeholders_kept" not in scores and scores["exact_match"]["score"] == 50
     assert predictions["chrf"].tolist()[0] == 100
     with pytest.raises(UserError, match="the test set is empty"):
-        score_outputs("x", test.iloc[:0], [], "zh", 100, 1)
+        score_outputs(test.iloc[:0], [], "zh", 100, 1)

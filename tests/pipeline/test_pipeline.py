@@ -435,7 +435,7 @@ def test_scores_can_be_computed_again_from_the_saved_predictions_to_the_last_dig
         metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
         saved = read_table(folder / "predictions.parquet")
         test = saved.rename(columns={"reference": "target"})
-        again, predictions = score_outputs(system, test, saved["hypothesis"].tolist(), "zh", 100, 1)
+        again, predictions = score_outputs(test, saved["hypothesis"].tolist(), "zh", 100, 1)
         assert {name: metrics[name] for name in again} == json.loads(json.dumps(again))
         assert predictions["chrf"].tolist() == saved["chrf"].tolist()
         for metric in set(METRICS) & set(again):

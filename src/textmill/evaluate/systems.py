@@ -28,11 +28,11 @@ _SPEED_TEXTS, _SPEED_SINGLE_TEXTS = 200, 30
 
 
 def score_outputs(
-    system: str, test: pd.DataFrame, outputs: Sequence[str], target_language: str, samples: int, seed: int
+    test: pd.DataFrame, outputs: Sequence[str], target_language: str, samples: int, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """Score outputs, one per row of `test` (columns id, source, target).
 
-    Returns a dict and a table with PREDICTION_SCHEMA in test order. The dict has the keys system and examples, and for each metric that
+    Returns a dict and a table with PREDICTION_SCHEMA in test order. The dict has the key examples, and for each metric that
     applies {"score", "low", "high", "signature", "num_segments"}.
     Raises UserError if the test set is empty.
     """
@@ -40,7 +40,7 @@ def score_outputs(
         raise UserError("the test set is empty. Raise split.test_share or use more data.")
     sources, references = test["source"].tolist(), test["target"].tolist()
     weights = resamplings(len(test), samples, seed)
-    metrics: dict[str, Any] = {"system": system, "examples": len(test)}
+    metrics: dict[str, Any] = {"examples": len(test)}
     for name, make in METRICS.items():
         result = measure(make(target_language), sources, outputs, references, weights)
         if result is not None:
@@ -69,7 +69,6 @@ def reference_loss(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> 
 
 
 def evaluate_engine(
-    system: str,
     engine: Engine,
     tokenizer: Tokenizer,
     test: pd.DataFrame,
@@ -85,7 +84,7 @@ def evaluate_engine(
     """
     sources = with_tasks(test["source"], test["task"])
     outputs = translate(sources, tokenizer, engine, decode)
-    metrics, predictions = score_outputs(system, test, outputs, target_language, samples, seed)
+    metrics, predictions = score_outputs(test, outputs, target_language, samples, seed)
     cut = sum(len(ids) > decode.max_tokens for ids in encode_sources(sources, tokenizer))
     return metrics | reference_loss(engine, tokenizer, test) | {"truncated_sources": cut}, predictions
 
