@@ -356,6 +356,20 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     assert not (tmp_path / ".mlflow").exists()
 
 
+def test_artifacts_are_found_after_the_project_was_moved(tmp_path: Path) -> None:
+    before, now = tmp_path / "before", tmp_path / "a longer name"
+    before.mkdir()
+    (before / "note.txt").write_text("kept")
+    noting = "from pathlib import Path; log.artifact(Path('note.txt'))"
+    assert start(before, "clean", noting).communicate(timeout=3600)[0] == "done\n"
+    before.rename(now)
+    assert start(now, "clean", TEXTMILL_REBUILD="two").communicate(timeout=3600)[0] == "done\n"
+    first = next(run for run in runs(now) if any("note" in each.path for each in client(now).list_artifacts(run.info.run_id)))
+    assert Path(client(now).download_artifacts(first.info.run_id, "note.txt", str(tmp_path))).read_text() == "kept"
+    addresses = {run.info.artifact_uri for run in runs(now)} | {client(now).get_experiment_by_name("textmill").artifact_location}
+    assert all(address.startswith(f"{now.as_uri()}/.mlflow/artifacts") for address in addresses)
+
+
 def test_git_is_asked_for_commit_and_changes_and_what_it_does_not_tell_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert git_state() == {}, "no repository"

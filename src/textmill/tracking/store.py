@@ -15,6 +15,7 @@ from urllib.parse import urlparse
 
 from textmill.base.errors import UserError
 from textmill.tracking import left_open
+from textmill.tracking.moved import follow_move
 from textmill.tracking.patience import Patience
 from textmill.tracking.redaction import redacted
 
@@ -113,12 +114,14 @@ def patience_for(times: int) -> Patience:
 
 
 def experiment_of(client: Any) -> str:
+    location = (store_folder() / "artifacts").as_uri() if not tracking_uri().startswith("http") else None
     experiment = client.get_experiment_by_name(EXPERIMENT)
     if experiment is not None:
         for name in _EXPERIMENT_TAGS.keys() - experiment.tags.keys():  # made by an earlier version, or by hand
             client.set_experiment_tag(experiment.experiment_id, name, _EXPERIMENT_TAGS[name])
+        if is_own_store() and experiment.artifact_location != location:
+            follow_move(store_folder() / "mlflow.db", experiment.artifact_location, str(location))
         return str(experiment.experiment_id)
-    location = (store_folder() / "artifacts").as_uri() if not tracking_uri().startswith("http") else None
     try:
         return str(client.create_experiment(EXPERIMENT, location, _EXPERIMENT_TAGS))
     except Exception:  # another process was faster
@@ -131,6 +134,11 @@ def experiment_of(client: Any) -> str:
 def is_embedded() -> bool:
     """Is the store a file of this machine? Then first contact is locked; else everything has a deadline."""
     return tracking_uri().startswith(("sqlite:", "file:", "/", "."))
+
+
+def is_own_store() -> bool:
+    """Is the store the SQLite file of this project? Nothing else may be changed behind the back of its owner."""
+    return tracking_uri() == f"sqlite:///{store_folder() / 'mlflow.db'}"
 
 
 @contextmanager
