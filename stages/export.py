@@ -28,9 +28,9 @@ from textmill.decode.settings import DecodeSettings
 from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
-from textmill.export.settings import ExportSettings, model_name
+from textmill.export.settings import ExportSettings
 from textmill.pipeline.runner import run_stage
-from textmill.settings.languages import LanguageSettings
+from textmill.settings.languages import LanguageSettings, model_name
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 

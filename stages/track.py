@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from textmill.export.settings import NameSettings, model_name
+from textmill.export.settings import NameSettings
 from textmill.pipeline.locked import locked_stages
 from textmill.pipeline.runner import run_stage
-from textmill.settings.languages import LanguageSettings
+from textmill.settings.languages import LanguageSettings, model_name
 from textmill.track.publication import publish_rebuild
 
 

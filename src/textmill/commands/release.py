@@ -12,9 +12,8 @@ from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.base.lifetime import process_key
 from textmill.commands.dvc_runs import DvcRuns
-from textmill.export.settings import model_name
 from textmill.pipeline.locked import locked_stages
-from textmill.settings.languages import LanguageSettings
+from textmill.settings.languages import LanguageSettings, model_name
 from textmill.settings.params_file import read_params
 from textmill.track.publication import registered_version
 

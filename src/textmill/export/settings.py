@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import require
 
 
@@ -39,8 +38,3 @@ class NameSettings:
     """The part of `export` that the stage `track` needs. name: name of the registered MLflow model."""
 
     name: str
-
-
-def model_name(name: str, languages: LanguageSettings) -> str:
-    """Return the name of the registered model: `export.name`, or one made from the languages if that is `auto`."""
-    return f"textmill-{languages.source_language}-{languages.target_language}" if name == "auto" else name

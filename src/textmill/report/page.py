@@ -19,7 +19,7 @@ from textmill.report.results import BASELINES, Results
 from textmill.report.settings import ReportSettings
 from textmill.report.slices import MIN_ROWS, OTHERS
 from textmill.report.words import Words
-from textmill.settings.languages import LanguageSettings
+from textmill.settings.languages import LanguageSettings, model_name
 
 _SHARES = ("exact_match", "placeholders_kept")  # metrics in per cent of the test examples
 SECTIONS = ("results", "outputs", "slices", "training", "data", "cleaning", "size", "use", "settings", "origin")
@@ -58,7 +58,7 @@ def render_page(results: Results, languages: LanguageSettings, settings: ReportS
             parameters=_parameters(results),
             **_slices(results, words),
             **_plots(results, words),
-            **_use(results, headline[-1]["source"]),
+            **_use(results, languages, headline[-1]["source"]),
         )
     )
 
@@ -135,13 +135,13 @@ def _curve_text(name: str, rows: list[dict[str, float | None]], words: Words) ->
     return " ".join(parts)
 
 
-def _use(results: Results, source: str) -> dict[str, str]:
+def _use(results: Results, languages: LanguageSettings, source: str) -> dict[str, str]:
     """An example of a call, as Python."""
     tasks = [task for task in results.export["tasks"] if task]
     return {
         "example": json.dumps(source, ensure_ascii=False),
         "task_argument": f", task={json.dumps(tasks[0], ensure_ascii=False)}" if tasks else "",
-        "model_name": results.params["export"]["name"],
+        "model_name": model_name(results.params["export"]["name"], languages),
     }
 
 
