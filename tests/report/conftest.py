@@ -35,7 +35,7 @@ def cached_results(rows: int = 90, folds: int = 3, is_good: bool = True) -> Resu
     """What the stages of a small job would have written."""
     test = rows_of_test(rows)
     names = [*(f"fold-{fold}" for fold in range(folds)), "ensemble", "student", "pruned", "exported"]
-    scored = {name: score_outputs(name, test, outputs(name, test, is_good), "zh", SAMPLES, 1) for name in [*names, *BASELINES]}
+    scored = {name: score_outputs(test, outputs(name, test, is_good), "zh", SAMPLES, 1) for name in [*names, *BASELINES]}
     systems, predictions = {name: each[0] for name, each in scored.items()}, {name: each[1] for name, each in scored.items()}
     for name in names:
         systems[name] |= {"size_bytes": 7_700_000, "parameters": 1_900_000, "perplexity": 12.5}
