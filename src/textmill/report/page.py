@@ -12,6 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from textmill.evaluate.metrics import METRICS
+from textmill.export.settings import model_name
 from textmill.report import outputs, verdict
 from textmill.report.changes import changed_settings
 from textmill.report.plots import learning_curve, length_histogram, loss_range
@@ -58,7 +59,7 @@ def render_page(results: Results, languages: LanguageSettings, settings: ReportS
             parameters=_parameters(results),
             **_slices(results, words),
             **_plots(results, words),
-            **_use(results, headline[-1]["source"]),
+            **_use(results, languages, headline[-1]["source"]),
         )
     )
 
@@ -91,7 +92,7 @@ def _slices(results: Results, words: Words) -> dict[str, Any]:
         return words.plain("slice_others") if of_slice == OTHERS and grouping == "source" else words.named("slice", of_slice) or "–"
 
     return {
-        "slice_top": _top(max((each.high or max(each.score, each.baseline) for each in every), default=100)),
+        "slice_top": _top(max((max(each.high or 0.0, each.score, each.baseline) for each in every), default=100)),
         "slice_name": name,
         "spread": (min(wide), max(wide)) if len(wide) > 1 else None,
         "min_slice_rows": MIN_ROWS,
@@ -135,13 +136,13 @@ def _curve_text(name: str, rows: list[dict[str, float | None]], words: Words) ->
     return " ".join(parts)
 
 
-def _use(results: Results, source: str) -> dict[str, str]:
+def _use(results: Results, languages: LanguageSettings, source: str) -> dict[str, str]:
     """An example of a call, as Python."""
     tasks = [task for task in results.export["tasks"] if task]
     return {
         "example": json.dumps(source, ensure_ascii=False),
         "task_argument": f", task={json.dumps(tasks[0], ensure_ascii=False)}" if tasks else "",
-        "model_name": results.params["export"]["name"],
+        "model_name": model_name(results.params["export"]["name"], languages),
     }
 
 
