@@ -128,3 +128,30 @@ def test_dvc_is_not_interrupted_while_it_writes_its_lock_file(tmp_path: Path) ->
     assert "Traceback" not in ended.stderr
     assert not any(json.loads((tmp_path / ".dvc/tmp/rwlock").read_text()).values())
     assert not (tmp_path / "log").exists(), "a stage was run after the signal"
+
+
+INTERRUPTED_IN_A_DESTRUCTOR = """
+import os, signal, sys
+import dvc.stage
+from textmill.commands import dependent_dvc
+class Asked:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        [None for _ in range(1000)]
+def run_stage(*arguments, **more):
+    Asked()
+    return right(*arguments, **more)
+right, dvc.stage.run_stage = dvc.stage.run_stage, run_stage
+sys.exit(dependent_dvc.main())
+"""
+
+
+def test_an_interrupt_that_python_drops_ends_dvc_with_its_next_stage(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
+    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: sleep 60\n  two:\n    cmd: echo ran >> log\n")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
+    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1"}
+    command = [sys.executable, "-c", INTERRUPTED_IN_A_DESTRUCTOR, "repro"]
+    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert "Exception ignored in" in ended.stderr and ended.returncode == 255, ended
+    assert not (tmp_path / "log").exists(), "a stage was run after the signal"

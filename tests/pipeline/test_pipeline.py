@@ -452,7 +452,7 @@ def test_the_ui_shows_rebuilds_side_by_side_and_the_models_with_their_scores(clo
     experiment, names = first.info.experiment_id, [each.info.run_name for each in (first, second)]
     (exported,) = store(clone).search_logged_models([experiment], "name = 'exported'")
     (version,) = store(clone).search_model_versions("name = 'textmill-en-zh'")
-    assert (version.model_id, version.description[:1]) == (exported.model_id, "#")
+    assert (version.source, version.description[:1]) == (f"models:/{exported.model_id}", "#")
     pages = {
         "runs": (f"/#/experiments/{experiment}/runs?workflowType=machine_learning", [*names, "student_chrf"]),
         "compare": (compare_path(experiment, [first.info.run_id, second.info.run_id]), ["student_chrf", "train.max_steps"]),

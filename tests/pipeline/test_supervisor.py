@@ -13,6 +13,7 @@ import pytest
 from dvc_project import make_stages
 from ruamel.yaml import YAML
 
+from textmill.pipeline import supervisor
 from textmill.pipeline.supervisor import MEMORY
 from textmill.settings.tree import with_defaults
 from textmill.tuning.space import value_at
@@ -95,6 +96,28 @@ def test_a_stage_closes_what_it_has_open_and_never_outlives_its_dvc(
     out, err = dvc.communicate(timeout=600)  # returns when no process has the pipes any more
     assert (dvc.returncode, out) == (code, said), err
     assert err.startswith(line) and err.count("\n") == bool(line)
+
+
+@pytest.mark.parametrize(
+    ("commands", "found"),
+    [
+        ({7: ["sh", "-c", "x"], 6: ["python", "dvc", "repro"], 1: ["init"]}, 6),
+        ({7: ["sh", "-c", "x"], 6: ["python", "-m", "textmill.commands.dependent_dvc"], 1: ["init"]}, 6),
+        ({7: ["python", "program.py"], 1: ["init"]}, 7),
+        ({7: ["python", "-c", "Repo().reproduce()"], 6: ["bash"], 1: ["init"]}, 7),
+        ({7: ["python", "-c", "Repo().reproduce()"]}, 7),  # by docker exec: its parent is outside of the container
+        ({7: ["sh", "-c", "x"], 1: ["sh", "-c", "dvc repro"]}, 1),
+        ({7: ["sh", "-c", "x"], 1: ["init"]}, None),
+        ({1: ["init"]}, None),
+    ],
+)
+def test_the_dvc_above_a_stage_is_found(monkeypatch: pytest.MonkeyPatch, commands: dict[int, list[str]], found: int | None) -> None:
+    above = list(commands)
+    parents = dict(zip(above, [*above[1:], 0], strict=True))
+    monkeypatch.setattr(supervisor, "_command", commands.__getitem__)
+    monkeypatch.setattr(supervisor, "_parent_of", parents.__getitem__)
+    monkeypatch.setattr(supervisor, "process_key", str)
+    assert supervisor._dvc_above(above[0]) == (None if found is None else str(found))
 
 
 def test_the_settings_that_a_stage_killed_for_its_memory_names_exist() -> None:

@@ -101,7 +101,8 @@ def _dvc_above(parent: int) -> str | None:
     for pid in above:
         if is_dvc(_command(pid)) or (pid == 1 and any("dvc" in word for word in _command(1))):  # process 1 in a container
             return process_key(pid)
-    top = next(pid for pid in above if pid == 1 or "-c" not in _command(pid))  # skips shells
+    # Skips shells. The parent of what `docker exec` runs is outside of the container, so there may be nothing else above.
+    top = next((pid for pid in above if pid == 1 or "-c" not in _command(pid)), parent)
     return None if top == 1 else process_key(parent)  # orphans become children of process 1
 
 

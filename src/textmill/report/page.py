@@ -12,6 +12,7 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from textmill.evaluate.metrics import METRICS
+from textmill.export.settings import model_name
 from textmill.report import outputs, verdict
 from textmill.report.changes import changed_settings
 from textmill.report.plots import learning_curve, length_histogram, loss_range
@@ -91,7 +92,7 @@ def _slices(results: Results, words: Words) -> dict[str, Any]:
         return words.plain("slice_others") if of_slice == OTHERS and grouping == "source" else words.named("slice", of_slice) or "–"
 
     return {
-        "slice_top": _top(max((each.high or max(each.score, each.baseline) for each in every), default=100)),
+        "slice_top": _top(max((max(each.high or 0.0, each.score, each.baseline) for each in every), default=100)),
         "slice_name": name,
         "spread": (min(wide), max(wide)) if len(wide) > 1 else None,
         "min_slice_rows": MIN_ROWS,

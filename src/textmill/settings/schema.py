@@ -83,6 +83,9 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
         if (value is None and type(None) in words) or any(value in typing.get_args(word) for word in words):
             return value
         (inner,) = (part for part in typing.get_args(kind) if part not in words)
+        others = [str(choice) for word in words for choice in typing.get_args(word)]
+        if others and isinstance(value, str) and inner in (bool, int, float):
+            raise UserError(f"params.yaml: {key} must be {_TYPE_NAMES[inner]} or {' or '.join(others)}, not {_shown(value)}.")
         return _convert(value, inner, key)
     if origin is Literal:
         choices = typing.get_args(kind)

@@ -17,10 +17,10 @@ from textmill.tokenizer.protection import SLOTS, Protected, protect, protect_pai
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
 
-# SentencePiece writes a space as U+2581, so a U+2581 in a text would be decoded as a space. It is replaced by U+FDD0, a Unicode
-# noncharacter. A U+FDD0 or U+FDD1 in the text is escaped with U+FDD1.
 _LARGEST_VOCABULARY = 32_000
 _POSSIBLE = re.compile(r"value <= (\d+)")  # in SentencePiece's message that a vocabulary is too large
+# SentencePiece writes a space as U+2581, so a U+2581 in a text would be decoded as a space. It is replaced by U+FDD0, a Unicode
+# noncharacter. A U+FDD0 or U+FDD1 in the text is escaped with U+FDD1.
 _STAND_INS = {"\u2581": "\ufdd0", "\ufdd0": "\ufdd1\ufdd0", "\ufdd1": "\ufdd1\ufdd1"}
 _TO_STAND_INS = str.maketrans(_STAND_INS)
 _FROM_STAND_INS = {stand_in: character for character, stand_in in _STAND_INS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 EXPORT = "export"
 _TYPE = "text-to-text"
 _DATASET = "test"
+_VERSIONS = "mlflow.modelVersions"
 _PARAM_CHARACTERS = 500  # MLflow's limit for a parameter of a logged model
 
 
@@ -41,10 +43,15 @@ def publish_models(connection: Connection, stages: Mapping[str, LockedStage], ru
     is not stored again.
     """
     for stage, kind in _kinds(stages).items():
-        content = stages[stage].outputs.get(str(kind.path))
+        content = stages[stage].outputs.get(str(kind.path)) if stage in stages else None
         if content is None or not kind.path.is_file():
             continue
-        model = _find(connection, kind, content) or _create(connection, stages[stage], kind, content, runs[stage])
+        model = _find(connection, kind, content)
+        if model is None:
+            if md5_of(kind.path) != content:
+                print(f"track: {kind.path} is not what dvc.lock has on record, so it is not published.", file=sys.stderr)
+                continue
+            model = _create(connection, stages[stage], kind, content, runs[stage])
         _link(connection, kind, model, runs[stage], runs.get(kind.scored_by))
         if stage == EXPORT:
             _register(connection, name, stages[stage], content, model, runs[stage])
@@ -66,9 +73,10 @@ def _kinds(stages: Mapping[str, LockedStage]) -> dict[str, _Kind]:
 
 
 def _find(connection: Connection, kind: _Kind, content: str) -> str | None:
+    """The logged model with these bytes; one whose upload failed or was killed does not count."""
     query = f"name = '{kind.system}' AND tags.`dvc.md5` = '{content}'"
-    found = connection.client.search_logged_models([connection.experiment_id], query, max_results=1)
-    return str(found[0].model_id) if found else None
+    found = connection.client.search_logged_models([connection.experiment_id], query)
+    return next((str(model.model_id) for model in found if model.status == "READY"), None)
 
 
 def _create(connection: Connection, stage: LockedStage, kind: _Kind, content: str, run_id: str) -> str:
@@ -116,11 +124,20 @@ def _register(connection: Connection, name: str, stage: LockedStage, content: st
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Exported by textmill: int8 weights for CTranslate2, which need no torch.")
     version = version_of(connection, name, content)
+    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment(EXPORT))}
     if version is None:
         card = paths.MODEL_CARD.read_text(encoding="utf-8") if paths.MODEL_CARD.is_file() else None
-        version = str(client.create_model_version(name, f"models:/{model}", run_id, description=card, model_id=model).version)
-        client.set_logged_model_tags(model, {"mlflow.modelVersions": json.dumps([{"name": name, "version": version}])})  # for the UI
-    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment(EXPORT))}
-    for tag, value in tags.items():
-        client.set_model_version_tag(name, version, tag, value)
+        version = str(client.create_model_version(name, f"models:/{model}", run_id, tags, description=card, model_id=model).version)
+    else:
+        for tag, value in tags.items():
+            client.set_model_version_tag(name, version, tag, value)
+    _note_version(connection, model, name, version)
     client.set_registered_model_alias(name, "newest", version)  # "latest" is a reserved word
+
+
+def _note_version(connection: Connection, model: str, name: str, version: str) -> None:
+    """Note the version with its logged model, which the UI shows on the Models tab. A model can be registered under several names."""
+    noted = json.loads(connection.client.get_logged_model(model).tags.get(_VERSIONS, "[]"))
+    known = {(each["name"], str(each["version"])) for each in noted}
+    if (name, version) not in known:
+        connection.client.set_logged_model_tags(model, {_VERSIONS: json.dumps([*noted, {"name": name, "version": version}])})

@@ -21,7 +21,7 @@ from textmill.track.models import publish_models, version_of
 from textmill.tracking.connection import Connection, connect, git_state, source_tags, this_process
 from textmill.tracking.redaction import redacted
 from textmill.tracking.runs import log_metrics_batch, log_params
-from textmill.tracking.values import flat_numbers, metric_name
+from textmill.tracking.values import flat_numbers, flat_params, metric_name
 
 
 @dataclass(frozen=True)
@@ -154,8 +154,9 @@ def _complete_parent(connection: Connection, stages: Sequence[LockedStage], coun
     tags = {"dvc.lock": lock_hash, **git_state(), **{f"stages.{name}": str(count) for name, count in counts.items()}}
     for name, value in tags.items():
         client.set_tag(parent, name, value)
-    if not client.get_run(parent).data.params:  # published again after a change of params.yaml, it keeps those that it began with
-        log_params(connection, parent, all_params({stage.name: stage.params for stage in stages}))
+    known = client.get_run(parent).data.params  # published again after a change of params.yaml, it keeps those that it began with
+    params = flat_params(all_params({stage.name: stage.params for stage in stages}))
+    log_params(connection, parent, {key: value for key, value in params.items() if key not in known})
     now = int(time.time() * 1000)
     log_metrics_batch(connection, parent, [(metric_name(key), value, now, 0) for key, value in headline_metrics().items()])
     for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.STATISTICS, paths.ENVIRONMENT, paths.REPORT):

@@ -21,16 +21,14 @@ def link_output(connection: Connection, run_id: str, model_id: str) -> None:
 def link_scores(connection: Connection, run_id: str, model_id: str, scores: Mapping[str, float], dataset: str, digest: str | None) -> None:
     """Show the model as an input of the run, once, and give both of them scores on a data set.
 
-    scores: by name. dataset, digest: as the run has them among its inputs.
+    scores: by name. dataset, digest: as the run has them among its inputs. Without a digest, MLflow takes no name of a data set.
     """
     from mlflow.entities import LoggedModelInput, Metric
 
     if any(each.model_id == model_id for each in connection.client.get_run(run_id).inputs.model_inputs):
         return
-    connection.client.log_inputs(run_id, models=[LoggedModelInput(model_id)])
     now = int(time.time() * 1000)
-    metrics = [
-        Metric(metric_name(f"{dataset}.{name}"), value, now, 0, model_id=model_id, dataset_name=dataset, dataset_digest=digest)
-        for name, value in scores.items()
-    ]
+    named = (dataset, digest) if digest is not None else (None, None)
+    metrics = [Metric(metric_name(f"{dataset}.{name}"), value, now, 0, model_id, *named) for name, value in scores.items()]
     connection.client.log_batch(run_id, metrics=metrics)
+    connection.client.log_inputs(run_id, models=[LoggedModelInput(model_id)])  # last: it tells the next time that the scores are there
