@@ -12,7 +12,6 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from textmill.evaluate.metrics import METRICS
-from textmill.export.settings import model_name
 from textmill.report import outputs, verdict
 from textmill.report.changes import changed_settings
 from textmill.report.plots import learning_curve, length_histogram, loss_range
