@@ -94,7 +94,8 @@ class RunLog:
 
         Nobody else would: `track` does not run then. Stages beside it may go on, and `track` may still finish the rebuild.
         """
-        self._try(lambda c: self._monitor.finish() if self._monitor is not None else None)
+        if status == "FINISHED":  # else there are seconds before the process is killed, and its thread ends with it
+            self._try(lambda c: self._monitor.finish() if self._monitor is not None else None)
         self.flush()
         self._try(lambda c: c.client.set_terminated(self._run_id, status))
         if status != "FINISHED":
