@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from mlflow import MlflowClient
 from textmill.base import paths
 from textmill.base.files import md5_of
 from textmill.track.models import publish_models
-from textmill.track.publication import LockedStage, _complete_parent
+from textmill.track.publication import LockedStage, _complete_parent, report_with_speeds
 from textmill.tracking.connection import Connection
 from textmill.tracking.store import experiment_of, open_client
 
@@ -151,3 +153,15 @@ def test_params_of_a_rebuild_that_arrived_in_part_are_completed_and_those_that_d
         _complete_parent(connection, [stage], {}, lock)
     found = client.get_run(parent).data.params
     assert len(found) == 150 and (found["train.key_0"], found["train.key_149"]) == ("as it was", "149")
+
+
+def test_the_report_in_mlflow_has_the_measured_speeds_inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    template = resources.files("textmill.report").joinpath("report.html.jinja").read_text(encoding="utf-8")
+    (tag,) = re.findall(r'<script src="speed/.*"></script>', template)
+    paths.SPEEDS.mkdir(parents=True)
+    paths.REPORT.write_text(tag.replace("{{ name }}", "exported") + tag.replace("{{ name }}", "student"), encoding="utf-8")
+    (paths.SPEEDS / "exported.js").write_text('textmillSpeed("exported", {});\n', encoding="utf-8")
+    page = report_with_speeds()
+    assert '<script>textmillSpeed("exported", {});\n</script>' in page and 'src="speed/exported.js"' not in page
+    assert 'src="speed/student.js"' in page, "not measured on this machine"

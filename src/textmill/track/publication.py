@@ -159,8 +159,18 @@ def _complete_parent(connection: Connection, stages: Sequence[LockedStage], coun
     log_params(connection, parent, {key: value for key, value in params.items() if key not in known})
     now = int(time.time() * 1000)
     log_metrics_batch(connection, parent, [(metric_name(key), value, now, 0) for key, value in headline_metrics().items()])
-    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.STATISTICS, paths.ENVIRONMENT, paths.REPORT):
+    for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.STATISTICS, paths.ENVIRONMENT):
         if path.is_file():
             client.log_artifact(parent, str(path))
-    for path in sorted(paths.SPEEDS.glob("*.js")):  # the report loads them from beside it
-        client.log_artifact(parent, str(path), paths.SPEEDS.name)
+    if paths.REPORT.is_file():
+        client.log_text(parent, report_with_speeds(), paths.REPORT.name)
+
+
+def report_with_speeds() -> str:
+    """Return the report with the measured speeds inside. MLflow shows it alone, so it cannot load them from beside it."""
+    page = paths.REPORT.read_text(encoding="utf-8")
+    for path in paths.SPEEDS.glob("*.js"):
+        page = page.replace(
+            f'<script src="{paths.SPEEDS.name}/{path.name}"></script>', f"<script>{path.read_text(encoding='utf-8')}</script>"
+        )
+    return page
