@@ -58,6 +58,13 @@ def units(text: str) -> list[str]:
     return _WIDE.sub(r" \1 ", letters_only(text)).split()
 
 
+def runs(text: str, length: int) -> Iterator[str]:
+    """Yield all runs of `length` units. A shorter text has none."""
+    if len(text) >= length:
+        words = units(text)
+        yield from (" ".join(words[start : start + length]) for start in range(len(words) - length + 1))
+
+
 def _shared(
     values: Sequence[str] | pd.Series[str], test_values: Sequence[str] | pd.Series[str], test: pd.DataFrame, reason: str
 ) -> pd.DataFrame:
@@ -70,21 +77,15 @@ def _overlapping(training: pd.DataFrame, test: pd.DataFrame, length: int) -> pd.
     known: dict[str, int] = {}
     for side in ("source", "target"):
         for place, text in enumerate(test[side]):
-            for run in _runs(text, length):
+            for run in runs(text, length):
                 known.setdefault(run, place)
     found: dict[int, int] = {}
     for side in ("source", "target"):
         for row, text in enumerate(training[side]):
-            places = (known[run] for run in _runs(text, length) if run in known)
+            places = (known[run] for run in runs(text, length) if run in known)
             if (first := next(places, None)) is not None:
                 found.setdefault(row, first)
     return _table(list(found), list(found.values()), test, "overlap")
-
-
-def _runs(text: str, length: int) -> Iterator[str]:
-    if len(text) >= length:
-        words = units(text)
-        yield from (" ".join(words[start : start + length]) for start in range(len(words) - length + 1))
 
 
 def _table(rows: Sequence[int] | np.ndarray, places: Sequence[int] | np.ndarray, test: pd.DataFrame, reason: str) -> pd.DataFrame:

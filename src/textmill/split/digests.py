@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 
 from textmill.similarity.near_duplicates import NUM_HASHES, signatures
-from textmill.split.decontamination import units
+from textmill.split.decontamination import runs, units
 from textmill.split.settings import OverlapSettings
 from textmill.text.hashing import hashes64
 from textmill.text.normalization import letters_only
@@ -65,5 +65,4 @@ def _signatures(texts: Sequence[str]) -> np.ndarray:
 
 def _runs(text: str, length: int) -> list[str]:
     """Return all runs of `length` units. A shorter text is one run."""
-    words = units(text)
-    return [" ".join(words[start : start + length]) for start in range(max(len(words) - length + 1, min(len(words), 1)))]
+    return list(runs(text, length)) or [whole for whole in (" ".join(units(text)),) if whole]
