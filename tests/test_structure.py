@@ -50,7 +50,7 @@ KNOWS: dict[str, set[str]] = {
     "tracking": set(),
     "track": {"serving", "tracking"},
     "pipeline": {"tracking", "track"},
-    "commands": {"tracking", "track", "pipeline", "tuning"},
+    "commands": {"tracking", "track", "pipeline", "tuning", "decode", "serving"},
 }
 KNOW_DVC = {"pipeline", "commands"}
 

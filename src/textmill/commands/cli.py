@@ -15,12 +15,13 @@ from textmill.base.errors import UserError
 
 _GROUPS = {
     "Run the pipeline": ("recipe", "repro", "tune", "settings"),
+    "Use a model": ("run",),
     "Inspect the results": ("ui", "rejected", "changes"),
     "Check and release": ("gate", "doctor", "verify", "release"),
     "Keep dvc.yaml up to date": ("folds", "dependencies", "setup"),
 }
 
-# The extra of pyproject.toml that each command needs.
+# The extra of pyproject.toml that each command needs. A model from MLflow needs mlflow, so `run` may need train too.
 _EXTRAS = {name: "train" for names in _GROUPS.values() for name in names} | {"verify": "dev"}
 _MISSING = (
     "the module {module} is not installed. Install textmill[{extra}]: run `pip install -e '.[{extra}]' -c constraints.txt`"
@@ -77,7 +78,7 @@ class _Manual(click.Group):
 def textmill() -> None:
     """Turn raw text into a small, fast, evaluated text-to-text model.
 
-    Run every command in the project folder, which contains dvc.yaml.
+    Run every command but `run` in the project folder, which contains dvc.yaml.
 
     \b
     To build a model:
@@ -97,12 +98,17 @@ def textmill() -> None:
     """
 
 
-def _run(main: Callable[[], int | None]) -> None:
-    """Check that this is a project folder, run the subcommand, and exit with its exit code. A UserError becomes one line."""
+def _run(main: Callable[[], int | None], needs_project: bool = True) -> None:
+    """Run the subcommand and exit with its exit code. A UserError becomes one line.
+
+    needs_project: the folder must be that of a project, and DVC installed.
+    """
 
     from importlib.util import find_spec
 
     def in_project() -> int | None:
+        if not needs_project:
+            return main()
         if not Path("dvc.yaml").is_file():
             raise UserError("there is no dvc.yaml here. Run it in the folder of the project.")
         if find_spec("dvc") is None:  # some commands run it as a program and do not import it
@@ -164,6 +170,27 @@ def settings(key: str, markdown: bool) -> None:
     from textmill.commands import settings as this
 
     _run(lambda: this.main(key, markdown))
+
+
+@textmill.command()
+@click.argument("model")
+@click.argument("file", default="-")
+@click.option("-t", "--task", default="", help="Task, for a model of several tasks.")
+@click.option("-b", "--beam-size", type=_Number(min=1), default=None, help="Beam size. 1 is greedy search. Default: as exported.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON lines with source, target, score, and whether a text was truncated.")
+def run(model: str, file: str, task: str, beam_size: int | None, as_json: bool) -> None:
+    """Run an exported MODEL on each line of FILE.
+
+    MODEL is a folder, such as models/export/int8, or a model in MLflow, such as models:/textmill-en-zh@newest. FILE is a text file
+    with one text per line; without it, or with -, lines are read from stdin. The output has one line per line of the input.
+
+    \b
+    Example:
+      echo "Save the file" | textmill run models/export/int8
+    """
+    from textmill.commands import run as this
+
+    _run(lambda: this.main(model, file, task, beam_size, as_json), needs_project=False)
 
 
 @textmill.command()
