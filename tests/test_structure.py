@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from decimal import ROUND_HALF_UP, Decimal
 from pathlib import Path
 from typing import Any
 
@@ -290,7 +291,8 @@ def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
     summary = json.loads(Path("metrics/summary.json").read_text(encoding="utf-8"))
     systems = {name: summary["systems"][name] for name in ("translation_memory", "ensemble", "student", "pruned", "exported")}
     cells = [
-        f"| {system['chrf']:.1f} | {system['bleu']:.1f} | " + (f"{system['megabytes']:.1f} MB |" if "megabytes" in system else " |")
+        f"| {_tenths(system['chrf'])} | {_tenths(system['bleu'])} | "
+        + (f"{_tenths(system['megabytes'])} MB |" if "megabytes" in system else " |")
         for system in systems.values()
     ]
     for name in ("README.md", "README.zh-CN.md"):
@@ -299,6 +301,11 @@ def test_the_figures_of_the_readmes_are_those_of_the_locked_run() -> None:
         table = text.partition("| chrF | BLEU |")[2].split("\n")[2 : 2 + len(cells)]
         for row, wanted in zip(table, cells, strict=True):
             assert row.endswith(wanted), (name, row, wanted)
+
+
+def _tenths(value: float) -> Decimal:
+    """Rounded once more, from two decimals to one, as a person does it."""
+    return Decimal(str(value)).quantize(Decimal("0.1"), ROUND_HALF_UP)
 
 
 def test_no_pickle_and_no_unsafe_loading() -> None:
