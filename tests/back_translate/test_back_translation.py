@@ -158,7 +158,7 @@ def test_equal_lines_are_one_and_the_chosen_ones_do_not_depend_on_their_order(kn
     ("source", "message"),
     [
         (MonolingualSettings("gone.txt"), r"gone.txt: no such file. Correct back_translate.sources in params.yaml"),
-        (MonolingualSettings("mono.txt", "chat"), r"back_translate.sources\[0\].task is 'chat', and no development pair"),
+        (MonolingualSettings("mono.txt", "chat"), r"back_translate.sources\[0\].task is 'chat', but no development pair"),
     ],
 )
 def test_a_wrong_source_is_named_where_it_stands(known: Known, source: MonolingualSettings, message: str) -> None:
