@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 from dvc_project import make_stages
 from ruamel.yaml import YAML
 
+from textmill.base.lifetime import with_ancestors
 from textmill.pipeline import supervisor
 from textmill.pipeline.supervisor import MEMORY
 from textmill.settings.tree import with_defaults
@@ -112,12 +114,9 @@ def test_a_stage_closes_what_it_has_open_and_never_outlives_its_dvc(
     ],
 )
 def test_the_dvc_above_a_stage_is_found(monkeypatch: pytest.MonkeyPatch, commands: dict[int, list[str]], found: int | None) -> None:
-    above = list(commands)
-    parents = dict(zip(above, [*above[1:], 0], strict=True))
-    monkeypatch.setattr(supervisor, "_command", commands.__getitem__)
-    monkeypatch.setattr(supervisor, "_parent_of", parents.__getitem__)
+    monkeypatch.setattr(supervisor, "with_ancestors", lambda pid: iter(commands.items()))
     monkeypatch.setattr(supervisor, "process_key", str)
-    assert supervisor._dvc_above(above[0]) == (None if found is None else str(found))
+    assert supervisor._dvc_above(next(iter(commands))) == (None if found is None else str(found))
 
 
 def test_the_settings_that_a_stage_killed_for_its_memory_names_exist() -> None:
@@ -127,3 +126,11 @@ def test_the_settings_that_a_stage_killed_for_its_memory_names_exist() -> None:
     for hint in MEMORY.values():
         for key in (word.strip(",;()") for word in hint.split() if "." in word):
             assert value_at(params, key) is not None, key
+
+
+def test_the_ancestors_are_those_that_psutil_finds() -> None:
+    found = list(with_ancestors(os.getpid()))
+    process = psutil.Process()
+    assert [pid for pid, _ in found] == [each.pid for each in (process, *process.parents())]
+    assert found[0][1][: len(process.cmdline())] == process.cmdline()
+    assert list(with_ancestors(2**22 + 1)) == [(2**22 + 1, [])], "no such process"

@@ -9,12 +9,14 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 _PR_SET_PDEATHSIG = 1
-_START_TIME = 19  # index in /proc/PID/stat, counted from the field after the name; the unit is ticks since boot
+# Indices in /proc/PID/stat, counted from the field after the name. The unit of the start time is ticks since boot.
+_PARENT, _START_TIME = 1, 19
 _DVC = ("dvc", "textmill.commands.dependent_dvc")
 
 
@@ -68,7 +70,7 @@ def process_key(pid: int) -> str | None:
     if sys.platform != "linux":
         return _key_by_clock(pid)
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        fields = _stat(pid)
     except OSError:
         return None
     if fields[0] in "ZX":  # zombie: it has ended, but its parent has not waited for it yet
@@ -82,9 +84,40 @@ def is_alive(key: str) -> bool:
     return pid.isdigit() and process_key(int(pid)) == key
 
 
+def with_ancestors(pid: int) -> Iterator[tuple[int, list[str]]]:
+    """Yield a process and its ancestors, nearest first: process id and command line, which is empty if it cannot be read."""
+    if sys.platform != "linux":
+        yield from _with_ancestors_by_psutil(pid)
+        return
+    while pid > 0:
+        command, parent = [], 0
+        with suppress(OSError):
+            command = [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
+        with suppress(OSError):
+            parent = int(_stat(pid)[_PARENT])
+        yield pid, command
+        pid = parent
+
+
 def is_dvc(command: Sequence[str]) -> bool:
     """Return whether a command line runs dvc, directly or through `textmill.commands.dependent_dvc`."""
     return any(Path(part).name in _DVC for part in command[:3])
+
+
+def _stat(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+
+
+def _with_ancestors_by_psutil(pid: int) -> Iterator[tuple[int, list[str]]]:
+    import psutil
+
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        for each in (process, *process.parents()):
+            command: list[str] = []
+            with suppress(psutil.Error):
+                command = each.cmdline()
+            yield each.pid, command
 
 
 def _key_by_clock(pid: int) -> str | None:

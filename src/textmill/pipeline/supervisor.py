@@ -11,12 +11,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import suppress
-from pathlib import Path
 from typing import NoReturn
 
-from textmill.base.lifetime import end_with_parent, is_alive, is_dvc, process_key, stop_signals
+from textmill.base.lifetime import end_with_parent, is_alive, is_dvc, process_key, stop_signals, with_ancestors
 
 _SECONDS_TO_END = 4.0
 _SECONDS_BETWEEN_LOOKS = 1.0  # between two checks whether dvc is alive
@@ -97,28 +94,10 @@ def _dvc_above(parent: int) -> str | None:
 
     Returns None if dvc is already dead.
     """
-    above = list(_with_parents(parent))
-    for pid in above:
-        if is_dvc(_command(pid)) or (pid == 1 and any("dvc" in word for word in _command(1))):  # process 1 in a container
+    above = list(with_ancestors(parent))
+    for pid, command in above:
+        if is_dvc(command) or (pid == 1 and any("dvc" in word for word in command)):  # process 1 in a container
             return process_key(pid)
     # Skips shells. The parent of what `docker exec` runs is outside of the container, so there may be nothing else above.
-    top = next((pid for pid in above if pid == 1 or "-c" not in _command(pid)), parent)
+    top = next((pid for pid, command in above if pid == 1 or "-c" not in command), parent)
     return None if top == 1 else process_key(parent)  # orphans become children of process 1
-
-
-def _with_parents(pid: int) -> Iterator[int]:
-    while pid > 0:
-        yield pid
-        pid = _parent_of(pid)
-
-
-def _command(pid: int) -> list[str]:
-    with suppress(OSError):
-        return [os.fsdecode(word) for word in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")]
-    return []
-
-
-def _parent_of(pid: int) -> int:
-    with suppress(OSError):
-        return int(Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[1])
-    return 0

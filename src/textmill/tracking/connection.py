@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import Any
 
 from textmill.base import paths
-from textmill.base.lifetime import is_dvc, process_key
+from textmill.base.lifetime import is_dvc, process_key, with_ancestors
 from textmill.tracking import left_open
 from textmill.tracking.notes import Notes
 from textmill.tracking.patience import Patience
@@ -89,12 +89,9 @@ def rebuild_key() -> str:
     """What the stages of one rebuild have in common: TEXTMILL_REBUILD, or the dvc process above this one."""
     if given := os.environ.get("TEXTMILL_REBUILD"):
         return given
-    import psutil
-
-    for process in psutil.Process().parents():
-        with suppress(psutil.Error):
-            if is_dvc(process.cmdline()) and (key := process_key(process.pid)):
-                return key
+    for pid, command in with_ancestors(os.getppid()):
+        if is_dvc(command) and (key := process_key(pid)):
+            return key
     return str(process_key(os.getpid()))
 
 
