@@ -35,11 +35,13 @@ def unchanged_environment() -> Iterator[None]:
     """A test file leaves our variables as they were: what one sets, another file of the same process would meet by chance."""
     before = dict(os.environ)
     yield
-    changed = {name for name in before.keys() | os.environ.keys() if before.get(name) != os.environ.get(name)}
-    changed = {name for name in changed if name.startswith(_READ_BY_US)}
+    ours = [name for name in before.keys() | os.environ.keys() if name.startswith(_READ_BY_US)]
+    changed = [name for name in ours if before.get(name) != os.environ.get(name)]
     for name in changed:
-        os.environ.pop(name, None)
-        os.environ.update({name: before[name]} if name in before else {})
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
     assert not changed
 
 
@@ -54,8 +56,7 @@ def corpus(tokenizer: Tokenizer) -> EncodedCorpus:
     return encoded_corpus(sources, targets, np.arange(len(PAIRS))[:, None] % 3, len(tokenizer.pieces))
 
 
-@pytest.fixture
-def model(tokenizer: Tokenizer) -> Seq2SeqModel:
+def random_model(tokenizer: Tokenizer) -> Seq2SeqModel:
     """A model with random weights large enough that its outputs are not all alike."""
     torch.manual_seed(0)
     network = build_model(Shape.of(MODEL, len(tokenizer.pieces)))
@@ -66,17 +67,16 @@ def model(tokenizer: Tokenizer) -> Seq2SeqModel:
     return network.eval()
 
 
+@pytest.fixture
+def model(tokenizer: Tokenizer) -> Seq2SeqModel:
+    return random_model(tokenizer)
+
+
 @pytest.fixture(scope="session")
 def model_folder(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An exported int8 model with random weights, whose outputs differ between sources."""
     folder = tmp_path_factory.mktemp("serving")
-    torch.manual_seed(0)
-    network = build_model(Shape.of(MODEL, len(tokenizer.pieces)))
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.add_(0.2 * torch.randn_like(parameter))
-        network.tokens.output_bias[3] += 3.0
-    save_model(folder / "model.safetensors", network.eval())
+    save_model(folder / "model.safetensors", random_model(tokenizer))
     one_task = replace(corpus, tasks=["ui"])
     export_model(folder / "model.safetensors", one_task, tokenizer, folder / "export", ExportSettings("toy", 10, 1e-3, 0.5, 1.0), DECODE)
     return folder / "export/int8"

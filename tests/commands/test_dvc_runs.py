@@ -79,8 +79,7 @@ def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
     if not Path(shell).is_absolute():
         shell = str(project / shell)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    settings = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "MAKE"))}
-    settings |= {"PATH": path, "PYTHONPATH": f"{project}:{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1", "SHELL": shell}
+    settings = {**os.environ, "PATH": path, "PYTHONPATH": f"{project}:{Path('src').resolve()}:{Path.cwd()}", "SHELL": shell}
     make = subprocess.Popen(
         ["make", "-s"], cwd=project, env=settings, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -100,6 +99,15 @@ def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
     assert not says_so or not any(json.loads(lock.read_text()).values()), "dvc has ended in order"
 
 
+def repro(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
+    """Run `dvc repro` by a program that calls dependent_dvc, on a long stage and one that would come after it."""
+    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=folder, check=True)
+    (folder / "dvc.yaml").write_text("stages:\n  one:\n    cmd: sleep 60\n  two:\n    cmd: echo ran >> log\n")
+    environment = {**os.environ, PARENT: str(os.getpid()), "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}"}
+    command = [sys.executable, "-c", program, "repro"]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 WRITES_UNDER_SIGNALS = """
 import json, os, signal, sys, types
 from dvc import rwlock
@@ -117,13 +125,7 @@ sys.exit(dependent_dvc.main())
 
 
 def test_dvc_is_not_interrupted_while_it_writes_its_lock_file(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
-    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: sleep 60\n  two:\n    cmd: echo ran >> log\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1"}
-    ended = subprocess.run(
-        [sys.executable, "-c", WRITES_UNDER_SIGNALS, "repro"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
-    )
+    ended = repro(tmp_path, WRITES_UNDER_SIGNALS)
     assert ended.returncode in (INTERRUPTED, 255), ended  # before the stage, or with it
     assert "Traceback" not in ended.stderr
     assert not any(json.loads((tmp_path / ".dvc/tmp/rwlock").read_text()).values())
@@ -147,11 +149,6 @@ sys.exit(dependent_dvc.main())
 
 
 def test_an_interrupt_that_python_drops_ends_dvc_with_its_next_stage(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-m", "dvc", "init", "-q", "--no-scm"], cwd=tmp_path, check=True)
-    (tmp_path / "dvc.yaml").write_text("stages:\n  one:\n    cmd: sleep 60\n  two:\n    cmd: echo ran >> log\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("DVC_")}
-    environment |= {PARENT: str(os.getpid()), "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}", "DVC_NO_ANALYTICS": "1"}
-    command = [sys.executable, "-c", INTERRUPTED_IN_A_DESTRUCTOR, "repro"]
-    ended = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    ended = repro(tmp_path, INTERRUPTED_IN_A_DESTRUCTOR)
     assert "Exception ignored in" in ended.stderr and ended.returncode == 255, ended
     assert not (tmp_path / "log").exists(), "a stage was run after the signal"

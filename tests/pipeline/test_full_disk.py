@@ -46,8 +46,8 @@ def rebuilt(folder: Path, outputs: str, before_the_second: str = "") -> dict[str
     )
     (folder / "in.txt").write_text("some text ")
     (folder / "params.yaml").write_text("seed: 1\n")
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("DVC_", "TEXTMILL_", "MLFLOW_"))}
-    environment |= {
+    environment = {
+        **os.environ,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": f"{Path('src').resolve()}:{Path.cwd()}",
         "BEFORE_THE_SECOND": before_the_second,

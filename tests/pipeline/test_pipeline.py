@@ -40,9 +40,8 @@ PASSWORDS = ["canary-in-a-remote-of-git", "canary-of-mlflow"]  # of what the fir
 
 
 def run(clone: Clone, *command: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    settings = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
-    path = f"{Path(sys.executable).parent}:{settings['PATH']}"
-    settings |= {"PATH": path, "PYTHONPATH": f"{clone}:{clone / 'src'}", "DVC_NO_ANALYTICS": "1", "OMP_NUM_THREADS": "1", **environment}
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    settings = {**os.environ, "PATH": path, "PYTHONPATH": f"{clone}:{clone / 'src'}", "OMP_NUM_THREADS": "1", **environment}
     return subprocess.run(command, cwd=clone, env=settings, capture_output=True, text=True, check=False, timeout=3600)
 
 

@@ -80,8 +80,7 @@ def test_names_and_settings_full_of_shell_are_names_and_settings(clone: Path) ->
 def test_a_training_that_sigterm_stops_is_killed_in_mlflow_and_goes_on_to_the_same_bytes(clone: Path) -> None:
     stages_run(clone, "encode")
     (clone / "wait").touch()
-    settings = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "TEXTMILL_", "DVC_"))}
-    settings |= {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": f"{clone}:{clone / 'src'}"}
+    settings = {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}", "PYTHONPATH": f"{clone}:{clone / 'src'}"}
     repro = subprocess.Popen([sys.executable, "-m", "textmill", "repro"], cwd=clone, env=settings, stderr=subprocess.PIPE, text=True)
     while not (clone / "saved").exists():
         assert repro.poll() is None, repro.communicate()
