@@ -15,8 +15,9 @@ from mlflow import MlflowClient
 
 from textmill.base import paths
 from textmill.base.files import md5_of
+from textmill.track.locked_stage import LockedStage
 from textmill.track.models import publish_models
-from textmill.track.publication import LockedStage, _complete_parent, report_with_speeds
+from textmill.track.publication import _complete_parent, report_with_speeds
 from textmill.tracking.connection import Connection
 from textmill.tracking.store import experiment_of, open_client
 
@@ -32,8 +33,6 @@ def connection(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     environment = dict(os.environ)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("textmill.tracking.store.EXPERIMENT", tmp_path.name)
-    monkeypatch.setattr("textmill.track.models.git_state", dict)
-    monkeypatch.setattr("textmill.track.publication.git_state", dict)
     monkeypatch.setattr("textmill.serving.logging.save_pyfunc", save_pyfunc)
     os.environ["MLFLOW_TRACKING_URI"] = address
     client = open_client()
@@ -102,9 +101,9 @@ def test_publishing_that_fails_half_way_is_completed_by_the_next(
     name = connection.experiment_id
     fail_once(monkeypatch, method)
     with pytest.raises(ConnectionError, match=method):
-        publish_models(connection, {"export": stage}, runs, name)
+        publish_models(connection, {"export": stage}, runs, name, {})
     for _ in range(2):
-        publish_models(connection, {"export": stage}, runs, name)
+        publish_models(connection, {"export": stage}, runs, name, {})
     (model,) = [model for model in models(connection) if model.status == "READY"]
     assert [path.path for path in connection.client.list_logged_model_artifacts(model.model_id)] == ["MLmodel"]
     assert {metric.key: metric.value for metric in model.metrics} == {"test.chrf": 40.0, "test.loss": 3.0}
@@ -121,7 +120,7 @@ def test_a_model_that_is_registered_under_a_second_name_keeps_the_first(connecti
     stage = locked("export", paths.EXPORTED_INT8 / "model.bin")
     names = [f"{connection.experiment_id}-{part}" for part in ("first", "second")]
     for name in names:
-        publish_models(connection, {"export": stage}, runs_of(connection, "export"), name)
+        publish_models(connection, {"export": stage}, runs_of(connection, "export"), name, {})
     (model,) = models(connection)
     assert [each["name"] for each in json.loads(model.tags["mlflow.modelVersions"])] == names
 
@@ -132,14 +131,14 @@ def test_a_model_file_that_is_missing_or_not_what_dvc_lock_says_is_left_out(
     stages = {name: locked(name, paths.fold_model(fold)) for fold, name in enumerate(["train@0", "train@1", "train@2"])}
     paths.fold_model(0).unlink()
     paths.fold_model(1).write_text("changed")
-    publish_models(connection, stages, runs_of(connection, *stages), "unused")
+    publish_models(connection, stages, runs_of(connection, *stages), "unused", {})
     assert [model.name for model in models(connection)] == ["fold-2"]
     assert capsys.readouterr().err == f"track: {paths.fold_model(1)} is not what dvc.lock has on record, so it is not published.\n"
 
 
 def test_long_and_many_params_are_cut_and_sent_in_batches(connection: Connection) -> None:
     params = {"train": {f"key_{number}": number for number in range(250)} | {"long": "x" * 9000}}
-    publish_models(connection, {"distill": locked("distill", paths.STUDENT, params)}, runs_of(connection, "distill"), "unused")
+    publish_models(connection, {"distill": locked("distill", paths.STUDENT, params)}, runs_of(connection, "distill"), "unused", {})
     (model,) = models(connection)
     assert len(model.params) == 251 and len(model.params["train.long"]) == 500
 
@@ -150,7 +149,7 @@ def test_params_of_a_rebuild_that_arrived_in_part_are_completed_and_those_that_d
     client.log_param(parent, "train.key_0", "as it was")
     stage = LockedStage("train@0", "key", "hash", {}, {"train": {f"key_{number}": number for number in range(150)}})
     for _ in range(2):
-        _complete_parent(connection, [stage], {}, lock)
+        _complete_parent(connection, [stage], lock, {})
     found = client.get_run(parent).data.params
     assert len(found) == 150 and (found["train.key_0"], found["train.key_149"]) == ("as it was", "149")
 

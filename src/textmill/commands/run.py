@@ -35,7 +35,7 @@ def model_folder(model: str) -> Path:
         if not Path(model).is_dir():
             raise UserError(f"{model}: no such folder. Give the folder of an exported model, such as models/export/int8.")
         return Path(model)
-    from textmill.tracking.store import fetched
+    from textmill.tracking.store import fetched  # not above: a folder needs none of it
 
     found = [path.parent for path in Path(fetched(model)).rglob(MANIFEST)]
     if len(found) != 1:
@@ -73,11 +73,5 @@ def _on_one_line(text: str) -> str:
 
 
 def _as_json(source: str, output: Translation) -> str:
-    fields = {
-        "source": source,
-        "target": output.text,
-        "score": output.score,
-        "is_source_truncated": output.is_source_truncated,
-        "is_output_truncated": output.is_output_truncated,
-    }
-    return json.dumps(fields, ensure_ascii=False)
+    fields = output._asdict()
+    return json.dumps({"source": source, "target": fields.pop("text"), **fields}, ensure_ascii=False)

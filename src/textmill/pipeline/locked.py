@@ -10,7 +10,7 @@ from dvc.repo import Repo
 from ruamel.yaml import YAML
 
 from textmill.pipeline.inputs import locked_inputs
-from textmill.track.publication import LockedStage
+from textmill.track.locked_stage import LockedStage
 
 
 def locked_stages(lock_file: Path, leave_out: str) -> list[LockedStage]:

@@ -98,9 +98,7 @@ def chain_rows(results: Results) -> list[Row]:
     """Each step against the one before; the ensemble of one fold is that fold, and is not compared with it."""
     folds = [name for name in results.systems if name.startswith("fold-")]
     return _rows(
-        each
-        for each in results.comparisons
-        if each.second not in BASELINES and not (each.first == "ensemble" and len(folds) == 1) and each.first != each.second
+        each for each in results.comparisons if each.second not in BASELINES and not (each.first == "ensemble" and len(folds) == 1)
     )
 
 

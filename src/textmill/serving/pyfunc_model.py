@@ -13,6 +13,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 
 from textmill.base.errors import UserError
+from textmill.decode.translate import Translation
 from textmill.serving.translator import Translator, require_texts
 
 _PARAMS = ("beam_size", "task", "with_scores")
@@ -53,7 +54,7 @@ class TextToText(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         if not params.get("with_scores"):
             return pd.DataFrame({"target": self.translator.translate(texts, task=task, beam_size=beam_size)})
         translations = self.translator.translate_with_scores(texts, task=task, beam_size=beam_size)
-        table = pd.DataFrame(translations, columns=["text", "score", "is_source_truncated", "is_output_truncated"])
+        table = pd.DataFrame(translations, columns=Translation._fields)
         return table.rename(columns={"text": "target"})
 
 

@@ -107,23 +107,18 @@ def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: Toke
     """
     if not any(text.strip("\r\n") for text in (*sources, *targets)):
         raise UserError("all texts are empty, so no tokenizer can be fitted. Check the columns in params.yaml, collect.sources.")
-    written = io.BytesIO()
     if settings.protect_spans:
         sources, targets = protect_pairs(sources, targets)
     texts = (*sources, *targets)
     size = automatic_vocabulary_size(texts) if settings.vocabulary_size == "auto" else settings.vocabulary_size
-    try:
+    while True:
         try:
-            _train(texts, written, size, settings)
-        except RuntimeError as error:  # a small corpus with few different words
-            possible = _POSSIBLE.search(str(error))
-            if settings.vocabulary_size != "auto" or possible is None:
-                raise
-            written = io.BytesIO()
-            _train(texts, written, int(possible[1]), settings)
-    except RuntimeError as error:
-        raise UserError(_vocabulary_message(str(error), size)) from None
-    return Tokenizer(written.getvalue())
+            return Tokenizer(_trained(texts, size, settings))
+        except RuntimeError as error:
+            possible = _POSSIBLE.search(str(error))  # in a small corpus with few different words
+            if settings.vocabulary_size != "auto" or possible is None or int(possible[1]) >= size:
+                raise UserError(_vocabulary_message(str(error), size)) from None
+            size = int(possible[1])
 
 
 def automatic_vocabulary_size(texts: Sequence[str]) -> int:
@@ -135,7 +130,8 @@ def automatic_vocabulary_size(texts: Sequence[str]) -> int:
     return min(max(round(4 * math.sqrt(num_characters)), different + 500), _LARGEST_VOCABULARY)
 
 
-def _train(texts: Sequence[str], written: io.BytesIO, size: int, settings: TokenizerSettings) -> None:
+def _trained(texts: Sequence[str], size: int, settings: TokenizerSettings) -> bytes:
+    written = io.BytesIO()
     sentencepiece.SentencePieceTrainer.Train(
         sentence_iterator=(text.translate(_TO_STAND_INS) for text in texts),
         model_writer=written,
@@ -154,6 +150,7 @@ def _train(texts: Sequence[str], written: io.BytesIO, size: int, settings: Token
         eos_id=END,
         minloglevel=2,
     )
+    return written.getvalue()
 
 
 def _vocabulary_message(error: str, wanted: int) -> str:

@@ -8,17 +8,14 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from textmill.base import paths
 from textmill.base.files import md5_of, read_json
-from textmill.tracking.connection import Connection, git_state
+from textmill.track.locked_stage import LockedStage
+from textmill.tracking.connection import Connection
 from textmill.tracking.environment import recorded_environment
 from textmill.tracking.links import link_output, link_scores
 from textmill.tracking.values import environment_tags, flat_numbers, flat_params
-
-if TYPE_CHECKING:
-    from textmill.track.publication import LockedStage
 
 EXPORT = "export"
 _TYPE = "text-to-text"
@@ -36,25 +33,30 @@ class _Kind:
     scored_by: str
 
 
-def publish_models(connection: Connection, stages: Mapping[str, LockedStage], runs: Mapping[str, str], name: str) -> None:
+def publish_models(
+    connection: Connection, stages: Mapping[str, LockedStage], runs: Mapping[str, str], name: str, state: Mapping[str, str]
+) -> None:
     """Make a logged model of each model, link it to its runs and scores, and register the exported one as a version of `name`.
 
-    stages: entries of dvc.lock, by name. runs: the run of each stage in this rebuild. A model whose bytes are known already
-    is not stored again.
+    stages: entries of dvc.lock, by name. runs: the run of each stage in this rebuild. state: of git, as tags. A model whose
+    bytes are known already is not stored again.
     """
+    test_set = md5_of(paths.TEST) if paths.TEST.is_file() else None
     for stage, kind in _kinds(stages).items():
         content = stages[stage].outputs.get(str(kind.path)) if stage in stages else None
         if content is None or not kind.path.is_file():
             continue
         model = _find(connection, kind, content)
         if model is None:
-            if md5_of(kind.path) != content:
+            if not stages[stage].has_on_record(kind.path):
                 print(f"track: {kind.path} is not what dvc.lock has on record, so it is not published.", file=sys.stderr)
                 continue
-            model = _create(connection, stages[stage], kind, content, runs[stage])
-        _link(connection, kind, model, runs[stage], runs.get(kind.scored_by))
+            model = _create(connection, stages[stage], kind, runs[stage], state)
+        link_output(connection, runs[stage], model)
+        _link_scores(connection, kind, model, runs.get(kind.scored_by), test_set)
         if stage == EXPORT:
-            _register(connection, name, stages[stage], content, model, runs[stage])
+            tags = {"dvc.md5": content, "dvc.lock_entry": stages[stage].entry_hash, **state}
+            _register(connection, name, model, runs[stage], tags | environment_tags(recorded_environment(EXPORT)))
 
 
 def version_of(connection: Connection, name: str, content: str) -> str | None:
@@ -79,9 +81,9 @@ def _find(connection: Connection, kind: _Kind, content: str) -> str | None:
     return next((str(model.model_id) for model in found if model.status == "READY"), None)
 
 
-def _create(connection: Connection, stage: LockedStage, kind: _Kind, content: str, run_id: str) -> str:
+def _create(connection: Connection, stage: LockedStage, kind: _Kind, run_id: str, state: Mapping[str, str]) -> str:
     """A logged model with the files: a pyfunc model of the exported folder, or the torch weights."""
-    tags = {"dvc.md5": content, "dvc.path": str(kind.path), "dvc.stage": stage.name, **git_state()}
+    tags = {"dvc.md5": stage.outputs[str(kind.path)], "dvc.path": str(kind.path), "dvc.stage": stage.name, **state}
     tags["mlflow.note.content"] = _description(kind)
     params = {key: value[:_PARAM_CHARACTERS] for key, value in flat_params(stage.params).items() if not key.startswith("packages")}
     model = connection.client.create_logged_model(connection.experiment_id, kind.system, run_id, tags, params, _TYPE)
@@ -108,23 +110,21 @@ def _description(kind: _Kind) -> str:
     return f"`{kind.path}`: the {kind.system} model as torch weights. Load it with `textmill.model.weights.load_model`."
 
 
-def _link(connection: Connection, kind: _Kind, model: str, maker: str, scorer: str | None) -> None:
-    """Link a model to the runs of the stages that made and scored it, and give it its scores."""
-    link_output(connection, maker, model)
+def _link_scores(connection: Connection, kind: _Kind, model: str, scorer: str | None, test_set: str | None) -> None:
+    """Link a model to the run of the stage that scored it, and give it its scores. test_set: its MD5."""
     path = paths.system_metrics(kind.system)
     if scorer is None or not path.is_file():
         return
     numbers = {key.removesuffix(".score"): value for key, value in flat_numbers(read_json(path)) if key.endswith(".score") or key == "loss"}
-    link_scores(connection, scorer, model, numbers, _DATASET, md5_of(paths.TEST) if paths.TEST.is_file() else None)
+    link_scores(connection, scorer, model, numbers, _DATASET, test_set)
 
 
-def _register(connection: Connection, name: str, stage: LockedStage, content: str, model: str, run_id: str) -> None:
+def _register(connection: Connection, name: str, model: str, run_id: str, tags: dict[str, str]) -> None:
     """Register the exported model as a version of `name`, once for the same content; give it the alias `newest`."""
     client = connection.client
     if not client.search_registered_models(f"name = '{name}'"):
         client.create_registered_model(name, description="Exported by textmill: int8 weights for CTranslate2, which need no torch.")
-    version = version_of(connection, name, content)
-    tags = {"dvc.md5": content, "dvc.lock_entry": stage.entry_hash, **git_state(), **environment_tags(recorded_environment(EXPORT))}
+    version = version_of(connection, name, tags["dvc.md5"])
     if version is None:
         card = paths.MODEL_CARD.read_text(encoding="utf-8") if paths.MODEL_CARD.is_file() else None
         version = str(client.create_model_version(name, f"models:/{model}", run_id, tags, description=card, model_id=model).version)

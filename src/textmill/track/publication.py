@@ -10,29 +10,18 @@ import hashlib
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from textmill.base import paths
-from textmill.base.files import md5_of, read_json
+from textmill.base.files import read_json
 from textmill.track.headline import all_params, headline_metrics
+from textmill.track.locked_stage import LockedStage
 from textmill.track.models import publish_models, version_of
 from textmill.tracking.connection import Connection, connect, git_state, source_tags, this_process
 from textmill.tracking.redaction import redacted
 from textmill.tracking.runs import log_metrics_batch, log_params
 from textmill.tracking.values import flat_numbers, flat_params, metric_name
-
-
-@dataclass(frozen=True)
-class LockedStage:
-    """One entry of dvc.lock. entry_hash: SHA-256 of all of it. outputs: MD5 by path. params: by key."""
-
-    name: str
-    inputs_key: str
-    entry_hash: str
-    outputs: Mapping[str, str]
-    params: Mapping[str, Any]
 
 
 def publish_rebuild(stages: Sequence[LockedStage], lock_file: Path, model_name: str) -> dict[str, int] | None:
@@ -78,11 +67,12 @@ def registered_version(model_name: str, content: str) -> str | None:
 
 
 def _publish(connection: Connection, stages: Sequence[LockedStage], lock_file: Path, model_name: str) -> dict[str, int]:
-    children = _children(connection)
-    published = {stage.name: _publish_stage(connection, stage, children) for stage in stages}
+    children, state = _children(connection), git_state()
+    published = {stage.name: _publish_stage(connection, stage, children, state) for stage in stages}
     counts = {origin: sum(each == origin for each, _ in published.values()) for origin in ("ran", "cached", "restored")}
-    _complete_parent(connection, stages, counts, lock_file)
-    publish_models(connection, {stage.name: stage for stage in stages}, {name: run for name, (_, run) in published.items()}, model_name)
+    _complete_parent(connection, stages, lock_file, {**state, **{f"stages.{origin}": str(count) for origin, count in counts.items()}})
+    runs = {name: run for name, (_, run) in published.items()}
+    publish_models(connection, {stage.name: stage for stage in stages}, runs, model_name, state)
     connection.client.set_terminated(connection.parent_id, "FINISHED")
     return counts
 
@@ -94,8 +84,10 @@ def _children(connection: Connection) -> dict[tuple[str, str], Any]:
     return {(run.data.tags.get("dvc.stage", ""), run.data.tags.get("dvc.inputs_key", "")): run for run in runs}
 
 
-def _publish_stage(connection: Connection, stage: LockedStage, children: Mapping[tuple[str, str], Any]) -> tuple[str, str]:
-    """How the stage's result came about, and its run in this rebuild."""
+def _publish_stage(
+    connection: Connection, stage: LockedStage, children: Mapping[tuple[str, str], Any], state: Mapping[str, str]
+) -> tuple[str, str]:
+    """How the stage's result came about, and its run in this rebuild. state: of git, as tags."""
     client = connection.client
     mine = children.get((stage.name, stage.inputs_key))
     if mine is not None:
@@ -113,7 +105,7 @@ def _publish_stage(connection: Connection, stage: LockedStage, children: Mapping
         "dvc.lock_entry": stage.entry_hash,
         "dvc.source_run": maker.info.run_id if maker is not None else "made elsewhere",
         **source_tags(f"stages/{stage.name}"),
-        **git_state(),
+        **state,
     }
     run_id = client.create_run(connection.experiment_id, run_name=f"{stage.name} ({origin})", tags=tags).info.run_id
     log_params(connection, run_id, stage.params)
@@ -132,11 +124,10 @@ def _maker(connection: Connection, stage: LockedStage) -> Any | None:
 def _replayed(stage: LockedStage) -> Iterator[tuple[str, float, int, int]]:
     """Metrics and curves from the stage's own files, as far as they are in the workspace."""
     now = int(time.time() * 1000)
-    for name, md5 in stage.outputs.items():
-        path = Path(name)
+    for path in map(Path, stage.outputs):
         if path.name not in ("history.csv", "metrics.json") or not path.is_file():
             continue
-        if md5_of(path) != md5:
+        if not stage.has_on_record(path):
             print(f"track: {path} is not what dvc.lock has on record, so it is not published. `make doctor` says more.", file=sys.stderr)
         elif path.name == "history.csv":
             with path.open(encoding="utf-8", newline="") as file:
@@ -147,12 +138,10 @@ def _replayed(stage: LockedStage) -> Iterator[tuple[str, float, int, int]]:
             yield from ((metric_name(key), value, now, 0) for key, value in flat_numbers(read_json(path)))
 
 
-def _complete_parent(connection: Connection, stages: Sequence[LockedStage], counts: Mapping[str, int], lock_file: Path) -> None:
+def _complete_parent(connection: Connection, stages: Sequence[LockedStage], lock_file: Path, tags: Mapping[str, str]) -> None:
     """Give the rebuild's run its parameters, headline metrics and files: what people compare, and nothing else."""
     client, parent = connection.client, connection.parent_id
-    lock_hash = hashlib.sha256(lock_file.read_bytes()).hexdigest()
-    tags = {"dvc.lock": lock_hash, **git_state(), **{f"stages.{name}": str(count) for name, count in counts.items()}}
-    for name, value in tags.items():
+    for name, value in {"dvc.lock": hashlib.sha256(lock_file.read_bytes()).hexdigest(), **tags}.items():
         client.set_tag(parent, name, value)
     known = client.get_run(parent).data.params  # published again after a change of params.yaml, it keeps those that it began with
     params = flat_params(all_params({stage.name: stage.params for stage in stages}))

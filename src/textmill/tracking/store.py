@@ -58,7 +58,15 @@ def runs_left_open() -> list[str]:
 
 def tracking_uri() -> str:
     """MLFLOW_TRACKING_URI, or the SQLite store of this project with its absolute path."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{store_folder() / 'mlflow.db'}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or _own_uri()
+
+
+def _own_uri() -> str:
+    return f"sqlite:///{_database()}"
+
+
+def _database() -> Path:
+    return store_folder() / "mlflow.db"
 
 
 def store_folder() -> Path:
@@ -94,7 +102,7 @@ def open_client() -> Any:
 
 def _asked(question: Callable[[Any, str], T], otherwise: T) -> T:
     """The answer of client and experiment; `otherwise` if there is no store, or, after one line, if it fails."""
-    if os.environ.get("TEXTMILL_TRACKING") == "off" or (is_embedded() and not (store_folder() / "mlflow.db").is_file()):
+    if os.environ.get("TEXTMILL_TRACKING") == "off" or (is_embedded() and not _database().is_file()):
         return otherwise
 
     def ask() -> T:
@@ -120,7 +128,7 @@ def experiment_of(client: Any) -> str:
         for name in _EXPERIMENT_TAGS.keys() - experiment.tags.keys():  # made by an earlier version, or by hand
             client.set_experiment_tag(experiment.experiment_id, name, _EXPERIMENT_TAGS[name])
         if is_own_store() and experiment.artifact_location != location:
-            follow_move(store_folder() / "mlflow.db", experiment.artifact_location, str(location))
+            follow_move(_database(), experiment.artifact_location, str(location))
         return str(experiment.experiment_id)
     try:
         return str(client.create_experiment(EXPERIMENT, location, _EXPERIMENT_TAGS))
@@ -138,7 +146,7 @@ def is_embedded() -> bool:
 
 def is_own_store() -> bool:
     """Is the store the SQLite file of this project? Nothing else may be changed behind the back of its owner."""
-    return tracking_uri() == f"sqlite:///{store_folder() / 'mlflow.db'}"
+    return tracking_uri() == _own_uri()
 
 
 @contextmanager
