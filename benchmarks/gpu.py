@@ -33,7 +33,7 @@ from textmill.base.errors import UserError
 from textmill.base.files import read_json, write_json
 from textmill.base.lifetime import end_with_parent
 
-PARTS = {"correctness": 140, "speed": 240, "graphs": 110, "quality": 270, "processes": 75}  # time limit of each part in seconds
+PARTS = {"correctness": 140, "speed": 240, "graphs": 110, "quality": 480, "processes": 75}  # time limit of each part in seconds
 _FEWEST_SECONDS = 15  # a part is not started if less time remains
 _LAST_WORDS = 3000  # characters of the log of a part that are kept
 _VERSIONS = ("torch", "triton", "transformers", "numpy", "sentencepiece", "sacrebleu", "safetensors")

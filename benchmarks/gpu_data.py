@@ -64,9 +64,12 @@ def prepare(data: Path) -> None:
         (clone / "data/raw/multi30k").mkdir(parents=True)
         for name in _FILES:
             shutil.copy(data / name, clone / "data/raw/multi30k" / name)
-        path = os.pathsep.join([str(clone), str(clone / "src")])
+        # dvc starts each stage with the `python` of PATH
+        paths = {"PATH": [Path(sys.executable).parent, os.environ["PATH"]], "PYTHONPATH": [clone, clone / "src"]}
+        environment = os.environ | {name: os.pathsep.join(map(str, parts)) for name, parts in paths.items()}
         for command in (["textmill", "recipe", RECIPE], ["dvc", "repro", "encode"]):
-            subprocess.run([sys.executable, "-m", *command], cwd=clone, check=True, env=os.environ | {"PYTHONPATH": path})
+            if subprocess.run([sys.executable, "-m", *command], cwd=clone, check=False, env=environment).returncode:
+                raise UserError(f"`{' '.join(command)}` failed; its message is above.")
         pack(clone, PREPARED)
 
 
