@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from labelled import languages_of, read_settings
+from labelled import plans_of_pair, read_settings
 
 from textmill.base.tables import PAIR_SCHEMA, TableWriter
 from textmill.clean.cleaning import Outputs, clean_corpus
@@ -74,7 +74,7 @@ def main(arguments: list[str]) -> None:
             resource.setrlimit(resource.RLIMIT_AS, (int(options.limit_gib * 2**30),) * 2)
         base, start = peak_mib(), time.perf_counter()
         outputs = Outputs(folder / "kept.parquet", folder / "rejected.parquet", folder / "samples.json")
-        metrics = clean_corpus(folder / "pairs.parquet", outputs, read_settings(), languages_of("en-zh"))
+        metrics = clean_corpus(folder / "pairs.parquet", outputs, read_settings(), plans_of_pair("en-zh"))
         seconds = time.perf_counter() - start
     result = {
         "rows": options.rows,

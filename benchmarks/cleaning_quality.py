@@ -23,7 +23,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
-from labelled import languages_of, read_rows, read_settings, write_pairs
+from labelled import plans_of_pair, read_rows, read_settings, write_pairs
 
 from textmill.base.errors import UserError
 from textmill.base.files import read_json, write_json
@@ -45,7 +45,7 @@ class Outcome:
             folder = Path(name)
             outputs = Outputs(folder / "kept.parquet", folder / "rejected.parquet", folder / "samples.json")
             write_pairs(rows, folder / "pairs.parquet")
-            self.metrics = clean_corpus(folder / "pairs.parquet", outputs, read_settings(), languages_of(pair))
+            self.metrics = clean_corpus(folder / "pairs.parquet", outputs, read_settings(), plans_of_pair(pair))
             kept, rejected = read_table(outputs.kept), read_table(outputs.rejected)
         self.pairs: dict[int, Pair] = {
             line - 1: (source, target) for line, source, target in zip(kept["line"], kept["source"], kept["target"], strict=True)

@@ -31,10 +31,11 @@ from textmill.base.errors import UserError
 from textmill.base.tables import num_rows, read_table
 from textmill.clean.cleaning import Outputs, clean_corpus
 from textmill.clean.duplicates import compared_text
+from textmill.clean.plans import TaskPlan
 from textmill.clean.repairs import Pair
 from textmill.clean.settings import CleanSettings
-from textmill.settings.languages import LanguageSettings
 from textmill.similarity.near_duplicates import similar_pairs
+from textmill.tasks.languages import LanguageSettings
 
 _HEADLINE = "with_language"
 
@@ -56,7 +57,7 @@ def ours(pairs: Path, folder: Path, clean: CleanSettings, languages: LanguageSet
     """Clean with textmill. Returns wall-clock seconds, CPU seconds, and the number of kept rows."""
     outputs = Outputs(folder / "kept.parquet", folder / "rejected.parquet", folder / "samples.json")
     wall, cpu = time.perf_counter(), time.process_time()
-    clean_corpus(pairs, outputs, clean, languages)
+    clean_corpus(pairs, outputs, clean, {"": TaskPlan(clean, languages)})
     return {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu, "kept": num_rows(outputs.kept)}
 
 

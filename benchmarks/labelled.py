@@ -19,9 +19,10 @@ from ruamel.yaml import YAML
 
 from textmill.base.errors import UserError
 from textmill.base.tables import PAIR_SCHEMA, write_table
+from textmill.clean.plans import TaskPlan
 from textmill.clean.settings import CleanSettings
-from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
+from textmill.tasks.languages import LanguageSettings
 
 
 def read_rows(path: Path, fields: tuple[str, ...] = ("source", "target")) -> list[dict[str, Any]]:
@@ -63,6 +64,11 @@ def read_settings() -> CleanSettings:
     """Read the section clean of params.yaml."""
     params = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     return build(CleanSettings, params["clean"], "clean")
+
+
+def plans_of_pair(pair: str) -> dict[str, TaskPlan]:
+    """Return the plan for pairs of these languages, with the settings of params.yaml."""
+    return {"": TaskPlan(read_settings(), languages_of(pair))}
 
 
 def languages_of(pair: str) -> LanguageSettings:

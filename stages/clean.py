@@ -12,14 +12,15 @@ from __future__ import annotations
 from textmill.base import paths
 from textmill.base.files import write_json
 from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.clean.plans import plans_of
 from textmill.clean.settings import CleanSettings
 from textmill.pipeline.runner import run_stage
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings
 from textmill.tracking.runs import RunLog
 
 
-def main(collect: LanguageSettings, clean: CleanSettings, log: RunLog) -> None:
-    metrics = clean_corpus(paths.COLLECTED, Outputs(paths.CLEAN, paths.REJECTED, paths.CLEAN_SAMPLES), clean, collect)
+def main(clean: CleanSettings, tasks: dict[str, TaskSettings], log: RunLog) -> None:
+    metrics = clean_corpus(paths.COLLECTED, Outputs(paths.CLEAN, paths.REJECTED, paths.CLEAN_SAMPLES), clean, plans_of(clean, tasks))
     write_json(paths.CLEAN_METRICS, metrics)
     log.dataset(paths.COLLECTED, "collected", metrics["rows_in"])
     log.metrics(metrics)

@@ -14,12 +14,13 @@ from textmill.collect.settings import CollectSettings
 from textmill.collect.sources import collect_sources
 from textmill.pipeline.runner import run_stage
 from textmill.pipeline.watched import require_watched
+from textmill.tasks.settings import TaskSettings
 from textmill.tracking.runs import RunLog
 
 
-def main(collect: CollectSettings, log: RunLog) -> None:
+def main(collect: CollectSettings, tasks: dict[str, TaskSettings], log: RunLog) -> None:
     require_watched("collect", collect.sources)
-    metrics = collect_sources(collect, paths.WHEELS, paths.COLLECTED)
+    metrics = collect_sources(collect, tasks, paths.WHEELS, paths.COLLECTED)
     write_json(paths.COLLECT_METRICS, metrics)
     log.dataset(paths.COLLECTED, "collected", metrics["rows"])
     log.metrics(metrics)

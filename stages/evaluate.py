@@ -20,20 +20,22 @@ from textmill.evaluate.settings import EvaluateSettings
 from textmill.evaluate.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
 from textmill.model.device import choose_device
 from textmill.pipeline.runner import run_stage
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings, first_languages
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 
 
 def main(
-    system: str, *models: str, evaluate: EvaluateSettings, decode: DecodeSettings, collect: LanguageSettings, seed: int, log: RunLog
+    system: str, *models: str, evaluate: EvaluateSettings, decode: DecodeSettings, tasks: dict[str, TaskSettings], seed: int, log: RunLog
 ) -> None:
     test, tokenizer = read_table(paths.TEST), Tokenizer.load(paths.TOKENIZER)
     log.dataset(paths.TEST, "test", len(test))
     files = list(map(Path, models))
     engine = TorchEngine.load(files, choose_device(decode.device))
-    metrics, predictions = evaluate_engine(engine, tokenizer, test, decode, collect.target_language, evaluate.bootstrap_samples, seed)
+    metrics, predictions = evaluate_engine(
+        engine, tokenizer, test, decode, first_languages(tasks).target_language, evaluate.bootstrap_samples, seed
+    )
     metrics |= {"system": system, "parameters": engine.num_parameters, "size_bytes": total_size(files)}
     write_table(paths.system_predictions(system), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics(system), metrics)

@@ -15,15 +15,15 @@ from textmill.evaluate.baselines import BASELINES
 from textmill.evaluate.settings import EvaluateSettings
 from textmill.evaluate.systems import PREDICTION_SCHEMA, score_outputs
 from textmill.pipeline.runner import run_stage
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings, first_languages
 from textmill.tracking.runs import RunLog
 
 
-def main(baseline: str, evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
+def main(baseline: str, evaluate: EvaluateSettings, tasks: dict[str, TaskSettings], seed: int, log: RunLog) -> None:
     test = read_table(paths.TEST)
     log.dataset(paths.TEST, "test", len(test))
     outputs = BASELINES[baseline](read_table(paths.DEVELOPMENT), test)
-    metrics, predictions = score_outputs(test, outputs, collect.target_language, evaluate.bootstrap_samples, seed)
+    metrics, predictions = score_outputs(test, outputs, first_languages(tasks).target_language, evaluate.bootstrap_samples, seed)
     write_table(paths.system_predictions(baseline), predictions, PREDICTION_SCHEMA)
     metrics |= {"system": baseline}
     write_json(paths.system_metrics(baseline), metrics)

@@ -20,16 +20,16 @@ from textmill.evaluate.settings import EvaluateSettings
 from textmill.evaluate.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
 from textmill.pipeline.runner import run_stage
 from textmill.serving.translator import Translator
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings, first_languages
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tracking.runs import RunLog
 
 
-def main(evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
+def main(evaluate: EvaluateSettings, tasks: dict[str, TaskSettings], seed: int, log: RunLog) -> None:
     test, model = read_table(paths.TEST), Translator.load(paths.EXPORTED_INT8)
     log.dataset(paths.TEST, "test", len(test))
     metrics, predictions = evaluate_engine(
-        model.engine, model.tokenizer, test, model.decode, collect.target_language, evaluate.bootstrap_samples, seed
+        model.engine, model.tokenizer, test, model.decode, first_languages(tasks).target_language, evaluate.bootstrap_samples, seed
     )
     metrics |= {"system": "exported", "size_bytes": total_size([paths.EXPORTED_INT8 / "model.bin"])}
     write_table(paths.system_predictions("exported"), predictions, PREDICTION_SCHEMA)

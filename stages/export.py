@@ -30,16 +30,16 @@ from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.settings import ExportSettings
 from textmill.pipeline.runner import run_stage
-from textmill.settings.languages import LanguageSettings, model_name
+from textmill.tasks.settings import TaskSettings, model_name
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 
 
-def main(export: ExportSettings, decode: DecodeSettings, collect: LanguageSettings, log: RunLog) -> None:
+def main(export: ExportSettings, decode: DecodeSettings, tasks: dict[str, TaskSettings], log: RunLog) -> None:
     corpus, tokenizer = EncodedCorpus.load(paths.ENCODED), Tokenizer.load(paths.TOKENIZER)
     metrics = export_model(paths.PRUNED, corpus, tokenizer, paths.EXPORTED, export, decode)
     write_json(paths.EXPORT_METRICS, metrics)
-    write_text(paths.MODEL_CARD, model_card(model_name(export.name, collect), collect, read_json(paths.DISTILL_METRICS), metrics, decode))
+    write_text(paths.MODEL_CARD, model_card(model_name(export.name, tasks), tasks, read_json(paths.DISTILL_METRICS), metrics, decode))
     log.metrics(metrics)
     log.artifact(paths.MODEL_CARD)
 

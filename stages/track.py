@@ -12,13 +12,13 @@ from pathlib import Path
 from textmill.export.settings import NameSettings
 from textmill.pipeline.locked import locked_stages
 from textmill.pipeline.runner import run_stage
-from textmill.settings.languages import LanguageSettings, model_name
+from textmill.tasks.settings import TaskSettings, model_name
 from textmill.track.publication import publish_rebuild
 
 
-def main(export: NameSettings, collect: LanguageSettings) -> None:
+def main(export: NameSettings, tasks: dict[str, TaskSettings]) -> None:
     lock_file = Path("dvc.lock")
-    counts = publish_rebuild(locked_stages(lock_file, leave_out="track"), lock_file, model_name(export.name, collect))
+    counts = publish_rebuild(locked_stages(lock_file, leave_out="track"), lock_file, model_name(export.name, tasks))
     print(f"track: {counts}" if counts else "track: nothing published")
 
 

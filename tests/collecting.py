@@ -10,14 +10,16 @@ import pandas as pd
 from textmill.base.tables import read_table
 from textmill.collect.settings import CollectSettings, SourceSettings
 from textmill.collect.sources import collect_sources
+from textmill.tasks.settings import TaskSettings
 
 
 def collected(
     folder: Path, *sources: SourceSettings, max_row_bytes: int = 1_000_000, max_bad_share: float = 0.01, **more: Any
 ) -> pd.DataFrame:
     """The rows of `sources`; the metrics are in `.attrs`."""
-    settings = CollectSettings("en", "zh", max_row_bytes, max_bad_share, list(sources))
-    metrics = collect_sources(settings, folder / "wheels", folder / "out" / "pairs.parquet", **more)
+    settings = CollectSettings(max_row_bytes, max_bad_share, list(sources))
+    tasks = {name: TaskSettings("en", target_language="zh") for name in sorted({source.task for source in sources})}
+    metrics = collect_sources(settings, tasks, folder / "wheels", folder / "out" / "pairs.parquet", **more)
     frame = read_table(folder / "out" / "pairs.parquet")
     assert frame["id"].is_unique and metrics["rows"] == len(frame) == sum(source["rows"] for source in metrics["sources"])
     frame.attrs = metrics

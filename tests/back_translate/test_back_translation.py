@@ -31,10 +31,11 @@ from textmill.encode.encode import encode_corpus, with_back_translated
 from textmill.encode.encoded_corpus import NO_FOLD, EncodedCorpus
 from textmill.encode.settings import EncodeSettings
 from textmill.model.interface import Seq2SeqModel
-from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
 from textmill.split.digests import digest_of
 from textmill.split.settings import OverlapSettings
+from textmill.tasks.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.run import Run
@@ -42,7 +43,7 @@ from textmill.train.run import Run
 _PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
 COLLECT = build(CollectSettings, _PARAMS["collect"], "collect")
 CLEAN = build(CleanSettings, _PARAMS["clean"], "clean")
-LANGUAGES = LanguageSettings("en", "zh")
+TASKS = {"translate": TaskSettings("en", target_language="zh")}
 SHAPE = ReverseShape(EncodeSettings(64), replace(MODEL, width=32, feed_forward=64, dropout=0.0, attention_dropout=0.0), DECODE)
 TRAINING = replace(TRAIN, max_steps=240, validate_every=60, batch_tokens=600, learning_rate=1e-2, warmup_steps=20)
 ON = BackTranslateSettings([MonolingualSettings("mono.txt")], max_lines=0, weight=0.5, beam_size=2, train=TRAINING)
@@ -67,13 +68,13 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Known:
 
 
 def lines_of(known: Known, settings: BackTranslateSettings = ON, clean: CleanSettings = CLEAN) -> Lines:
-    return new_lines(settings, COLLECT, clean, known, Path("data"))
+    return new_lines(settings, COLLECT, clean, TASKS, known, Path("data"))
 
 
 def run(known: Known, tokenizer: Tokenizer, settings: BackTranslateSettings = ON, checkpoint: str = "a") -> BackTranslated:
-    rows = RowPlan(CLEAN.repairs, CLEAN.filters, LANGUAGES)
+    plans = {"": RowPlan(CLEAN.repairs, CLEAN.filters, LanguageSettings("en", "zh"))}
     file = CheckpointFile(Path("checkpoints"), checkpoint)
-    return back_translated(lines_of(known, settings), known, tokenizer, settings, SHAPE, rows, Run("reverse", 1, file))
+    return back_translated(lines_of(known, settings), known, tokenizer, settings, SHAPE, plans, Run("reverse", 1, file))
 
 
 def test_without_sources_nothing_is_trained_and_the_encoded_corpus_has_the_same_bytes(known: Known, tokenizer: Tokenizer) -> None:

@@ -13,10 +13,11 @@ from textmill.base.files import read_json
 from textmill.base.tables import PAIR_SCHEMA, read_table, write_table
 from textmill.clean.cleaning import Outputs, clean_corpus
 from textmill.clean.language import language_reasons
+from textmill.clean.plans import TaskPlan
 from textmill.clean.repairs import Pair
 from textmill.clean.settings import CleanSettings, FilterSettings, PrivacySettings, RepairSettings
-from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
+from textmill.tasks.languages import LanguageSettings
 
 CLEAN = build(CleanSettings, YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))["clean"], "clean")
 EN_ZH = LanguageSettings("en", "zh")
@@ -61,7 +62,7 @@ def cleaned(rows: pd.DataFrame, folder: Path, settings: CleanSettings = CLEAN, l
     """Run the complete cleaning."""
     outputs = Outputs(folder / "kept.parquet", folder / "rejected.parquet", folder / "samples.json")
     write_table(folder / "pairs.parquet", rows, PAIR_SCHEMA)
-    metrics = clean_corpus(folder / "pairs.parquet", outputs, settings, languages)
+    metrics = clean_corpus(folder / "pairs.parquet", outputs, settings, {"": TaskPlan(settings, languages)})
     written = tuple(path.read_bytes() for path in outputs)
     return Cleaned(read_table(outputs.kept), read_table(outputs.rejected), metrics, read_json(outputs.samples), written)
 

@@ -19,7 +19,7 @@ from textmill.clean import ordering
 from textmill.clean.counts import REASONS
 from textmill.encode.encode import encode_corpus
 from textmill.encode.settings import EncodeSettings
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.languages import LanguageSettings
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.tokenizer import fit_tokenizer
 

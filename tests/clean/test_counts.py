@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from textmill.base.tables import read_table
 from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.clean.plans import TaskPlan
 from textmill.collect.settings import SourceSettings
 from textmill.encode.encode import encode_corpus
 from textmill.encode.settings import EncodeSettings
@@ -60,7 +61,8 @@ def test_of_ten_thousand_random_rows_each_stage_keeps_or_counts_every_one(tmp_pa
     assert {"not_utf8", "too_long"} <= set(bad)
 
     outputs = Outputs(tmp_path / "kept.parquet", tmp_path / "rejected.parquet", tmp_path / "samples.json")
-    metrics = clean_corpus(tmp_path / "out/pairs.parquet", outputs, replace(CLEAN, near_duplicates=0.0), EN_ZH)
+    clean = replace(CLEAN, near_duplicates=0.0)
+    metrics = clean_corpus(tmp_path / "out/pairs.parquet", outputs, clean, {"": TaskPlan(clean, EN_ZH)})
     kept, rejected = read_table(outputs.kept), read_table(outputs.rejected)
     assert sorted([*kept["id"], *rejected["id"]]) == sorted(found["id"])
     assert metrics["rejected"] == {reason: (rejected["reason"] == reason).sum() for reason in metrics["rejected"]}

@@ -17,11 +17,14 @@ LONG = "The committee will meet again on the second Monday of next month to talk
 def fates(
     pairs: list[Pair], folder: Path, similarity: float = 0.9, contexts: list[str] | None = None, by_source: bool = False
 ) -> list[str]:
-    keys = duplicate_keys(pairs, contexts or [""] * len(pairs), [0] * len(pairs), by_source, similarity > 0)
+    contexts, compared = contexts or [""] * len(pairs), [compared_text(pair, by_source) for pair in pairs]
+    keys = duplicate_keys(pairs, contexts, [0] * len(pairs), compared, similarity > 0)
     with StoredTexts(folder / "texts") as texts:
-        texts.extend(compared_text(pair, by_source) for pair in pairs)
+        texts.extend(compared)
         texts.flush()
-        found = find_duplicates(keys, np.arange(len(pairs), dtype=np.uint64), texts, similarity, InProcess())
+        found = find_duplicates(
+            keys, np.arange(len(pairs), dtype=np.uint64), texts, dict.fromkeys(keys.context.tolist(), similarity), InProcess()
+        )
     return [("", *DUPLICATE_REASONS)[number] for number in found.reason]
 
 

@@ -9,7 +9,7 @@ from textmill.clean.chinese import chinese_variant
 from textmill.clean.filters import FILTERS
 from textmill.clean.rows import RowPlan, clean_rows
 from textmill.clean.settings import CleanSettings
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.languages import LanguageSettings
 from textmill.text.placeholders import placeholders
 
 EN_DE = LanguageSettings("en", "de")

@@ -58,7 +58,7 @@ def test_one_file_for_two_tasks_has_different_ids_and_twice_for_one_task_is_an_e
     back = SourceSettings("tsv", path=there.path, source_column="target", target_column="source", task="back")
     assert pairs(collected(tmp_path, there, back)) == [("x1", "1"), ("1", "x1")]
     with pytest.raises(UserError, match=r"m\.tsv: two entries of collect\.sources read it for task 'there'"):
-        collected(tmp_path, there, SourceSettings("tsv", path=str(tmp_path / "*.tsv"), task="there"))
+        collected(tmp_path, there, back, SourceSettings("tsv", path=str(tmp_path / "*.tsv"), task="there"))
 
 
 @pytest.mark.parametrize(

@@ -31,10 +31,11 @@ from textmill.model.shape import Shape
 from textmill.model.weights import save_model
 from textmill.serving.manifest import MODEL_FILES
 from textmill.serving.translator import Translator
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 
 EXPORT = ExportSettings("toy", 30, 1e-4, 0.99, 0.5)
+TASKS = {"translate": TaskSettings("en", target_language="zh")}
 DISTILLED = {"originals": 1200, "distilled": 900, "parameters": 50_000}
 
 
@@ -142,7 +143,7 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
     for name, tasks in {"none": [""], "one": ["ui"], "two": ["qa", "ui"]}.items():
         (tmp_path / name).mkdir()
         folders[name] = exported(tmp_path / name, model, replace(corpus, tasks=tasks), tokenizer)
-    card = model_card("toy", LanguageSettings("en", "zh"), DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE)
+    card = model_card("toy", TASKS, DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE)
     assert "| Tasks | qa, ui |" in card and 'translate(["Save the file"], task="qa")' in card
     models = {name: Translator.load(folder) for name, folder in folders.items()}
     plain = models["none"].translate(["Open the file", "ui: Open the file"])
@@ -199,7 +200,7 @@ def test_the_model_card_claims_distillation_and_pruning_only_if_they_took_place(
         "size_ratio": 0.26,
         "tasks": [""],
     }
-    card = model_card("toy", LanguageSettings("en", "zh"), DISTILLED | change, metrics, DECODE)
+    card = model_card("toy", TASKS, DISTILLED | change, metrics, DECODE)
     assert f"| Training pairs | {training_pairs} |\n| Parameters | {parameters} |\n" in card
     assert ("distill" in card) == ("teacher" in card) == ("distillation" in training_pairs)
     assert "ensemble" not in card and ("prun" in card) == ("pruned" in parameters)

@@ -31,7 +31,7 @@ from textmill.evaluate.systems import score_outputs
 from textmill.report.page import render_page
 from textmill.report.results import read_results
 from textmill.report.settings import ReportSettings
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings, first_languages
 
 pytestmark = pytest.mark.pipeline
 DVC = [sys.executable, "-m", "dvc"]
@@ -373,9 +373,9 @@ HOSTILE = [
 
 def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
-    languages = LanguageSettings("en", "zh")
-    results = read_results([0, 1, 2], languages, 10, 1)
-    clean = Elements(render_page(results, languages, ReportSettings()))
+    tasks = {"translate": TaskSettings("en", target_language="zh")}
+    results = read_results([0, 1, 2], first_languages(tasks), 10, 1)
+    clean = Elements(render_page(results, tasks, ReportSettings()))
     for table in results.predictions.values():
         for column in ("source", "reference", "hypothesis"):
             table[column] = [HOSTILE[row % len(HOSTILE)] for row in range(len(table))]
@@ -383,7 +383,7 @@ def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monk
     for part in results.clean_samples:
         row = {"source": "", "target": "", "clean_source": "", "clean_target": "", "origin": HOSTILE[1], "line": 1}
         results.clean_samples[part] = {HOSTILE[0]: [row | {"source": text, "clean_target": text} for text in HOSTILE]}
-    page = Elements(render_page(results, languages, ReportSettings()))
+    page = Elements(render_page(results, tasks, ReportSettings()))
     assert set(page.tags) <= set(clean.tags) and page.tags["script"] == clean.tags["script"]
     assert page.attributes - clean.attributes <= {("td", "colspan")}, "no text has become an attribute"
     assert page.addresses == clean.addresses and all(address.startswith("speed/") for address in page.addresses)

@@ -51,7 +51,7 @@ def test_the_settings_that_the_readme_shows_are_valid_and_name_the_model_after_i
     params = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
     apply(params, Path(name))
     check_settings(params)
-    assert (params["collect"]["target_language"], params["export"]["name"]) == ("de", "auto")
+    assert (params["tasks"]["translate"]["target_language"], params["export"]["name"]) == ("de", "auto")
 
 
 @pytest.mark.slow

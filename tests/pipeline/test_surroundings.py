@@ -17,21 +17,21 @@ _PROGRAM = """
 import hashlib, json, os, sys
 from pathlib import Path
 from textmill.clean.cleaning import Outputs, clean_corpus
+from textmill.clean.plans import plans_of
 from textmill.collect.sources import collect_sources
 from textmill.split.splitting import split_corpus
-from textmill.settings.languages import LanguageSettings
 from textmill.settings.schema import build
-from textmill.settings.tree import SECTIONS
+from textmill.settings.tree import SECTIONS, built
 from textmill.base.tables import DEVELOPMENT_SCHEMA, PAIR_SCHEMA, read_table, write_table
 from textmill.tokenizer.tokenizer import fit_tokenizer
 os.umask(int(sys.argv[1], 8))
 params = json.loads(Path("params.json").read_text(encoding="utf-8"))
-settings = {name: build(SECTIONS[name], params[name], name) for name in ("collect", "clean", "split", "tokenizer")}
+settings = {name: built(SECTIONS[name], params[name], name) for name in ("tasks", "collect", "clean", "split", "tokenizer")}
 out = Path(sys.argv[2])
 out.mkdir()
-collect_sources(settings["collect"], out, out / "collected.parquet")
+collect_sources(settings["collect"], settings["tasks"], out, out / "collected.parquet")
 outputs = Outputs(out / "clean.parquet", out / "rejected.parquet", out / "samples.json")
-clean_corpus(out / "collected.parquet", outputs, settings["clean"], LanguageSettings("en", "zh"))
+clean_corpus(out / "collected.parquet", outputs, settings["clean"], plans_of(settings["clean"], settings["tasks"]))
 split = split_corpus(read_table(out / "clean.parquet"), settings["split"], 1)
 write_table(out / "development.parquet", split.development, DEVELOPMENT_SCHEMA)
 write_table(out / "test.parquet", split.test, PAIR_SCHEMA)

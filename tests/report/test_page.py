@@ -15,15 +15,15 @@ from textmill.report.page import SECTIONS, render_page
 from textmill.report.results import Results
 from textmill.report.settings import ReportSettings
 from textmill.report.slices import Slice
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import TaskSettings
 
 Make = Callable[..., Results]
-LANGUAGES = LanguageSettings("en", "zh")
+TASKS = {"translate": TaskSettings("en", target_language="zh")}
 HOSTILE = "<script>alert(1)</script>\" onload='x' {{ 7 * 7 }}"
 
 
 def rendered(results: Results, language: str = "en") -> str:
-    return render_page(results, LANGUAGES, ReportSettings(language))  # type: ignore[arg-type]
+    return render_page(results, TASKS, ReportSettings(language))  # type: ignore[arg-type]
 
 
 class Page(HTMLParser):

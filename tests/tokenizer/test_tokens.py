@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 from toy import PAIRS, TOKENIZER
 
 from textmill.base.errors import UserError
-from textmill.collect.settings import SourceSettings
 from textmill.encode.batching import epoch_rows, make_batch, padding_share, token_budget_batches
 from textmill.encode.encode import encode_corpus
 from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.encode.settings import EncodeSettings
+from textmill.tasks.settings import require_names
 from textmill.tokenizer.protection import protect, restore
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.special import BEGIN, END, PAD
@@ -249,15 +249,15 @@ def test_a_batch_is_padded_and_shifted(corpus: EncodedCorpus) -> None:
 
 @given(st.sampled_from(["qa", "translate back", "open-book qa", "问答", "mail to", "http"]), st.text(max_size=20))
 def test_a_name_that_the_settings_allow_is_never_copied_through_a_slot(task: str, source: str) -> None:
-    SourceSettings("tsv", path="x", task=task)
+    require_names([task])
     (text,) = with_tasks([source], [task])
     assert protect(text).text.startswith(f"{task}: ")
 
 
 @pytest.mark.parametrize("task", ["qa_zh", "translateBack", "task 12", "a.bc.de", "<s>", "a: b", " qa", "qa ", "a  b", "a\n"])
 def test_other_names_are_refused(task: str) -> None:
-    with pytest.raises(ValueError, match="task: use only lower-case letters"):
-        SourceSettings("tsv", path="x", task=task)
+    with pytest.raises(UserError, match="use only lower-case letters"):
+        require_names([task])
 
 
 @pytest.mark.parametrize("protect_spans", [True, False])

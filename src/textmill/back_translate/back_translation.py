@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from textmill.back_translate.monolingual import Known, Lines
 from textmill.back_translate.reverse import ReverseShape, train_reverse, write_sources
 from textmill.back_translate.settings import BackTranslateSettings
 from textmill.base.tables import DEVELOPMENT_SCHEMA
-from textmill.clean.rows import RowPlan, clean_rows
+from textmill.clean.rows import RowPlan, clean_tasks
 from textmill.decode.torch_engine import TorchEngine
 from textmill.encode.encoded_corpus import NO_FOLD
 from textmill.split.digests import recognized
@@ -38,13 +39,13 @@ def back_translated(
     tokenizer: Tokenizer,
     back_translate: BackTranslateSettings,
     shape: ReverseShape,
-    rows: RowPlan,
+    plans: Mapping[str, RowPlan],
     run: Run,
 ) -> BackTranslated:
     """Train the reverse model, translate every line back into a source, and filter the pairs like collected pairs.
 
-    rows: the repairs and filters of the stage clean.
-    A pair is also rejected if its source overlaps with the test set. The reasons are those of `write_sources`, `clean_rows` and
+    plans: the repairs and filters of the stage clean, by task.
+    A pair is also rejected if its source overlaps with the test set. The reasons are those of `write_sources`, `clean_tasks` and
     `recognized`.
     Without lines, nothing is trained.
     """
@@ -57,7 +58,7 @@ def back_translated(
     decode = replace(shape.decode, beam_size=back_translate.beam_size)
     targets, tasks = lines.table["target"].tolist(), lines.table["task"].tolist()
     written = write_sources(targets, tasks, tokenizer, TorchEngine([network], run.device), shape.encode, decode)
-    cleaned = clean_rows([each.source for each in written], targets, rows)
+    cleaned = clean_tasks([each.source for each in written], targets, tasks, plans)
     sources = [pair.source for pair in cleaned.pairs]
     test = recognized(sources, known.digest, "source", known.overlap)
     reasons = [each.reason or own or leak for each, own, leak in zip(written, cleaned.reasons, test, strict=True)]

@@ -17,14 +17,15 @@ from textmill.back_translate.settings import BackTranslateSettings
 from textmill.base.errors import UserError
 from textmill.base.tables import PAIR_SCHEMA, read_table
 from textmill.clean.cleaning import Outputs, clean_corpus
-from textmill.clean.settings import CleanSettings
+from textmill.clean.plans import TaskPlan, plans_of
+from textmill.clean.settings import CleanSettings, FilterSettings
 from textmill.collect.settings import CollectSettings, SourceSettings
 from textmill.collect.sources import collect_sources
-from textmill.settings.languages import LanguageSettings
 from textmill.split.decontamination import near_sources
 from textmill.split.digests import recognized
 from textmill.split.groups import compared_texts
 from textmill.split.settings import OverlapSettings
+from textmill.tasks.settings import Tasks
 from textmill.text.hashing import hashes64
 
 
@@ -49,7 +50,9 @@ class Lines(NamedTuple):
     rejected: Counter[str]
 
 
-def new_lines(back_translate: BackTranslateSettings, collect: CollectSettings, clean: CleanSettings, known: Known, folder: Path) -> Lines:
+def new_lines(
+    back_translate: BackTranslateSettings, collect: CollectSettings, clean: CleanSettings, tasks: Tasks, known: Known, folder: Path
+) -> Lines:
     """Return the lines to translate, in the order of file and line. Without sources there are none.
 
     Every line is either in the table or counted in `rejected`, with one of these reasons:
@@ -64,7 +67,7 @@ def new_lines(back_translate: BackTranslateSettings, collect: CollectSettings, c
     if not back_translate.sources:
         return Lines(pd.DataFrame(columns=pd.Index(PAIR_SCHEMA.names)), {"rows": 0, "skipped": 0, "bad": 0}, Counter())
     _require_tasks(back_translate, known.development)
-    lines, read, rejected = _cleaned(back_translate, collect, clean, folder)
+    lines, read, rejected = _cleaned(back_translate, collect, clean, tasks, folder)
     reasons = np.array(_known_reasons(lines, known, clean.near_duplicates), dtype=object)
     fresh = np.flatnonzero(reasons == "")
     if 0 < back_translate.max_lines < len(fresh):
@@ -84,22 +87,29 @@ def _require_tasks(back_translate: BackTranslateSettings, development: pd.DataFr
 
 
 def _cleaned(
-    back_translate: BackTranslateSettings, collect: CollectSettings, clean: CleanSettings, folder: Path
+    back_translate: BackTranslateSettings, collect: CollectSettings, clean: CleanSettings, tasks: Tasks, folder: Path
 ) -> tuple[pd.DataFrame, dict[str, Any], Counter[str]]:
     """Read and clean each line as a pair whose source and target are the line, so that all filters for one side apply."""
     sources = [
         SourceSettings(format="lines", path=source.path, target_path=source.path, task=source.task) for source in back_translate.sources
     ]
-    # Filters that compare source and target are off, because both are the same line.
-    filters = replace(clean.filters, copy=False, max_length_deviation=0, truncated=0, misaligned=0)
-    language = LanguageSettings(collect.target_language, collect.target_language)
+    one_sided = {name: replace(task, source_language=task.languages.target_language) for name, task in tasks.items()}
+    plans = {
+        name: TaskPlan(replace(plan.clean, filters=_one_sided(plan.clean.filters), duplicates="pair"), plan.languages)
+        for name, plan in plans_of(clean, one_sided).items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".lines-", dir=folder) as name, _naming_these_sources():
         read, kept = Path(name, "read.parquet"), Path(name, "kept.parquet")
-        counts = collect_sources(replace(collect, sources=sources), Path(name), read)
+        counts = collect_sources(replace(collect, sources=sources), one_sided, Path(name), read)
         outputs = Outputs(kept, Path(name, "rejected.parquet"), Path(name, "samples.json"))
-        cleaned = clean_corpus(read, outputs, replace(clean, filters=filters, duplicates="pair"), language)
+        cleaned = clean_corpus(read, outputs, clean, plans)
         return read_table(kept), {count: counts[count] for count in ("rows", "skipped", "bad")}, +Counter(cleaned["rejected"])
+
+
+def _one_sided(filters: FilterSettings) -> FilterSettings:
+    """Switch off the filters that compare source and target, because both are the same line."""
+    return replace(filters, copy=False, max_length_deviation=0.0, truncated=0.0, misaligned=0.0)
 
 
 @contextmanager

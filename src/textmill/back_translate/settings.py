@@ -13,7 +13,7 @@ class MonolingualSettings:
     """Monolingual text in the target language: UTF-8, one text per line.
 
     path: file in the project folder, compressed or not, or a pattern with one `*`.
-    task: task that the texts could be targets of, as in collect.sources. The reverse model trains on the development pairs of this task.
+    task: the task that the texts could be targets of, a name in `tasks`; may be left out if there is only one. The reverse model trains on the development pairs of this task.
     """
 
     path: str

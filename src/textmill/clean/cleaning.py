@@ -5,6 +5,8 @@ There are three passes, each in chunks:
 2. learned filters, private data and duplicate keys, which need statistics of the corpus;
 3. the output tables, in a stable order.
 
+Each task is cleaned with its own settings and languages. Rows of an official test set are never changed and never rejected; what
+would have been done to them is counted.
 The result does not depend on the chunk boundaries or on which process works on a chunk.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,13 +31,13 @@ from textmill.clean.duplicates import DUPLICATE_REASONS, Duplicates, Keys, compa
 from textmill.clean.evidence import Evidence, evidence_reasons, fit_evidence
 from textmill.clean.executors import Executor, executor
 from textmill.clean.ordering import in_order, stable_ranks
+from textmill.clean.plans import Plans, places_by_task, put
 from textmill.clean.privacy import private_data
 from textmill.clean.repairs import Pair
-from textmill.clean.rows import CleanedRows, RowPlan, clean_rows
+from textmill.clean.rows import CleanedRows, RowPlan, clean_tasks
 from textmill.clean.samples import SmallestHashes
 from textmill.clean.settings import CleanSettings, FilterSettings
 from textmill.clean.stored_texts import StoredTexts
-from textmill.settings.languages import LanguageSettings
 from textmill.text.hashing import hashes64
 
 Result = TypeVar("Result")
@@ -57,9 +59,10 @@ class Outputs(NamedTuple):
     samples: Path
 
 
-def clean_corpus(collected: Path, outputs: Outputs, clean: CleanSettings, languages: LanguageSettings) -> dict[str, Any]:
+def clean_corpus(collected: Path, outputs: Outputs, clean: CleanSettings, plans: Plans) -> dict[str, Any]:
     """Clean a table of pairs into `outputs`.
 
+    clean: workers and size of samples. plans: how the rows of each task are cleaned.
     Every row goes into one table: into `kept` after its repairs, or into `rejected` unchanged with a column `reason`.
     Returns `Counts.metrics` (clean/counts.py).
     Raises UserError if there is no row, or if no row passes.
@@ -70,10 +73,10 @@ def clean_corpus(collected: Path, outputs: Outputs, clean: CleanSettings, langua
         executor(clean.workers, clean.scheduler) as work,
     ):
         folder = Path(name)
-        counts = Counts(clean, languages)
-        evidence = _clean_all_rows(collected, folder / "rows.parquet", clean, languages, work, counts)
+        counts = Counts(plans)
+        evidence = _clean_all_rows(collected, folder / "rows.parquet", clean.evidence_rows, plans, work, counts)
         counts.fitted(evidence)
-        duplicates = _judge_all_rows(folder / "rows.parquet", folder / "judged.parquet", clean, evidence, work)
+        duplicates = _judge_all_rows(folder / "rows.parquet", folder / "judged.parquet", plans, evidence, work)
         counts.duplicates(duplicates)
         _write(folder / "judged.parquet", duplicates, outputs, stable_ranks(collected), counts)
     write_json(outputs.samples, counts.samples())
@@ -81,28 +84,36 @@ def clean_corpus(collected: Path, outputs: Outputs, clean: CleanSettings, langua
 
 
 def _clean_all_rows(
-    collected: Path, rows: Path, clean: CleanSettings, languages: LanguageSettings, work: Executor, counts: Counts
-) -> Evidence | None:
-    """First pass: repair and filter each row, check its language, and fit the learned filters to the rows that pass."""
-    sample: SmallestHashes[Pair] = SmallestHashes(clean.evidence_rows)
-    plan = RowPlan(clean.repairs, clean.filters, languages)
+    collected: Path, rows: Path, evidence_rows: int, plans: Plans, work: Executor, counts: Counts
+) -> dict[str, Evidence | None]:
+    """First pass: repair and filter each row, check its language, and fit the learned filters of a task to its rows that pass."""
+    learning = {task: SmallestHashes[Pair](evidence_rows) for task, plan in plans.items() if plan.clean.filters.learns()}
+    row_plans = {task: RowPlan(plan.clean.repairs, plan.clean.filters, plan.languages) for task, plan in plans.items()}
     with TableWriter(rows, _WORK_SCHEMA) as writer:
-        for frame, result in _mapped(work, clean_rows, collected, _texts, plan, "clean: rows"):
+        for frame, result in _mapped(work, clean_tasks, collected, _texts, row_plans, "clean: rows"):
             counts.languages(result.languages)
-            passed = [pair for pair, reason in zip(result.pairs, result.reasons, strict=True) if not reason]
-            if clean.filters.learns():
+            is_seen = np.array([not reason for reason in result.reasons], dtype=bool) & ~_is_test(frame)
+            for task, sample in learning.items():
+                passed = [result.pairs[row] for row in np.flatnonzero(is_seen & (frame["task"] == task).to_numpy())]
                 sample.offer(_content_hashes(passed), passed.__getitem__)
             writer.write(_with_results(frame, result))
     if writer.rows == 0:
         raise UserError(f"{collected}: contains no pairs. Name other sources in params.yaml, collect.sources.")
-    if not clean.filters.learns():
-        return None
+    return {task: _fitted(sample, plans[task].clean.filters) for task, sample in learning.items()}
+
+
+def _fitted(sample: SmallestHashes[Pair], filters: FilterSettings) -> Evidence | None:
     hashes, pairs = sample.drawn()
-    return fit_evidence(pairs, hashes, clean.filters.wide_character_weight)
+    return fit_evidence(pairs, hashes, filters.wide_character_weight)
+
+
+def _is_test(frame: pd.DataFrame) -> np.ndarray:
+    """Return which rows are of an official test set, (N,) bool."""
+    return (frame["official_split"] == "test").to_numpy(dtype=bool)
 
 
 def _texts(frame: pd.DataFrame) -> tuple[Any, ...]:
-    return _listed(frame["source"]), _listed(frame["target"])
+    return _listed(frame["source"]), _listed(frame["target"]), _listed(frame["task"])
 
 
 def _with_results(frame: pd.DataFrame, result: CleanedRows) -> pd.DataFrame:
@@ -116,66 +127,104 @@ def _with_results(frame: pd.DataFrame, result: CleanedRows) -> pd.DataFrame:
 
 
 class JudgePlan(NamedTuple):
-    """Settings of the second pass.
-
-    by_source: rows with equal sources are duplicates, whatever their targets. near: near-duplicates are removed too.
-    """
+    """What the second pass needs for one task."""
 
     evidence: Evidence | None
-    filters: FilterSettings
-    actions: dict[str, str]
-    by_source: bool
-    near: bool
+    clean: CleanSettings
 
 
 class JudgedRows(NamedTuple):
-    """Pairs with private data masked, their reasons, the private data found (see `private_data`), and the keys for finding duplicates."""
+    """Pairs with private data masked, their reasons, the private data found (see `private_data`), and what duplicates are found by."""
 
     pairs: list[Pair]
     reasons: list[str]
     found: list[int]
+    compared: list[str]
     keys: Keys
 
 
-def judge_rows(sources: list[str], targets: list[str], contexts: list[str], repairs: list[int], plan: JudgePlan) -> JudgedRows:
-    """Apply the learned filters, look for private data, and compute duplicate keys, for rows that passed the first pass."""
-    pairs = [Pair(*texts) for texts in zip(sources, targets, strict=True)]
+class PassedRows(NamedTuple):
+    """Rows that passed the first pass. splits: official split of each."""
+
+    ids: list[str]
+    sources: list[str]
+    targets: list[str]
+    repairs: list[int]
+    splits: list[str]
+
+    def at(self, places: np.ndarray) -> PassedRows:
+        """Return some of the rows."""
+        return PassedRows(*([column[place] for place in places.tolist()] for column in self))
+
+
+def judge_tasks(rows: PassedRows, tasks: list[str], plans: Mapping[str, JudgePlan]) -> JudgedRows:
+    """Judge every row by the plan of its task."""
+    count = len(tasks)
+    hashes = np.zeros((2, count, 2), dtype=np.uint64)
+    keys = Keys(hashes[0], hashes[1], np.zeros(count, dtype=np.uint64), np.zeros(count, dtype=np.uint8))
+    result = JudgedRows([Pair("", "")] * count, [""] * count, [0] * count, [""] * count, keys)
+    for task, places in places_by_task(tasks):
+        part = judge_rows(rows.at(places), task, plans[task])
+        put(part.pairs, places, result.pairs)
+        put(part.reasons, places, result.reasons)
+        put(part.found, places, result.found)
+        put(part.compared, places, result.compared)
+        for all_keys, own in zip(keys, part.keys, strict=True):
+            all_keys[places] = own
+    return result
+
+
+def judge_rows(rows: PassedRows, task: str, plan: JudgePlan) -> JudgedRows:
+    """Apply the learned filters, look for private data, and compute duplicate keys, for rows of one task."""
+    clean = plan.clean
+    pairs = [Pair(*texts) for texts in zip(rows.sources, rows.targets, strict=True)]
     reasons = [""] * len(pairs)
     if plan.evidence is not None:
-        reasons = evidence_reasons(pairs, _content_hashes(pairs), plan.evidence, plan.filters)
-    masked, private, found = private_data(pairs, plan.actions)
+        reasons = evidence_reasons(pairs, _content_hashes(pairs), plan.evidence, clean.filters)
+    masked, private, found = private_data(pairs, clean.privacy.actions())
     reasons = [first or second for first, second in zip(reasons, private, strict=True)]
-    return JudgedRows(masked, reasons, found, duplicate_keys(masked, contexts, repairs, plan.by_source, plan.near))
+    compared = rows.ids if clean.duplicates == "none" else [compared_text(pair, clean.duplicates == "source") for pair in masked]
+    contexts = [_context(task, split) for split in rows.splits]
+    return JudgedRows(masked, reasons, found, compared, duplicate_keys(masked, contexts, rows.repairs, compared, _near(clean) > 0))
 
 
-def _judge_all_rows(rows: Path, judged: Path, clean: CleanSettings, evidence: Evidence | None, work: Executor) -> Duplicates:
+def _near(clean: CleanSettings) -> float:
+    """Return the minimum similarity of near-duplicates, 0 if none are looked for."""
+    return 0.0 if clean.duplicates == "none" else clean.near_duplicates
+
+
+def _context(task: str, split: str) -> str:
+    return f"{task}\0{split}"
+
+
+def _judge_all_rows(rows: Path, judged: Path, plans: Plans, evidence: Mapping[str, Evidence | None], work: Executor) -> Duplicates:
     """Second pass: judge each row that passed the first one, then find the duplicates among the rows that still pass."""
-    plan = JudgePlan(evidence, clean.filters, clean.privacy.actions(), clean.duplicates == "source", clean.near_duplicates > 0)
+    judge_plans = {task: JudgePlan(evidence.get(task), plan.clean) for task, plan in plans.items()}
+    near = {_context(task, split): _near(plan.clean) for task, plan in plans.items() for split in ("", "train", "test")}
+    similarities = dict(zip(hashes64(near).tolist(), near.values(), strict=True))
     keys: list[Keys] = []
     ties: list[np.ndarray] = []
-    searched = clean.duplicates != "none"
     with TableWriter(judged, _WORK_SCHEMA) as writer, StoredTexts(judged.with_suffix(".texts")) as texts:
-        for frame, result in _mapped(work, judge_rows, rows, _passed_texts, plan, "clean: corpus"):
+        for frame, result in _mapped(work, judge_tasks, rows, _passed_texts, judge_plans, "clean: corpus"):
             passed = np.flatnonzero(frame["reason"].to_numpy() == "")
             frame, stays = _with_judgement(frame, passed, result)
-            if searched:
-                keys.append(Keys(*(part[stays] if len(part) else part for part in result.keys)))
-                ties.append(_origin_hashes(frame.iloc[passed[stays]]))
-                if plan.near:
-                    texts.extend(compared_text(result.pairs[row], plan.by_source) for row in stays)
+            keys.append(Keys(*(part[stays] for part in result.keys)))
+            ties.append(_origin_hashes(frame.iloc[passed[stays]]))
+            if any(similarities.values()):
+                texts.extend(result.compared[row] for row in stays)
             writer.write(frame)
         texts.flush()
-        if not keys:
-            return Duplicates(np.zeros(0, dtype=np.uint8), 0, 0, 0)
         together = Keys(*(np.concatenate(parts) for parts in zip(*keys, strict=True)))
         keys.clear()
-        return find_duplicates(together, np.concatenate(ties), texts, clean.near_duplicates, work)
+        return find_duplicates(together, np.concatenate(ties), texts, similarities, work)
 
 
 def _passed_texts(frame: pd.DataFrame) -> tuple[Any, ...]:
     passed = frame[frame["reason"] == ""]
-    contexts = [f"{task}\0{split}" for task, split in zip(_listed(passed["task"]), _listed(passed["official_split"]), strict=True)]
-    return _listed(passed["clean_source"]), _listed(passed["clean_target"]), contexts, passed["repairs"].tolist()
+    ids, sources, targets, splits, tasks = (
+        _listed(passed[name]) for name in ("id", "clean_source", "clean_target", "official_split", "task")
+    )
+    return PassedRows(ids, sources, targets, passed["repairs"].tolist(), splits), tasks
 
 
 def _with_judgement(frame: pd.DataFrame, passed: np.ndarray, result: JudgedRows) -> tuple[pd.DataFrame, np.ndarray]:
@@ -193,10 +242,12 @@ def _write(judged: Path, duplicates: Duplicates, outputs: Outputs, ranks: np.nda
     frames = in_order(_with_duplicates(judged, duplicates.reason), ranks, _WORK_SCHEMA, judged.parent)
     with TableWriter(outputs.kept, PAIR_SCHEMA) as kept, TableWriter(outputs.rejected, REJECTED_SCHEMA) as rejected:
         for frame in frames:
-            passed = (frame["reason"] == "").to_numpy()
-            kept.write(frame[passed].assign(source=frame["clean_source"][passed], target=frame["clean_target"][passed]))
+            is_test = _is_test(frame)
+            passed = (frame["reason"] == "").to_numpy() | is_test
+            kept.write(frame[passed].assign(**{side: frame[side].where(is_test, frame[f"clean_{side}"])[passed] for side in Pair._fields}))
             rejected.write(frame[~passed])
-            counts.judged(frame)
+            counts.judged(frame[~is_test])
+            counts.kept_as_is(frame[is_test])
         assert kept.rows + rejected.rows == counts.rows_in(), "a row was lost"
         if not kept.rows:
             raise UserError(f"no pair of {counts.rows_in()} passed ({counts.listed()}). Correct the sources, or the settings of clean.")

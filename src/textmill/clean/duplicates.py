@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,7 @@ _IGNORED = re.compile(
 class Keys(NamedTuple):
     """Keys of N rows.
 
-    equal: (N, 2) uint64, hashes of the compared text. folded: (N, 2) uint64, the same after `folded_text`; may be empty.
+    equal: (N, 2) uint64, hashes of the compared text. folded: (N, 2) uint64, the same after `folded_text`.
     context: (N,) uint64; rows of different contexts are not compared. quality: (N,) uint8, lower is better.
     """
 
@@ -56,16 +56,15 @@ class Duplicates(NamedTuple):
     crowded: int
 
 
-def duplicate_keys(pairs: Sequence[Pair], contexts: Sequence[str], repairs: Sequence[int], by_source: bool, near: bool) -> Keys:
+def duplicate_keys(pairs: Sequence[Pair], contexts: Sequence[str], repairs: Sequence[int], compared: Sequence[str], near: bool) -> Keys:
     """Return the keys of pairs.
 
     contexts: task and official split of each pair; pairs of different contexts are never duplicates.
-    repairs: 0 if nothing was repaired; an unrepaired row is preferred. by_source: compare only the sources.
-    near: near-duplicates are removed too, so folded keys are needed.
+    repairs: 0 if nothing was repaired; an unrepaired row is preferred. compared: from `compared_text`.
+    near: near-duplicates are removed too, so folded keys are needed. Without, they are those of the text itself.
     """
-    compared = [compared_text(pair, by_source) for pair in pairs]
     equal = hashes128(f"{context}\0{text}" for context, text in zip(contexts, compared, strict=True))
-    folded = equal[:0]
+    folded = equal
     if near:
         folded = hashes128(f"{context}\0{folded_text(text)}" for context, text in zip(contexts, compared, strict=True))
     quality = np.array([(change != 0) + 2 * _looks_odd(pair) for pair, change in zip(pairs, repairs, strict=True)], dtype=np.uint8)
@@ -84,11 +83,11 @@ def folded_text(text: str) -> str:
     return _IGNORED.sub("", text.casefold()) or text
 
 
-def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity: float, executor: Executor) -> Duplicates:
+def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarities: Mapping[int, float], executor: Executor) -> Duplicates:
     """Decide which of N rows to remove.
 
-    ties: (N,) uint64, break ties between rows of equal quality. texts: compared text of each row.
-    similarity: minimum similarity of near-duplicates; 0: remove only equal rows.
+    ties: (N,) uint64, break ties between rows of equal quality. texts: compared text of each row, if near-duplicates are looked for.
+    similarities: minimum similarity of near-duplicates by context; 0: remove only equal rows.
     """
     order = np.lexsort((ties, keys.quality))
     rank = np.empty(len(order), dtype=np.int64)
@@ -96,15 +95,17 @@ def find_duplicates(keys: Keys, ties: np.ndarray, texts: StoredTexts, similarity
     reason = np.zeros(len(order), dtype=np.uint8)
     everyone = np.arange(len(order))
     reason[everyone[_not_first(keys.equal, rank)]] = 1
-    if not similarity:
+    if not any(similarities.values()):
         return Duplicates(reason, 0, 0, 0)
     left = np.flatnonzero(reason == 0)
     reason[left[_not_first(keys.folded[left], rank[left])]] = 2
     sizes: list[int] = []
     crowded = 0
-    for context in np.unique(keys.context[left]):
+    for context in np.unique(keys.context[left]).tolist():
+        if not similarities[context]:
+            continue
         stay = order[(reason[order] == 0) & (keys.context[order] == context)]  # in order of preference
-        dropped, stays, crowd = _similar(Chosen(texts, stay), similarity, executor)
+        dropped, stays, crowd = _similar(Chosen(texts, stay), similarities[context], executor)
         reason[stay[dropped]] = 2
         sizes += np.unique(stays, return_counts=True)[1].tolist()
         crowded += crowd

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from textmill.clean.repairs import Pair
 from textmill.clean.settings import FilterSettings
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.languages import LanguageSettings
 from textmill.text.placeholders import placeholders
 from textmill.text.scripts import CJK_CHARACTER, HAN, LETTER, LETTER_OR_DIGIT, letters_of, script_of, weighted_length
 

@@ -20,7 +20,7 @@ import fasttext
 from textmill.clean.chinese import chinese_variant
 from textmill.clean.repairs import Pair
 from textmill.clean.settings import FilterSettings
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.languages import LanguageSettings
 from textmill.text.scripts import LETTER, script_of
 
 if TYPE_CHECKING:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import NamedTuple
 
 from textmill.clean.filters import Rule, chosen_filters
 from textmill.clean.language import language_reasons
+from textmill.clean.plans import places_by_task, put
 from textmill.clean.repairs import Pair, Repair, chosen_repairs, repaired
 from textmill.clean.settings import FilterSettings, RepairSettings
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.languages import LanguageSettings
 
 
 class RowPlan(NamedTuple):
@@ -25,17 +26,29 @@ class RowPlan(NamedTuple):
 class CleanedRows(NamedTuple):
     """Result of the first pass.
 
-    reasons: empty if the pair passed. repairs: a sum of 2 ** index in REPAIRS. languages: counts of `language_reasons`.
+    reasons: empty if the pair passed. repairs: a sum of 2 ** index in REPAIRS. languages: counts of `language_reasons`, by task.
     """
 
     pairs: list[Pair]
     reasons: list[str]
     repairs: list[int]
-    languages: Counter[tuple[str, str]]
+    languages: dict[str, Counter[tuple[str, str]]]
 
 
-def clean_rows(sources: Sequence[str], targets: Sequence[str], plan: RowPlan) -> CleanedRows:
-    """Repair every pair, and apply the filters in order until one rejects it."""
+def clean_tasks(sources: Sequence[str], targets: Sequence[str], tasks: Sequence[str], plans: Mapping[str, RowPlan]) -> CleanedRows:
+    """Repair and filter every pair by the plan of its task."""
+    result = CleanedRows([Pair("", "")] * len(sources), [""] * len(sources), [0] * len(sources), {})
+    for task, places in places_by_task(tasks):
+        part = clean_rows([sources[place] for place in places], [targets[place] for place in places], plans[task], task)
+        put(part.pairs, places, result.pairs)
+        put(part.reasons, places, result.reasons)
+        put(part.repairs, places, result.repairs)
+        result.languages.update(part.languages)
+    return result
+
+
+def clean_rows(sources: Sequence[str], targets: Sequence[str], plan: RowPlan, task: str = "") -> CleanedRows:
+    """Repair every pair of one task, and apply the filters in order until one rejects it."""
     repairs, quick, filters = _steps(plan)
     pairs, changes, reasons = [], [], []
     for source, target in zip(sources, targets, strict=True):
@@ -47,7 +60,7 @@ def clean_rows(sources: Sequence[str], targets: Sequence[str], plan: RowPlan) ->
     language, counts = language_reasons([pairs[row] for row in passed], plan.filters, plan.languages)
     for row, reason in zip(passed, language, strict=True):
         reasons[row] = reason
-    return CleanedRows(pairs, reasons, changes, counts)
+    return CleanedRows(pairs, reasons, changes, {task: counts})
 
 
 def _first_reason(pair: Pair, filters: list[tuple[str, Rule]]) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from textmill.settings.schema import require
+from textmill.tasks.settings import Tasks, settings_of_task
 
 PrivacyAction = Literal["mask", "drop", "keep"]
 
@@ -152,3 +153,18 @@ class CleanSettings:
         require(self.evidence_rows >= 1000, "evidence_rows: must be 1000 or more.")
         require(self.workers >= 1, "workers: must be 1 or more.")
         require(self.scheduler == "" or "://" in self.scheduler, "scheduler: must be an address such as tcp://host:8786, or empty.")
+
+
+def settings_of(clean: CleanSettings, tasks: Tasks, name: str) -> CleanSettings:
+    """Return the settings of a task: those of all tasks, without what makes no sense for its kind, with its own differences.
+
+    Raises UserError for a wrong setting of the task.
+    """
+    task, kind = tasks[name], tasks[name].special
+    of_kind = replace(
+        clean,
+        duplicates=kind.duplicates if clean.duplicates == "pair" else clean.duplicates,
+        near_duplicates=clean.near_duplicates if kind.near_duplicates else 0.0,
+    )
+    off = {"repairs": kind.repairs_off, "filters": kind.filters_off}
+    return settings_of_task(of_kind, task.clean, off, f"tasks.{name}.clean")

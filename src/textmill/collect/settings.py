@@ -29,7 +29,7 @@ class SourceSettings:
     target_column: name of the column or field with the target (jsonl, csv, tsv, parquet).
     group_column: name of the column or field with the group (jsonl, csv, tsv, parquet, conversations). Pairs of one group
         stay together in the split.
-    task: name of the task if one model learns several. It is put before the source as "NAME: ". Empty: no prefix.
+    task: a name in `tasks`. May be left out if there is only one task.
     weight: how often a pair is seen per epoch: 2 is twice; 0.25 is in one of four epochs on average.
     official_split: `train` or `test` if the source is that part of a published split, else empty.
     prompt_characters: for format `text`: the maximum length of a prompt.
@@ -77,11 +77,6 @@ class SourceSettings:
             "sha256: must be 64 hexadecimal digits in lower case (sha256sum FILE.whl prints them).",
         )
         require((self.format == "lines") == (self.target_path is not None), "target_path: needed with format lines, and only there.")
-        # Lower case only: tokenizer/protection.py would replace identifiers such as qa_zh by slots, and hide the task from the model.
-        words = self.task.replace("-", " ").split(" ") if self.task else []
-        require(
-            all(word.isalpha() and word == word.lower() for word in words), "task: use only lower-case letters, single spaces and hyphens."
-        )
         # With lower weights an epoch could be empty; with higher weights it would be too long.
         require(0.01 <= self.weight <= 100, "weight: must be between 0.01 and 100.")
         for name in ("prompt_characters", "continuation_characters", "context_turns"):
@@ -94,16 +89,12 @@ class SourceSettings:
 class CollectSettings:
     """Where the pairs come from.
 
-    source_language, target_language: language code, such as en (ISO 639-1). `zh` is simplified or traditional Chinese, `yue` is
-        written Cantonese, and `und` (undetermined) is for text in no language: labels, numbers, code.
     max_row_bytes: a longer row (a line, a message, or one side of a pair) is bad. It is skipped without being loaded into memory.
     max_bad_share: the share of bad rows (docs/sources.md) that a source may have. Bad rows are counted and left out. A higher share
         is an error, because then the encoding, the format or a setting is probably wrong.
     sources: the sources. Their order does not matter: rows are sorted by the names of wheels and files.
     """
 
-    source_language: str
-    target_language: str
     max_row_bytes: int
     max_bad_share: float
     sources: list[SourceSettings]
@@ -112,6 +103,3 @@ class CollectSettings:
         require(len(self.sources) > 0, "sources: is empty. Name at least one.")
         require(1000 <= self.max_row_bytes <= 1 << 28, "max_row_bytes: must be between 1000 and 268435456.")
         require(0 <= self.max_bad_share <= 1, "max_bad_share: must be between 0 and 1.")
-        for name in ("source_language", "target_language"):
-            code = getattr(self, name)
-            require(code.isascii() and code.islower() and 2 <= len(code) <= 3, f"{name}: {code!r} is not a language code such as en or zh.")

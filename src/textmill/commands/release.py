@@ -13,8 +13,9 @@ from textmill.base.errors import UserError
 from textmill.base.lifetime import process_key
 from textmill.commands.dvc_runs import DvcRuns
 from textmill.pipeline.locked import locked_stages
-from textmill.settings.languages import LanguageSettings, model_name
 from textmill.settings.params_file import read_params
+from textmill.settings.schema import converted
+from textmill.tasks.settings import TaskSettings, model_name
 from textmill.track.publication import registered_version
 
 
@@ -24,8 +25,7 @@ def main() -> int:
     if code := DvcRuns()("repro", "-f", "-s", "track"):
         return code
     params = read_params(Path("params.yaml"))
-    languages = LanguageSettings(params["collect"]["source_language"], params["collect"]["target_language"])
-    name = model_name(params["export"]["name"], languages)
+    name = model_name(params["export"]["name"], converted(params["tasks"], dict[str, TaskSettings], "tasks"))
     version = registered_version(name, _locked_model(Path("dvc.lock")))
     if version is None:
         raise UserError(

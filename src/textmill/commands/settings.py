@@ -39,7 +39,9 @@ def chosen(key: str) -> list[Setting]:
     if name and tuple(section.split(".")) in OTHER_TRAININGS:
         return [replace(setting, key=key) for setting in chosen(f"train.{name}")]
     every = [_SEED, *manual(SECTIONS)]
-    found = [setting for setting in every if not key or setting.key.replace("[]", "") == key or _is_below(setting.key, key)]
+    found = [
+        setting for setting in every if not key or setting.key.replace("[]", "").replace(".NAME", "") == key or _is_below(setting.key, key)
+    ]
     if not found:
         known = [*SECTIONS, *(setting.key for setting in every)]
         close = difflib.get_close_matches(key, known, n=3, cutoff=0.5) or list(SECTIONS)

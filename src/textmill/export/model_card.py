@@ -6,12 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from textmill.decode.settings import DecodeSettings
-from textmill.settings.languages import LanguageSettings
+from textmill.tasks.settings import Tasks, TaskSettings
 
 _CARD = """# {name}
 
-A text-to-text Transformer from {source_language} to {target_language}, made with textmill and exported for CTranslate2:
-the folder `float32`, and the folder `int8` with 8-bit integer weights.
+A text-to-text Transformer for {kinds}, made with textmill and exported for CTranslate2: the folder `float32`, and the folder `int8` with 8-bit integer weights.
 
 | | |
 |---|---|
@@ -45,7 +44,7 @@ the training text was filtered.
 
 def model_card(
     name: str,
-    languages: LanguageSettings,
+    tasks: Tasks,
     distill_metrics: Mapping[str, Any],
     export_metrics: Mapping[str, Any],
     decode: DecodeSettings,
@@ -61,8 +60,7 @@ def model_card(
         training_pairs=_training_pairs(distill_metrics["originals"], distill_metrics["distilled"]),
         tasks=", ".join(named) or "one, without a name",
         argument=f', task="{named[0]}"' if named else "",
-        source_language=languages.source_language,
-        target_language=languages.target_language,
+        kinds="; ".join(_described(name, task) for name, task in tasks.items()),
         parameters=_parameters(export_metrics["parameters"], distill_metrics["parameters"]),
         int8_bytes=export_metrics["size_bytes"]["int8"],
         size_ratio=export_metrics["size_ratio"],
@@ -73,6 +71,12 @@ def model_card(
         length_penalty=decode.length_penalty,
         max_tokens=decode.max_tokens,
     )
+
+
+def _described(name: str, task: TaskSettings) -> str:
+    kind, (source, target) = task.kind.replace("_", " "), task.languages.codes()
+    languages = f"from {source} to {target}" if task.kind == "translation" else f"in {source}"
+    return f"{kind} {languages}" if name == task.kind or name == "translate" else f"{kind} {languages} ({name})"
 
 
 def _training_pairs(originals: int, distilled: int) -> str:

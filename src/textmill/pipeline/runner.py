@@ -3,6 +3,7 @@
 DVC runs the script, and sets DVC_STAGE and DVC_ROOT. The names and types of the arguments of `main` say what it needs:
 
 - a settings class: built from the section of params.yaml with the name of the argument; dvc.yaml must declare the section
+- a mapping of names to a settings class (`tasks`): the same, one object per name
 - `seed`: the number in params.yaml
 - `fingerprint`: a hash of all inputs of the stage (code, data, params)
 - `log`: the MLflow run of the stage, or an object that logs nothing
@@ -26,7 +27,7 @@ from textmill.base.errors import UserError
 from textmill.base.lifetime import raise_when_stopped
 from textmill.pipeline.inputs import stage_inputs
 from textmill.pipeline.site_cache import require_private_site_cache
-from textmill.settings.schema import build, completed
+from textmill.settings.schema import build, completed, converted
 from textmill.tracking.environment import environment, record_environment, say_if_new
 from textmill.tracking.runs import stage_run
 
@@ -61,6 +62,8 @@ def _settings_arguments(main: Callable[..., None], declared: dict[str, Any]) -> 
     for name, kind in annotations.items():
         if dataclasses.is_dataclass(kind):
             arguments[name] = build(typing.cast(type, kind), declared[name], name)
+        elif typing.get_origin(kind) is dict:
+            arguments[name] = converted(declared[name], kind, name)
         elif name == "seed":
             arguments[name] = declared[name]
     return arguments

@@ -19,15 +19,16 @@ from textmill.report.results import BASELINES, Results
 from textmill.report.settings import ReportSettings
 from textmill.report.slices import MIN_ROWS, OTHERS
 from textmill.report.words import Words
-from textmill.settings.languages import LanguageSettings, model_name
+from textmill.tasks.languages import LanguageSettings
+from textmill.tasks.settings import Tasks, first_languages, model_name
 
 _SHARES = ("exact_match", "placeholders_kept")  # metrics in per cent of the test examples
 SECTIONS = ("results", "outputs", "slices", "training", "data", "cleaning", "size", "use", "settings", "origin")
 
 
-def render_page(results: Results, languages: LanguageSettings, settings: ReportSettings) -> str:
+def render_page(results: Results, tasks: Tasks, settings: ReportSettings) -> str:
     """HTML with styles, tables and plots inside; corpus text is escaped. A function of its arguments alone."""
-    words = Words(settings.language)
+    words, languages = Words(settings.language), first_languages(tasks)
     ranked = outputs.ranked_outputs(results)
     headline = outputs.headline_samples(ranked)
     baseline_rows, chain_rows = verdict.baseline_rows(results), verdict.chain_rows(results)
@@ -58,7 +59,7 @@ def render_page(results: Results, languages: LanguageSettings, settings: ReportS
             parameters=_parameters(results),
             **_slices(results, words),
             **_plots(results, words),
-            **_use(results, languages, headline[-1]["source"]),
+            **_use(results, tasks, headline[-1]["source"]),
         )
     )
 
@@ -135,13 +136,13 @@ def _curve_text(name: str, rows: list[dict[str, float | None]], words: Words) ->
     return " ".join(parts)
 
 
-def _use(results: Results, languages: LanguageSettings, source: str) -> dict[str, str]:
+def _use(results: Results, tasks: Tasks, source: str) -> dict[str, str]:
     """An example of a call, as Python."""
-    tasks = [task for task in results.export["tasks"] if task]
+    named = [task for task in results.export["tasks"] if task]
     return {
         "example": json.dumps(source, ensure_ascii=False),
-        "task_argument": f", task={json.dumps(tasks[0], ensure_ascii=False)}" if tasks else "",
-        "model_name": model_name(results.params["export"]["name"], languages),
+        "task_argument": f", task={json.dumps(named[0], ensure_ascii=False)}" if named else "",
+        "model_name": model_name(results.params["export"]["name"], tasks),
     }
 
 

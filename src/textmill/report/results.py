@@ -19,9 +19,9 @@ from textmill.base.tables import read_table
 from textmill.evaluate.metrics import METRICS, Metric, resamplings
 from textmill.evaluate.significance import Difference, paired_difference
 from textmill.report.slices import Slice, all_slices
-from textmill.settings.languages import LanguageSettings
 from textmill.settings.params_file import read_params
 from textmill.settings.schema import completed
+from textmill.tasks.languages import LanguageSettings
 
 BASELINES = ("copy", "translation_memory", "majority")
 COMPARED_METRICS = ("chrf", "bleu")

@@ -29,18 +29,19 @@ class Setting:
     meaning: str
 
 
-def manual(sections: Mapping[str, type]) -> Iterator[Setting]:
+def manual(sections: Mapping[str, Any]) -> Iterator[Setting]:
     """Yield all settings in the order of params.yaml.
 
-    sections: name to settings class.
+    sections: name to settings class, or to dict[str, settings class].
     """
     for name, section in sections.items():
-        yield from _settings(section, name)
+        inner, suffix = _inner(section)
+        yield from _settings(inner or section, name + suffix)
 
 
-def introduction(section: type) -> str:
+def introduction(section: Any) -> str:
     """Return what a section is for: its docstring up to the first setting."""
-    return _parts(section)[""]
+    return _parts(_inner(section)[0] or section)[""]
 
 
 def _settings(section: type, prefix: str) -> Iterator[Setting]:
@@ -53,9 +54,13 @@ def _settings(section: type, prefix: str) -> Iterator[Setting]:
             meaning = f"{meanings.get(field.name, '')} A key that is left out is taken from `train`."
             yield Setting(key, "settings of train", "as in train", meaning.strip())
         elif inner is None:
-            yield Setting(key, _shown(kind), field.default, meanings.get(field.name, ""))
+            yield Setting(key, _shown(kind), _default(field), meanings.get(field.name, ""))
         else:
             yield from _settings(inner, key + suffix)
+
+
+def _default(field: Any) -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()
 
 
 def _inner(kind: Any) -> tuple[type | None, str]:
@@ -65,6 +70,8 @@ def _inner(kind: Any) -> tuple[type | None, str]:
     entries = typing.get_args(kind)
     if typing.get_origin(kind) is list and dataclasses.is_dataclass(entries[0]):
         return typing.cast(type, entries[0]), "[]"
+    if typing.get_origin(kind) is dict and dataclasses.is_dataclass(entries[1]):
+        return typing.cast(type, entries[1]), ".NAME"
     return None, ""
 
 
@@ -85,6 +92,8 @@ def _shown(kind: Any) -> str:
         return " | ".join(map(str, arguments))
     if origin in (typing.Union, types.UnionType):
         return " | ".join("none" if part is type(None) else _shown(part) for part in arguments)
+    if origin is dict:
+        return "mapping"
     if origin is list:
         return f"list of {_shown(arguments[0])}"
     return {bool: "true | false", int: "whole number", float: "number", str: "text"}.get(kind, str(kind))

@@ -26,8 +26,8 @@ _NOT_INHERITED = {*OF_FOLDS, "init_sha256", "processes", "num_workers"}
 def build(section: type[T], values: Any, key: str) -> T:
     """Build a settings dataclass from one section of params.yaml.
 
-    section: a frozen dataclass whose fields are bool, int, float, str, Literal, list[...], `X | None`,
-        `X | Literal[...]` or such dataclasses.
+    section: a frozen dataclass whose fields are bool, int, float, str, Literal, list[...], dict[str, ...],
+        `X | None`, `X | Literal[...]` or such dataclasses.
     values: the section as read from the file. key: full key of the section, for messages.
     Raises UserError for an unknown key (it suggests the nearest known one), a missing key, a wrong type, or a value that
     `__post_init__` of the section rejects.
@@ -49,6 +49,14 @@ def build(section: type[T], values: Any, key: str) -> T:
         return section(**arguments)
     except ValueError as error:
         raise UserError(f"params.yaml: {key}.{error}") from None
+
+
+def converted(value: Any, kind: Any, key: str) -> Any:
+    """Return `value` as a mapping of type dict[str, X], where X is a settings dataclass or Any. Raises UserError as `build` does."""
+    item = typing.get_args(kind)[1]
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise UserError(f"params.yaml: {key} must be a mapping, not {_shown(value)}.")
+    return dict(value) if item is Any else {name: build(item, each, f"{key}.{name}") for name, each in value.items()}
 
 
 def completed(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -93,6 +101,8 @@ def _convert(value: Any, kind: Any, key: str) -> Any:
             listed = ", ".join(map(str, choices))
             raise UserError(f"params.yaml: {key} is {_shown(value)}, but must be one of: {listed}.")
         return value
+    if origin is dict:
+        return converted(value, kind, key)
     if origin is list:
         (item,) = typing.get_args(kind)
         if not isinstance(value, list):

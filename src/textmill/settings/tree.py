@@ -9,7 +9,7 @@ from typing import Any
 
 from textmill.back_translate.settings import BackTranslateSettings
 from textmill.base.errors import UserError
-from textmill.clean.settings import CleanSettings
+from textmill.clean.settings import CleanSettings, settings_of
 from textmill.collect.settings import CollectSettings
 from textmill.decode.settings import DecodeSettings
 from textmill.distill.settings import DistillSettings
@@ -19,12 +19,14 @@ from textmill.export.settings import ExportSettings
 from textmill.model.settings import ModelSettings
 from textmill.prune.settings import PruneSettings
 from textmill.report.settings import ReportSettings
-from textmill.settings.schema import OF_FOLDS, OTHER_TRAININGS, build, completed
+from textmill.settings.schema import OF_FOLDS, OTHER_TRAININGS, build, completed, converted
 from textmill.split.settings import SplitSettings
+from textmill.tasks.settings import TaskSettings, require_names, settings_of_task, stored_name
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.train.settings import TrainSettings
 
-SECTIONS: dict[str, type] = {
+SECTIONS: dict[str, Any] = {
+    "tasks": dict[str, TaskSettings],
     "collect": CollectSettings,
     "clean": CleanSettings,
     "split": SplitSettings,
@@ -47,7 +49,13 @@ SEEDS = 1 << 31  # NumPy allows 2**32; this leaves room for the fold and repeat 
 def with_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return `params`, which must be valid, with all defaults and inherited settings filled in."""
     full = completed(params)
-    return full | {name: _filled(dataclasses.asdict(build(section, full[name], name)), full[name]) for name, section in SECTIONS.items()}
+    return full | {name: _filled(_as_values(built(section, full[name], name)), full[name]) for name, section in SECTIONS.items()}
+
+
+def _as_values(section: Any) -> dict[str, Any]:
+    if isinstance(section, Mapping):
+        return {name: dataclasses.asdict(each) for name, each in section.items()}
+    return dataclasses.asdict(section)
 
 
 def _filled(defaults: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -71,8 +79,34 @@ def check_settings(params: Mapping[str, Any]) -> None:
         raise UserError(f"params.yaml: seed must be a whole number from 0 to {SEEDS - 1}, not {params['seed']!r}.")
     full = completed(params)
     # `train` comes first, so that a mistake is reported there and not in a section that inherits it.
-    built = {"train": build(TrainSettings, full["train"], "train")}
-    _check_together({name: built.get(name) or build(section, full[name], name) for name, section in SECTIONS.items()})
+    train = {"train": build(TrainSettings, full["train"], "train")}
+    sections = {name: train.get(name) or built(section, full[name], name) for name, section in SECTIONS.items()}
+    _check_tasks(sections)
+    _check_together(sections)
+
+
+def built(section: Any, values: Any, key: str) -> Any:
+    """Return the settings object of a section, or the mapping of names to settings objects. Raises UserError as `build` does."""
+    return (
+        build(section, values, key) if isinstance(section, type) and dataclasses.is_dataclass(section) else converted(values, section, key)
+    )
+
+
+def _check_tasks(sections: Mapping[str, Any]) -> None:
+    """Raise UserError if a source names no task, or a task has wrong settings."""
+    tasks: dict[str, TaskSettings] = sections["tasks"]
+    if not tasks:
+        raise UserError("params.yaml: tasks is empty. Name at least one, with its kind and languages.")
+    require_names(tasks)
+    for section in ("collect", "back_translate"):
+        for position, source in enumerate(sections[section].sources):
+            try:
+                stored_name(source.task, tasks)
+            except UserError as error:
+                raise UserError(f"params.yaml: {section}.sources[{position}].task: {error}") from None
+    for name, task in tasks.items():
+        settings_of(sections["clean"], tasks, name)
+        settings_of_task(sections["decode"], task.decode, {}, f"tasks.{name}.decode")
 
 
 def _check_together(sections: Mapping[str, Any]) -> None:

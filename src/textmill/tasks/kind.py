@@ -1,0 +1,41 @@
+"""What is special about a kind of task. Each kind is one file of this room, and one line in tasks/kinds.py."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class TaskKind:
+    """A kind of task. No code outside this room asks which kind it is: it reads these fields.
+
+    name: as in params.yaml, tasks.NAME.kind.
+    metrics: names in METRICS (evaluate). The first one decides: verdict, best fold, order of samples.
+    baselines: names in BASELINES (evaluate).
+    repairs_off, filters_off: repairs and filters of `clean` that make no sense here and are off, whatever `clean` says.
+    duplicates: what makes two rows duplicates: see CleanSettings.
+    near_duplicates: whether near-duplicates are removed as well.
+    content: the sides that are content: looked at for leaks into the test set. Prompts and control codes are none.
+    target_is_label: whether targets are labels: in no language, and not text that could leak.
+    cut: the end of a long source that is cut off.
+    method: how outputs are decoded (DecodeSettings).
+    taught: what a student learns from its teachers: their outputs, their label probabilities, or nothing.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    baselines: tuple[str, ...]
+    repairs_off: frozenset[str] = frozenset()
+    filters_off: frozenset[str] = frozenset()
+    duplicates: Literal["pair", "source"] = "pair"
+    near_duplicates: bool = True
+    content: tuple[Literal["source", "target"], ...] = ("source", "target")
+    target_is_label: bool = False
+    cut: Literal["end", "start"] = "end"
+    method: Literal["beam", "sampling", "labels"] = "beam"
+    taught: Literal["outputs", "probabilities", "nothing"] = "outputs"
+
+
+# Filters that compare a source with its translation. They mean nothing where a target is not a rendering of the source.
+OF_TRANSLATIONS = frozenset({"copy", "length_ratio", "placeholder_mismatch", "max_length_deviation", "truncated", "misaligned"})

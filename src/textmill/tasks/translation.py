@@ -1,0 +1,9 @@
+"""Translation: the target says the same as the source, in another language."""
+
+from textmill.tasks.kind import TaskKind
+
+TRANSLATION = TaskKind(
+    name="translation",
+    metrics=("chrf", "bleu", "exact_match", "placeholders_kept"),
+    baselines=("copy", "translation_memory", "majority"),
+)
