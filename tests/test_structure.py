@@ -34,7 +34,7 @@ KNOWS: dict[str, set[str]] = {
     "similarity": {"text"},
     "collect": {"tasks", "text"},
     "clean": {"tasks", "text", "similarity"},
-    "split": {"text", "similarity"},
+    "split": {"tasks", "text", "similarity"},
     "tokenizer": {"text"},
     "encode": {"text", "tokenizer"},
     "model": {"tokenizer", "encode"},

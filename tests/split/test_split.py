@@ -16,7 +16,8 @@ from textmill.split.decontamination import contaminated, units
 from textmill.split.folds import Assignable, fold_rows, imbalance, test_rows
 from textmill.split.groups import compared_texts, group_pairs, label_tasks
 from textmill.split.settings import SplitSettings
-from textmill.split.splitting import SplitCorpus, split_corpus
+from textmill.split.splitting import SplitCorpus, labels_of, split_corpus
+from textmill.tasks.kinds import KINDS
 from textmill.text.hashing import hashes64
 from textmill.text.normalization import letters_only
 
@@ -386,3 +387,21 @@ def test_variants_of_a_pair_are_never_in_two_parts() -> None:
     ids = pairs["id"].tolist()
     originals = ids[:300:15] * (len(variants) + 1)
     assert [part[copy] for copy in ids[300:]] == [part[original] for original in originals]
+
+
+def test_prompts_and_labels_are_no_content_and_a_task_without_test_rows_is_named() -> None:
+    poems = frame(
+        [f"poem｜title {number}｜author" for number in range(60)],
+        target=[f"{word} moon over the river {number}" for number, word in enumerate(sentences(60))],
+        task="poem",
+    )
+    kinds = {"poem": KINDS["generation"], "label": KINDS["classification"]}
+    assert compared_texts(poems, kinds) == compared_texts(poems.assign(source=""))
+    test = poems.head(5).assign(id=lambda table: "t" + table["id"], official_split="test", target="something else entirely here now")
+    split = settings_with(overlap_units=3, similarity=1.0)
+    assert set(contaminated(poems, test, split)["reason"]) == {"equal_source"} and contaminated(poems, test, split, kinds).empty
+    labels = frame(sentences(60), target=["yes", "no"] * 30, task="label")
+    assert label_tasks(labels.head(4), "auto", kinds) == {"label": True} and label_tasks(labels.head(4), "auto") == {"label": False}
+    assert labels_of(labels, kinds) == {"label": ["no", "yes"]}
+    with pytest.raises(UserError, match=r"task label: has no pair in the test set\. Mark one of its sources"):
+        split_corpus(pd.concat([poems, test, labels.assign(id=lambda table: "l" + table["id"])]), settings_with(), 1, kinds)

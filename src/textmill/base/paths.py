@@ -21,6 +21,7 @@ DEVELOPMENT = Path("data/split/development.parquet")
 TEST = Path("data/split/test.parquet")
 TEST_DIGEST = Path("data/split/test_digest.parquet")
 REMOVED = Path("data/split/removed.parquet")
+LABELS = Path("data/split/labels.json")
 SPLIT_METRICS = Path("data/split/metrics.json")
 
 TOKENIZER = Path("data/tokenizer/tokenizer.model")

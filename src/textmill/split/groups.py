@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -14,9 +14,12 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 from textmill.base.errors import UserError
 from textmill.similarity.near_duplicates import RECALL, Crowd, similar_batches
 from textmill.split.settings import SplitSettings
+from textmill.tasks.kind import TaskKind
 from textmill.text.hashing import hashes64
 from textmill.text.normalization import letters_only
 
+Kinds = Mapping[str, TaskKind]  # by the name of the task in tables
+ALL_CONTENT: Kinds = {}
 _STEP = 0.1  # the similarity threshold rises by this much each time a group is too large
 _MAX_LABEL_SHARE = 0.1
 _MAX_LABEL_CHARACTERS = 60
@@ -53,27 +56,38 @@ class _Edges:
         return (self.similarity >= least) & (with_targets | ~self.is_target)
 
 
-def compared_texts(pairs: pd.DataFrame) -> list[str]:
-    """Return the compared text of each pair: the letters of its source, or of its target if the source is empty (generation)."""
-    return [letters_only(source or target) for source, target in zip(pairs["source"], pairs["target"], strict=True)]
+def compared_texts(pairs: pd.DataFrame, kinds: Kinds = ALL_CONTENT) -> list[str]:
+    """Return the compared text of each pair: the letters of its source, or of its target if the source is empty or a mere prompt."""
+    if "task" in pairs and not all(has_content(task, "source", kinds) for task in set(pairs["task"])):
+        sources = pairs["source"].where(pairs["task"].map(lambda task: has_content(task, "source", kinds)), "")
+    else:
+        sources = pairs["source"]
+    return [letters_only(source or target) for source, target in zip(sources, pairs["target"], strict=True)]
 
 
-def label_tasks(pairs: pd.DataFrame, group_targets: str) -> dict[str, bool]:
+def has_content(task: str, side: Literal["source", "target"], kinds: Kinds) -> bool:
+    """Return whether a side of a task is content; sides of a task without a kind are."""
+    return task not in kinds or side in kinds[task].content
+
+
+def label_tasks(pairs: pd.DataFrame, group_targets: str, kinds: Kinds = ALL_CONTENT) -> dict[str, bool]:
     """Return task to whether its targets are labels. Many pairs share a label, so labels do not join groups.
 
     group_targets: `always` (targets are never labels), `never` (targets are always labels), or `auto`. With `auto`, targets are
-        labels if they are few (distinct ones are at most a tenth of the pairs) and short (median of at most 60 characters).
+        labels if the kind says so, or if they are few (distinct ones are at most a tenth of the pairs) and short (median of at most
+        60 characters).
     """
     found = {}
     for task, targets in pairs.groupby("task", sort=True)["target"]:
         distinct = targets.drop_duplicates()
         is_short = float(distinct.str.len().median()) <= _MAX_LABEL_CHARACTERS
         by_data = len(distinct) <= _MAX_LABEL_SHARE * len(targets) and is_short
-        found[str(task)] = {"always": False, "never": True, "auto": by_data}[group_targets]
+        by_kind = str(task) in kinds and kinds[str(task)].target_is_label
+        found[str(task)] = {"always": False, "never": True, "auto": by_kind or by_data}[group_targets]
     return found
 
 
-def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grouping:
+def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float, kinds: Kinds = ALL_CONTENT) -> Grouping:
     """Group pairs into connected components. Two pairs are connected if any of these holds:
 
     - They have the same non-empty `group`.
@@ -84,8 +98,9 @@ def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grou
     only equal sources count, then equal targets no longer count.
     Raises UserError if a component is still too large: pairs with the same group or source are never separated.
     """
-    texts, names = pd.factorize(np.array(compared_texts(pairs), dtype=object))
-    is_label = pairs["task"].map(label_tasks(pairs, split.group_targets)).to_numpy(dtype=bool)
+    texts, names = pd.factorize(np.array(compared_texts(pairs, kinds), dtype=object))
+    labels = label_tasks(pairs, split.group_targets, kinds)
+    is_label = pairs["task"].map(labels).to_numpy(dtype=bool)
     groups, targets = pairs["group"].to_numpy(dtype=object), pairs["target"].to_numpy(dtype=object)
     crowd = Crowd()
     near = _near(names.tolist(), split.similarity, crowd)
@@ -113,7 +128,7 @@ def group_pairs(pairs: pd.DataFrame, split: SplitSettings, limit: float) -> Grou
         "similarity": split.similarity,
         "recall": RECALL,
         "crowded": crowd.size,
-        "label_tasks": sorted(name for name, labels in label_tasks(pairs, split.group_targets).items() if labels),
+        "label_tasks": sorted(name for name, are_labels in labels.items() if are_labels),
         "rows_by_similarity": {name: int((steps == number).sum()) for number, (name, _, _) in enumerate(_steps(split.similarity)) if (steps == number).any()},
     })  # fmt: skip
 

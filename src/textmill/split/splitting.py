@@ -10,7 +10,7 @@ import pandas as pd
 from textmill.base.errors import UserError
 from textmill.split.decontamination import REASONS, contaminated, near_sources
 from textmill.split.folds import Assignable, characters, fold_rows, imbalance, strata, test_rows
-from textmill.split.groups import Grouping, group_pairs
+from textmill.split.groups import ALL_CONTENT, Grouping, Kinds, group_pairs
 from textmill.split.settings import SplitSettings
 
 
@@ -34,17 +34,20 @@ class _Parts(NamedTuple):
     grouping: Grouping
 
 
-def split_corpus(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> SplitCorpus:
+def split_corpus(pairs: pd.DataFrame, split: SplitSettings, seed: int, kinds: Kinds = ALL_CONTENT) -> SplitCorpus:
     """Divide pairs into development set, test set, and pairs removed because they overlap with the test set.
 
     The test set is the official one (`official_split`) if there is one, else it is drawn from all pairs. The result does not depend
     on the order of the rows.
-    Raises UserError if there are fewer groups than parts, or if pairs that must stay together are more than a fold.
+    kinds: the kind of each task, by its name in the table. A task without one is taken for a translation.
+    Raises UserError if there are fewer groups than parts, if pairs that must stay together are more than a fold, or if a task has no
+    pair in the test set or in the development set.
     """
     pairs = pairs.sort_values("id", kind="stable").reset_index(drop=True)
     is_official = (pairs["official_split"] == "test").to_numpy(dtype=bool)
-    parts = _official(pairs, is_official, split) if is_official.any() else _cut(pairs, split, seed)
+    parts = _official(pairs, is_official, split, kinds) if is_official.any() else _cut(pairs, split, seed, kinds)
     assert len(parts.development) + len(parts.test) + len(parts.removed) == len(pairs), "a pair was lost"
+    _require_tasks(pairs, parts, bool(is_official.any()))
     folds = _repeated_folds(parts, split, seed)
     return SplitCorpus(
         parts.development.assign(folds=folds.tolist()),
@@ -54,26 +57,40 @@ def split_corpus(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> SplitC
     )
 
 
-def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings) -> _Parts:
+def _require_tasks(pairs: pd.DataFrame, parts: _Parts, is_official: bool) -> None:
+    """Raise UserError if a task cannot be trained or tested."""
+    for name, part in (("test", parts.test), ("development", parts.development)):
+        for task in sorted(set(pairs["task"]) - set(part["task"])):
+            remedy = "Mark one of its sources with official_split: test." if is_official and name == "test" else "Use more data."
+            raise UserError(f"task {task}: has no pair in the {name} set. {remedy}")
+
+
+def labels_of(development: pd.DataFrame, kinds: Kinds) -> dict[str, list[str]]:
+    """Return the labels of every task whose targets are labels, sorted."""
+    chosen = [task for task, kind in sorted(kinds.items()) if kind.target_is_label]
+    return {task: sorted(set(development["target"][development["task"] == task])) for task in chosen}
+
+
+def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings, kinds: Kinds) -> _Parts:
     """Use the official test set, and remove training pairs that overlap with it."""
     training, test = _rows(pairs, ~is_test), _rows(pairs, is_test)
-    development, removed = _without(training, contaminated(training, test, split))
+    development, removed = _without(training, contaminated(training, test, split, kinds))
     if development.empty:
         raise UserError(
             f"of {len(pairs)} pairs, {len(test)} are an official test set, and the other {len(training)} all overlap with it:"
             " no training pairs remain. Add a source with official_split: train."
         )
-    grouping = group_pairs(development, split, max(len(development) / split.num_folds, 1))
-    test_groups = group_pairs(test, split, np.inf).numbers + grouping.numbers.max() + 1
+    grouping = group_pairs(development, split, max(len(development) / split.num_folds, 1), kinds)
+    test_groups = group_pairs(test, split, np.inf, kinds).numbers + grouping.numbers.max() + 1
     return _Parts(development.assign(group=grouping.numbers.astype(str)), test.assign(group=test_groups.astype(str)), removed, grouping)
 
 
-def _cut(pairs: pd.DataFrame, split: SplitSettings, seed: int) -> _Parts:
+def _cut(pairs: pd.DataFrame, split: SplitSettings, seed: int, kinds: Kinds) -> _Parts:
     """Draw a test set of whole groups. If a group had to be split, remove training pairs that are similar to the test set."""
-    grouping = group_pairs(pairs, split, max((1 - split.test_share) * len(pairs) / split.num_folds, 1))
+    grouping = group_pairs(pairs, split, max((1 - split.test_share) * len(pairs) / split.num_folds, 1), kinds)
     is_test = test_rows(_assignable(pairs, grouping.numbers, grouping), split.test_share, f"{seed} test")
     training, apart = _rows(pairs, ~is_test), grouping.is_apart[~is_test]
-    near = near_sources(training[apart], pairs[is_test & grouping.is_apart], split.similarity)
+    near = near_sources(training[apart], pairs[is_test & grouping.is_apart], split.similarity, kinds)
     development, removed = _without(training, near.assign(row=np.flatnonzero(apart)[near["row"]]))
     number_of = pd.Series(grouping.numbers.astype(str), index=pairs["id"])
     development, test = (table.assign(group=number_of[table["id"]].to_numpy()) for table in (development, _rows(pairs, is_test)))

@@ -89,6 +89,11 @@ def by_stored_name(tasks: Tasks) -> dict[str, TaskSettings]:
     return {stored_name(name, tasks): task for name, task in tasks.items()}
 
 
+def kinds_of(tasks: Tasks) -> dict[str, TaskKind]:
+    """Return the kind of each task under its name in tables."""
+    return {name: task.special for name, task in by_stored_name(tasks).items()}
+
+
 def settings_of_task(section: T, own: Mapping[str, Any], off: Mapping[str, Iterable[str]], key: str) -> T:
     """Return a settings object with the differences of one task.
 
