@@ -28,13 +28,10 @@ CHECKS = {
         test_structure.test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date()
         """,
     "Add a metric to evaluate": """
-        import pandas, test_evaluation
-        from textmill.evaluate.systems import score_outputs
-        test_evaluation.test_scores_are_those_of_sacrebleu()
+        import test_evaluation, test_translation_metrics, test_words
+        test_translation_metrics.test_the_length_ratio_is_that_of_all_characters()
         test_evaluation.test_everything_that_makes_a_metric_or_baseline_is_listed()
-        test = pandas.DataFrame({"id": ["1"], "source": ["Open"], "target": ["Open the file"]})
-        metrics, _ = score_outputs(test, ["Open the file"], "en", samples=100, seed=1)
-        assert metrics["chrf_plus_plus"]["score"] == 100
+        test_words.test_every_text_is_used_and_every_text_that_is_used_exists()
         """,
     "Add a stage": """
         import test_drawing, test_structure

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import importlib
+import pkgutil
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +11,8 @@ import sacrebleu
 from textmill.base.errors import UserError
 from textmill.evaluate import baselines, metrics
 from textmill.evaluate.baselines import BASELINES
-from textmill.evaluate.metrics import METRICS, measure, resampled_sums, resamplings
+from textmill.evaluate.metrics import DEFAULT_METRICS, METRICS
+from textmill.evaluate.metrics.interface import measure, predictions_of, resampled_sums, resamplings
 from textmill.evaluate.significance import paired_difference
 from textmill.evaluate.systems import score_outputs
 
@@ -25,17 +29,23 @@ def test_scores_are_those_of_sacrebleu() -> None:
         "exact_match": 40.0,
         "placeholders_kept": 50.0,
     }
-    for name, make in METRICS.items():
-        result = measure(make("zh"), SOURCES, HYPOTHESES, REFERENCES, weights)
+    for name in expected:
+        result = measure(METRICS[name]("zh"), predictions_of(SOURCES, HYPOTHESES, REFERENCES), weights)
         assert result is not None
         assert result.score == pytest.approx(expected[name]), name
         assert result.low <= result.score <= result.high
+    assert set(DEFAULT_METRICS) <= set(expected)
     assert "tok:zh" in METRICS["bleu"]("zh").signature and "tok:13a" in METRICS["bleu"]("de").signature
 
 
 def test_everything_that_makes_a_metric_or_baseline_is_listed() -> None:
-    made = {name for name, value in vars(metrics).items() if getattr(value, "__annotations__", {}).get("return") == "Metric"}
-    assert {name for name in made if not name.startswith("_")} == set(METRICS)
+    made = set()
+    for module in pkgutil.iter_modules(metrics.__path__, "textmill.evaluate.metrics."):
+        for name, value in vars(importlib.import_module(module.name)).items():
+            if value in METRICS.values() or getattr(value, "__annotations__", {}) == {"target_language": "str", "return": "Metric"}:
+                made.add(name)
+    assert made == set(METRICS)
+    assert all(make("en").name == make("zh").name == name for name, make in METRICS.items())
     functions = {name for name, value in vars(baselines).items() if getattr(value, "__annotations__", {}).get("return") == "list[str]"}
     assert functions == set(BASELINES)
 
@@ -44,25 +54,25 @@ def test_a_resampled_score_is_that_of_the_resampled_texts() -> None:
     weights = resamplings(5, 3, 7)
     for name in ("bleu", "chrf"):
         metric = METRICS[name]("zh")
-        statistics = metric.statistics(SOURCES, HYPOTHESES, REFERENCES)
+        statistics = metric.statistics(predictions_of(SOURCES, HYPOTHESES, REFERENCES))
         for row in weights:
             chosen = np.repeat(np.arange(5), row.astype(int))
             texts = [HYPOTHESES[index] for index in chosen], [REFERENCES[index] for index in chosen]
-            whole = metric.statistics(SOURCES, *texts).sum(axis=0)
-            assert metric.score(row @ statistics) == pytest.approx(metric.score(whole))
+            whole = metric.score(metric.statistics(predictions_of(SOURCES, *texts)))
+            assert metric.resampled(statistics, row[None])[0] == pytest.approx(whole)
 
 
 def test_paired_differences_see_a_better_system_and_no_difference_in_equal_ones() -> None:
     references = [f"第 {number} 行文字内容" for number in range(60)]
-    good = references[:50] + ["错"] * 10
-    bad = references[:20] + ["错误"] * 40
+    good = predictions_of(references, references[:50] + ["错"] * 10, references)
+    bad = predictions_of(references, references[:20] + ["错误"] * 40, references)
     weights = resamplings(60, 500, 1)
     metric = METRICS["chrf"]("zh")
-    better = paired_difference(metric, references, good, bad, references, weights)
+    better = paired_difference(metric, good, bad, weights)
     assert better.low > 0 and better.is_significant and better.p_value <= 2 / 500
-    worse = paired_difference(metric, references, bad, good, references, weights)
+    worse = paired_difference(metric, bad, good, weights)
     assert worse.difference == pytest.approx(-better.difference) and worse.high < 0
-    same = paired_difference(metric, references, good, good, references, weights)
+    same = paired_difference(metric, good, good, weights)
     assert (same.difference, same.low, same.high, same.is_significant) == (0, 0, 0, False) and same.p_value == 1
 
 
@@ -102,7 +112,7 @@ def test_resamplings_and_their_sums_are_those_of_one_large_table() -> None:
 def test_bleu_cuts_texts_without_spaces_into_characters() -> None:
     for language, output, reference in (("yue", "我哋去食飯囉", "我哋去食飯啦"), ("ja", "ファイルを開きます", "ファイルを開く")):
         metric = METRICS["bleu"](language)
-        assert metric.score(metric.statistics([""], [output], [reference]).sum(axis=0)) > 30
+        assert metric.score(metric.statistics(predictions_of([""], [output], [reference]))) > 30
 
 
 def test_a_metric_that_does_not_apply_is_left_out_and_an_empty_test_set_is_an_error() -> None:

@@ -26,7 +26,7 @@ from ruamel.yaml import YAML
 from toy import PAIRS
 
 from textmill.base.tables import read_table
-from textmill.evaluate.metrics import METRICS
+from textmill.evaluate.metrics import DEFAULT_METRICS
 from textmill.evaluate.systems import score_outputs
 from textmill.report.page import render_page
 from textmill.report.results import read_results
@@ -437,7 +437,7 @@ def test_scores_can_be_computed_again_from_the_saved_predictions_to_the_last_dig
         again, predictions = score_outputs(test, saved["hypothesis"].tolist(), "zh", 100, 1)
         assert {name: metrics[name] for name in again} == json.loads(json.dumps(again))
         assert predictions["chrf"].tolist() == saved["chrf"].tolist()
-        for metric in set(METRICS) & set(again):
+        for metric in set(DEFAULT_METRICS) & set(again):
             assert numbers[metric]["score"] == again[metric]["score"]
             assert f"{again[metric]['score']:.2f}" in page.text
             assert summary["systems"].get(system, {}).get(metric) in (None, round(again[metric]["score"], 2))

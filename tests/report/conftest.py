@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from toy import PAIRS
 
-from textmill.evaluate.metrics import METRICS, resamplings
+from textmill.evaluate.metrics import METRICS
+from textmill.evaluate.metrics.interface import Predictions, predictions_of, resamplings
 from textmill.evaluate.significance import paired_difference
 from textmill.evaluate.systems import score_outputs
 from textmill.report.results import BASELINES, Comparison, Results
@@ -30,6 +31,10 @@ def outputs(system: str, test: pd.DataFrame, is_good: bool) -> list[str]:
     return [target if row % 3 else target[:-1] for row, target in enumerate(test["target"])]
 
 
+def texts(table: pd.DataFrame) -> Predictions:
+    return predictions_of(table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist())
+
+
 @cache
 def cached_results(rows: int = 90, folds: int = 3, is_good: bool = True) -> Results:
     """What the stages of a small job would have written."""
@@ -43,9 +48,8 @@ def cached_results(rows: int = 90, folds: int = 3, is_good: bool = True) -> Resu
     def compared(pairs: list[tuple[str, str]]) -> list[Comparison]:
         weights, found = resamplings(rows, SAMPLES, 1), []
         for first, second in pairs:
-            texts = [predictions[name]["hypothesis"].tolist() for name in (first, second)]
-            arguments = (METRICS["chrf"]("zh"), test["source"].tolist(), *texts, test["target"].tolist(), weights)
-            found.append(Comparison(first, second, "chrf", paired_difference(*arguments)))
+            result = paired_difference(METRICS["chrf"]("zh"), texts(predictions[first]), texts(predictions[second]), weights)
+            found.append(Comparison(first, second, "chrf", result))
         return found
 
     chain = [("ensemble", "fold-0"), ("student", "fold-0"), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
@@ -112,7 +116,9 @@ def cached_results(rows: int = 90, folds: int = 3, is_good: bool = True) -> Resu
         comparisons=compared([*(("student", baseline) for baseline in BASELINES), *chain]),
         exported_against_baselines=compared([("exported", baseline) for baseline in BASELINES]),
         test=test,
-        slices=all_slices(METRICS["chrf"]("zh"), test, predictions["exported"], predictions["translation_memory"], SAMPLES, 1),
+        slices=all_slices(
+            METRICS["chrf"]("zh"), test, texts(predictions["exported"]), texts(predictions["translation_memory"]), SAMPLES, 1
+        ),
         params=params,
         default_params={"train": {"label_smoothing": 0.1, "max_steps": 1900}, "export": {"name": "toy"}, "report": {"language": "en"}},
     )

@@ -6,15 +6,16 @@ import pandas as pd
 import pytest
 from sacrebleu import corpus_chrf
 
-from textmill.evaluate.metrics import METRICS, measure, resamplings
+from textmill.evaluate.metrics import METRICS
+from textmill.evaluate.metrics.interface import Predictions, measure, predictions_of, resamplings
 from textmill.report.results import Results
 from textmill.report.slices import GROUPINGS, MIN_ROWS, OTHERS, length_names, scored_slices, source_names
 
 CHRF = METRICS["chrf"]("zh")
 
 
-def texts(table: pd.DataFrame) -> tuple[list[str], list[str], list[str]]:
-    return table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist()
+def texts(table: pd.DataFrame) -> Predictions:
+    return predictions_of(table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist())
 
 
 def test_the_slices_of_every_grouping_have_all_rows_once(make: Callable[..., Results]) -> None:
@@ -30,12 +31,12 @@ def test_a_slice_has_the_score_and_the_interval_of_its_rows_alone(make: Callable
     for each in results.slices["source"]:
         own = results.predictions["exported"][[name == each.name for name in names]]
         assert each.score == pytest.approx(corpus_chrf(own["hypothesis"].tolist(), [own["reference"].tolist()]).score)
-        whole = measure(CHRF, *texts(own), resamplings(len(own), 100, 1))
+        whole = measure(CHRF, texts(own), resamplings(len(own), 100, 1))
         assert whole is not None and (each.low, each.high) == (whole.low, whole.high)
 
 
 def test_few_rows_have_a_score_and_no_interval(make: Callable[..., Results]) -> None:
-    statistics = CHRF.statistics(*texts(make().predictions["exported"]))
+    statistics = CHRF.statistics(texts(make().predictions["exported"]))
     names = ["few"] * (MIN_ROWS - 1) + ["many"] * (90 - MIN_ROWS + 1)
     few, many = scored_slices(CHRF, names, statistics, statistics, 100, 1)
     assert few.low is None and few.high is None and few.score > 0
@@ -43,7 +44,7 @@ def test_few_rows_have_a_score_and_no_interval(make: Callable[..., Results]) -> 
 
 
 def test_the_smallest_of_many_sources_become_one_slice(make: Callable[..., Results]) -> None:
-    statistics = CHRF.statistics(*texts(make().predictions["exported"]))
+    statistics = CHRF.statistics(texts(make().predictions["exported"]))
     names = [f"file-{row // 2}" for row in range(90)]
     slices = scored_slices(CHRF, names, statistics, statistics, 100, 1)
     assert len(slices) == 20 and sum(each.rows for each in slices) == 90

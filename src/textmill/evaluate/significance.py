@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from textmill.evaluate.metrics import Metric, Texts, resampled_sums
+from textmill.base.errors import UserError
+from textmill.evaluate.metrics.interface import Metric, Predictions
 
 
 @dataclass(frozen=True)
@@ -28,16 +29,21 @@ class Difference:
         return self.low > 0 or self.high < 0
 
 
-def paired_difference(metric: Metric, sources: Texts, first: Texts, second: Texts, references: Texts, weights: np.ndarray) -> Difference:
+def paired_difference(metric: Metric, first: Predictions, second: Predictions, weights: np.ndarray) -> Difference:
     """Compare two systems by paired bootstrap (Koehn 2004): both are scored on the same resampled test sets.
 
-    weights: (R, N) from `resamplings`.
+    first, second: on the same rows. Whether a positive difference is an improvement depends on `metric.higher_is_better`.
+    weights: (R, N) from `resamplings`. Resamplings that the metric does not apply to are left out.
     The p-value is twice the smaller tail at zero, and at least 1 / R.
+    Raises UserError if the metric does not apply to one of the systems.
     """
-    statistics = [metric.statistics(sources, hypotheses, references) for hypotheses in (first, second)]
-    scores = [np.array([metric.score(sums) for sums in resampled_sums(weights, each)]) for each in statistics]
+    statistics = [metric.statistics(predictions) for predictions in (first, second)]
+    scores = [metric.resampled(each, weights) for each in statistics]
+    observed = metric.score(statistics[0]) - metric.score(statistics[1])
+    if np.isnan(observed):
+        raise UserError(f"the metric {metric.name} does not apply to these predictions, so two systems cannot be compared on it.")
     differences = scores[0] - scores[1]
+    differences = differences[~np.isnan(differences)]
     low, high = np.quantile(differences, [0.025, 0.975])
     tail = min(float((differences <= 0).mean()), float((differences >= 0).mean()))
-    observed = metric.score(statistics[0].sum(axis=0)) - metric.score(statistics[1].sum(axis=0))
     return Difference(observed, float(low), float(high), min(max(2 * tail, 1 / len(weights)), 1.0))

@@ -17,7 +17,8 @@ from textmill.base.errors import UserError
 from textmill.decode.search import Engine
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.translate import encode_sources, translate
-from textmill.evaluate.metrics import METRICS, measure, resamplings
+from textmill.evaluate.metrics import DEFAULT_METRICS, METRICS
+from textmill.evaluate.metrics.interface import Predictions, measure, predictions_of, resamplings
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 
@@ -30,7 +31,7 @@ _SPEED_TEXTS, _SPEED_SINGLE_TEXTS = 200, 30
 def score_outputs(
     test: pd.DataFrame, outputs: Sequence[str], target_language: str, samples: int, seed: int
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score outputs, one per row of `test` (columns id, source, target).
+    """Score outputs, one per row of `test` (columns id, source, target), with DEFAULT_METRICS.
 
     Returns a dict and a table with PREDICTION_SCHEMA in test order. The dict has the key examples, and for each metric that
     applies {"score", "low", "high", "signature", "num_segments"}.
@@ -39,18 +40,31 @@ def score_outputs(
     if test.empty:
         raise UserError("the test set is empty. Raise split.test_share or use more data.")
     sources, references = test["source"].tolist(), test["target"].tolist()
-    weights = resamplings(len(test), samples, seed)
-    metrics: dict[str, Any] = {"examples": len(test)}
-    for name, make in METRICS.items():
-        result = measure(make(target_language), sources, outputs, references, weights)
-        if result is not None:
-            metrics[name] = {key: value for key, value in asdict(result).items() if key != "name"}
+    metrics = {"examples": len(test)} | score_predictions(
+        predictions_of(sources, outputs, references), DEFAULT_METRICS, target_language, samples, seed
+    )
     sentence_chrf = CHRF()
     segments = [sentence_chrf.sentence_score(output, [reference]).score for output, reference in zip(outputs, references, strict=True)]
     predictions = pd.DataFrame(
         {"id": test["id"], "source": sources, "reference": references, "hypothesis": list(outputs), "chrf": segments}
     )
     return metrics, predictions
+
+
+def score_predictions(
+    predictions: Predictions, names: Sequence[str], target_language: str, samples: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Score predictions with the metrics of these names (keys of METRICS).
+
+    Returns {"score", "low", "high", "signature", "num_segments"} for each metric that applies.
+    """
+    weights = resamplings(len(predictions.sources), samples, seed)
+    results = {name: measure(METRICS[name](target_language), predictions, weights) for name in names}
+    return {
+        name: {key: value for key, value in asdict(result).items() if key != "name"}
+        for name, result in results.items()
+        if result is not None
+    }
 
 
 def reference_loss(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> dict[str, float]:

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from textmill.evaluate.metrics import METRICS
+from textmill.evaluate.metrics import DEFAULT_METRICS
 from textmill.report import outputs, verdict
 from textmill.report.changes import changed_settings
 from textmill.report.plots import learning_curve, length_histogram, loss_range
@@ -42,7 +42,7 @@ def render_page(results: Results, tasks: Tasks, settings: ReportSettings) -> str
             languages=languages,
             results=results,
             exported=results.systems["exported"],
-            metrics=list(METRICS),
+            metrics=list(DEFAULT_METRICS),
             shares=_SHARES,
             baselines=BASELINES,
             sections=SECTIONS,

@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.base.files import read_json
 from textmill.base.tables import read_table
-from textmill.evaluate.metrics import METRICS, Metric, resamplings
+from textmill.evaluate.metrics import METRICS
+from textmill.evaluate.metrics.interface import Metric, predictions_of, resamplings
 from textmill.evaluate.significance import Difference, paired_difference
 from textmill.report.slices import Slice, all_slices
 from textmill.settings.params_file import read_params
@@ -80,11 +80,15 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
     pairs = [("student", baseline) for baseline in BASELINES]
     pairs += [("ensemble", best_fold), ("student", best_fold), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
     weights = resamplings(len(predictions["student"]), samples, seed)
+    scored = {
+        name: predictions_of(table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist())
+        for name, table in predictions.items()
+    }
     metrics = {name: _remembering(METRICS[name](languages.target_language)) for name in COMPARED_METRICS}
 
     def compared(pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
         return [
-            Comparison(first, second, name, _compare(metric, predictions[first], predictions[second], weights))
+            Comparison(first, second, name, paired_difference(metric, scored[first], scored[second], weights))
             for first, second in pairs
             for name, metric in metrics.items()
         ]
@@ -114,19 +118,14 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
         comparisons=compared(pairs),
         exported_against_baselines=compared([("exported", baseline) for baseline in BASELINES]),
         test=test,
-        slices=all_slices(metrics["chrf"], test, predictions["exported"], predictions["translation_memory"], samples, seed),
+        slices=all_slices(metrics["chrf"], test, scored["exported"], scored["translation_memory"], samples, seed),
         params=completed(read_params(_PARAMS)),
         default_params=completed(read_params(_DEFAULT)),
     )
 
 
-def _compare(metric: Metric, first: pd.DataFrame, second: pd.DataFrame, weights: np.ndarray) -> Difference:
-    texts = (tuple(first["source"]), tuple(first["hypothesis"]), tuple(second["hypothesis"]), tuple(first["reference"]))
-    return paired_difference(metric, *texts, weights)
-
-
 def _remembering(metric: Metric) -> Metric:
-    """`metric`, which computes the statistics of a system (tuples of texts) once for all comparisons."""
+    """`metric`, which computes the statistics of the predictions of a system once for all comparisons."""
     return replace(metric, statistics=cache(metric.statistics))
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from textmill.evaluate.metrics import Metric, resampled_sums, resamplings
+from textmill.evaluate.metrics.interface import Metric, Predictions, resamplings
 from textmill.text.placeholders import placeholders
 
 MIN_ROWS = 30  # of fewer, a bootstrap interval says little and is too narrow
@@ -60,16 +60,13 @@ GROUPINGS: dict[str, Callable[[pd.DataFrame], list[str]]] = {
 
 
 def all_slices(
-    metric: Metric, test: pd.DataFrame, predictions: pd.DataFrame, baseline: pd.DataFrame, samples: int, seed: int
+    metric: Metric, test: pd.DataFrame, predictions: Predictions, baseline: Predictions, samples: int, seed: int
 ) -> dict[str, list[Slice]]:
     """The slices of every grouping that has two or more: by length in order of length, else the best first.
 
-    test: columns id, source, origin, task. predictions, baseline: the outputs of two systems, with the same ids in the same order.
+    test: columns id, source, origin, task. predictions, baseline: the outputs of two systems for its rows.
     """
-    own, other = (
-        metric.statistics(tuple(table["source"]), tuple(table["hypothesis"]), tuple(table["reference"]))
-        for table in (predictions, baseline)
-    )
+    own, other = metric.statistics(predictions), metric.statistics(baseline)
     found = {}
     for name, grouping in GROUPINGS.items():
         slices = scored_slices(metric, grouping(test), own, other, samples, seed)
@@ -79,7 +76,7 @@ def all_slices(
 
 
 def scored_slices(metric: Metric, names: Sequence[str], own: np.ndarray, other: np.ndarray, samples: int, seed: int) -> list[Slice]:
-    """One slice per name, by name; every row is in exactly one. names: one per row. own, other: statistics of two systems, (N, C)."""
+    """One slice per name, by name; every row is in exactly one. names: one per row. own, other: statistics of two systems, one row per segment."""
     by_size = sorted(Counter(names).items(), key=lambda pair: (-pair[1], pair[0]))
     kept = {name for name, _ in by_size[: _MAX_SLICES if len(by_size) <= _MAX_SLICES else _MAX_SLICES - 1]}
     labels = np.array([name if name in kept else OTHERS for name in names], dtype=object)
@@ -87,9 +84,8 @@ def scored_slices(metric: Metric, names: Sequence[str], own: np.ndarray, other: 
 
 
 def _scored(metric: Metric, name: str, own: np.ndarray, other: np.ndarray, samples: int, seed: int) -> Slice:
-    rows, score, baseline = len(own), metric.score(own.sum(axis=0)), metric.score(other.sum(axis=0))
+    rows, score, baseline = len(own), metric.score(own), metric.score(other)
     if rows < MIN_ROWS:
         return Slice(name, rows, score, None, None, baseline)
-    scores = [metric.score(sums) for sums in resampled_sums(resamplings(rows, samples, seed), own)]
-    low, high = np.quantile(scores, [0.025, 0.975])
+    low, high = np.nanquantile(metric.resampled(own, resamplings(rows, samples, seed)), [0.025, 0.975])
     return Slice(name, rows, score, float(low), float(high), baseline)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from textmill.evaluate.metrics import METRICS
+from textmill.evaluate.metrics import DEFAULT_METRICS
 from textmill.report.results import BASELINES, COMPARED_METRICS, Results
 
 _SYSTEMS = ("ensemble", "student", "pruned", "exported", *BASELINES)
@@ -41,7 +41,7 @@ def statistics(results: Results) -> dict[str, Any]:
     """All scores with their intervals, all comparisons, and the checks of the export, unrounded: reports/statistics.json."""
     return {
         "systems": {
-            name: {metric: metrics[metric] for metric in METRICS if metric in metrics}
+            name: {metric: metrics[metric] for metric in DEFAULT_METRICS if metric in metrics}
             | {key: metrics[key] for key in ("loss", "parameters", "size_bytes") if key in metrics}
             for name, metrics in results.systems.items()
         },
