@@ -1,4 +1,4 @@
-"""Baselines without a model.
+"""Baselines: systems without a neural network.
 
 Each baseline writes outputs for a test set (columns source, task) from the development set (columns source, target, task).
 A baseline uses only the development pairs with the task of the test row, or all of them if there are none with that task.
@@ -12,6 +12,8 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from textmill.evaluate.extractive_baselines import best_sentence, extractive, lead_1, lead_3
+from textmill.evaluate.linear_baseline import linear_predictions
 from textmill.similarity.translation_memory import rows_by_task, translation_memory
 
 
@@ -29,8 +31,19 @@ def majority(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     return list(outputs)
 
 
+def linear(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
+    """Return the label that a linear support vector machine predicts (`linear_predictions`, which also has probabilities)."""
+    return linear_predictions(development, test).outputs
+
+
 BASELINES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], list[str]]] = {
     "copy": copy,
     "translation_memory": translation_memory,
     "majority": majority,
+    "lead_1": lead_1,
+    "lead_3": lead_3,
+    "extractive": extractive,
+    "best_sentence": best_sentence,
+    "linear": linear,
 }
+DEFAULT_BASELINES = ("copy", "translation_memory", "majority")  # of a translation job

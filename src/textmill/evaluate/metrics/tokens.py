@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+from textmill.text.scripts import weighted_length
 
 _WITHOUT_SPACES = {"zh", "yue", "wuu", "ja", "th", "lo", "km", "my", "bo"}
 _WORDS = re.compile(r"\w+|[^\w\s]")
@@ -33,3 +35,9 @@ def tokenizer_of(language: str) -> Callable[[str], list[str]]:
 def ngrams(tokens: Sequence[str], order: int) -> list[tuple[str, ...]]:
     """Return the n-grams of a list of tokens, from left to right."""
     return [tuple(tokens[start : start + order]) for start in range(len(tokens) - order + 1)]
+
+
+def is_wide(texts: Iterable[str]) -> bool:
+    """Return whether more than a third of all characters are Chinese, Japanese or Korean. For baselines, which are told no language."""
+    joined = "".join(texts)
+    return 3 * (weighted_length(joined, 2) - len(joined)) > len(joined)
