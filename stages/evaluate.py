@@ -3,7 +3,9 @@
 in   ${item}                                     weights; for evaluate-ensemble, those of every fold model
      data/split/test.parquet
      data/tokenizer/tokenizer.model
-out  data/evaluate/${key}/predictions.parquet    id, source, reference, hypothesis, sentence chrF
+     data/split/development.parquet              targets, to find copies of training text in outputs
+     data/split/labels.json
+out  data/evaluate/${key}/predictions.parquet    id, task, source, reference, hypothesis, score of the row, probabilities of labels
      data/evaluate/${key}/metrics.json           scores with intervals and signatures, loss, parameters, size
 """
 
@@ -12,15 +14,16 @@ from __future__ import annotations
 from pathlib import Path
 
 from textmill.base import paths
-from textmill.base.files import total_size, write_json, write_text
+from textmill.base.files import read_json, total_size, write_json, write_text
 from textmill.base.tables import read_table, write_table
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
+from textmill.evaluate.scoring import PREDICTION_SCHEMA, evaluation_of
 from textmill.evaluate.settings import EvaluateSettings
-from textmill.evaluate.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
+from textmill.evaluate.systems import engine_speed, evaluate_engine, speed_script
 from textmill.model.device import choose_device
 from textmill.pipeline.runner import run_stage
-from textmill.tasks.settings import TaskSettings, first_languages
+from textmill.tasks.settings import TaskSettings
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
@@ -33,9 +36,8 @@ def main(
     log.dataset(paths.TEST, "test", len(test))
     files = list(map(Path, models))
     engine = TorchEngine.load(files, choose_device(decode.device))
-    metrics, predictions = evaluate_engine(
-        engine, tokenizer, test, decode, first_languages(tasks).target_language, evaluate.bootstrap_samples, seed
-    )
+    evaluation = evaluation_of(test, read_table(paths.DEVELOPMENT), tasks, read_json(paths.LABELS), evaluate.bootstrap_samples, seed)
+    metrics, predictions = evaluate_engine(engine, tokenizer, evaluation, decode)
     metrics |= {"system": system, "parameters": engine.num_parameters, "size_bytes": total_size(files)}
     write_table(paths.system_predictions(system), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics(system), metrics)

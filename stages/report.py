@@ -34,14 +34,14 @@ from textmill.report.results import read_results
 from textmill.report.settings import ReportSettings
 from textmill.report.summary import statistics, summary
 from textmill.split.settings import FoldsSettings
-from textmill.tasks.settings import TaskSettings, first_languages
+from textmill.tasks.settings import TaskSettings
 from textmill.tracking.runs import RunLog
 
 
 def main(
     split: FoldsSettings, evaluate: EvaluateSettings, tasks: dict[str, TaskSettings], report: ReportSettings, seed: int, log: RunLog
 ) -> None:
-    results = read_results(split.folds, first_languages(tasks), evaluate.bootstrap_samples, seed)
+    results = read_results(split.folds, tasks, evaluate.bootstrap_samples, seed)
     write_text(paths.REPORT, render_page(results, tasks, report))
     write_json(paths.STATISTICS, statistics(results))
     write_json(paths.SUMMARY, summary(results))

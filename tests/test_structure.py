@@ -172,7 +172,7 @@ def test_the_test_set_is_read_by_nothing_that_is_fitted() -> None:
         {name: files(stage, kinds) for name, stage in PIPELINE["stages"].items()} for kinds in (("deps",), ("outs", "metrics"))
     )
     readers = {name for name, paths in inputs.items() if "data/split/test.parquet" in paths}
-    assert readers == {"evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-baseline", "report"}
+    assert readers == {"evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-baselines", "report"}
     scores = set().union(*(outputs[name] for name in readers - {"report"}))
     assert {name for name, paths in inputs.items() if paths & scores} == {"report"}
 
@@ -363,12 +363,17 @@ def test_the_choices_of_the_settings_are_the_tables_of_the_rooms() -> None:
         assert set(typing.get_args(typing.get_type_hints(settings)[field])) == set(table)
 
 
-def test_the_lists_of_baselines_are_the_same() -> None:
-    from textmill.evaluate import baselines
-    from textmill.report import results
+def test_the_metrics_and_baselines_of_every_kind_exist_and_have_names_in_the_report() -> None:
+    from textmill.evaluate.baselines import BASELINES
+    from textmill.evaluate.metrics import METRICS
+    from textmill.report.words import tables
+    from textmill.tasks.kinds import KINDS
 
-    assert set(baselines.DEFAULT_BASELINES) <= set(baselines.BASELINES)
-    assert list(baselines.DEFAULT_BASELINES) == list(results.BASELINES) == PIPELINE["stages"]["evaluate-baseline"]["matrix"]["baseline"]
+    for kind in KINDS.values():
+        assert set(kind.metrics) <= set(METRICS) and set(kind.baselines) <= set(BASELINES), kind.name
+        assert set(kind.compared) <= set(kind.metrics) and kind.compared[:1] in ((), kind.metrics[:1]), kind.name
+        for words in tables().values():
+            assert {f"system_{name}" for name in kind.baselines} | {f"metric_{name}" for name in kind.metrics} <= set(words)
 
 
 def test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date() -> None:

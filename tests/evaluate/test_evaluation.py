@@ -11,10 +11,12 @@ import sacrebleu
 from textmill.base.errors import UserError
 from textmill.evaluate import baselines, metrics
 from textmill.evaluate.baselines import BASELINES
-from textmill.evaluate.metrics import DEFAULT_METRICS, METRICS
+from textmill.evaluate.metrics import METRICS
 from textmill.evaluate.metrics.interface import measure, predictions_of, resampled_sums, resamplings
+from textmill.evaluate.scoring import evaluation_of, only_texts, score_outputs
 from textmill.evaluate.significance import paired_difference
-from textmill.evaluate.systems import score_outputs
+from textmill.tasks.kinds import KINDS
+from textmill.tasks.settings import TaskSettings
 
 SOURCES = ["Save %s", "Open the file", "Delete {name} now", "Close", "Print"]
 REFERENCES = ["保存 %s", "打开文件", "立即删除 {name}", "关闭", "打印"]
@@ -34,7 +36,7 @@ def test_scores_are_those_of_sacrebleu() -> None:
         assert result is not None
         assert result.score == pytest.approx(expected[name]), name
         assert result.low <= result.score <= result.high
-    assert set(DEFAULT_METRICS) <= set(expected)
+    assert set(KINDS["translation"].metrics) <= set(expected)
     assert "tok:zh" in METRICS["bleu"]("zh").signature and "tok:13a" in METRICS["bleu"]("de").signature
 
 
@@ -116,9 +118,10 @@ def test_bleu_cuts_texts_without_spaces_into_characters() -> None:
 
 
 def test_a_metric_that_does_not_apply_is_left_out_and_an_empty_test_set_is_an_error() -> None:
-    test = pd.DataFrame({"id": ["1", "2"], "source": ["a", "b"], "target": ["甲", "乙"]})
-    scores, predictions = score_outputs(test, ["甲", "丙"], "zh", 100, 1)
+    test = pd.DataFrame({"id": ["1", "2"], "source": ["a", "b"], "target": ["甲", "乙"], "task": ""})
+    evaluation = evaluation_of(test, test, {"translate": TaskSettings("en", target_language="zh")}, {}, 100, 1)
+    scores, predictions = score_outputs(evaluation, only_texts(["甲", "丙"]))
     assert "placeholders_kept" not in scores and scores["exact_match"]["score"] == 50
-    assert predictions["chrf"].tolist()[0] == 100
+    assert predictions["score"].tolist()[0] == 100
     with pytest.raises(UserError, match="the test set is empty"):
-        score_outputs(test.iloc[:0], [], "zh", 100, 1)
+        score_outputs(evaluation._replace(test=test.iloc[:0]), only_texts([]))

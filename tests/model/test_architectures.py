@@ -20,7 +20,7 @@ from textmill.decode.torch_engine import TorchEngine
 from textmill.distill.student import copy_teacher
 from textmill.encode.batching import make_batch, padded
 from textmill.encode.encoded_corpus import EncodedCorpus
-from textmill.evaluate.systems import reference_loss
+from textmill.evaluate.systems import loss_of, reference_log_probabilities
 from textmill.export.ct2_spec import write_ct2
 from textmill.export.parity import compare_engines
 from textmill.model.attention import attend
@@ -213,9 +213,9 @@ def test_pairs_longer_than_the_learned_positions_are_counted_and_not_scored(
         with pytest.raises((UserError, RuntimeError)):
             engine.score([too_long[0]], [too_long[1]])
         test = pd.DataFrame({"source": ["Open it", "Open the file and save it again " * 9], "target": ["打开", "打开"], "task": ""})
-        loss = reference_loss(engine, tokenizer, test)
+        loss = loss_of(reference_log_probabilities(engine, tokenizer, test))
         assert loss["unscored_pairs"] == 1 and loss["loss"] > 0
-        assert reference_loss(engine, tokenizer, test[1:]) == {"unscored_pairs": 1}
+        assert loss_of(reference_log_probabilities(engine, tokenizer, test[1:])) == {"unscored_pairs": 1}
 
 
 def test_an_lstm_is_neither_exported_nor_pruned_and_says_what_to_do(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -26,12 +26,12 @@ from ruamel.yaml import YAML
 from toy import PAIRS
 
 from textmill.base.tables import read_table
-from textmill.evaluate.metrics import DEFAULT_METRICS
-from textmill.evaluate.systems import score_outputs
+from textmill.evaluate.scoring import evaluation_of, only_texts, score_outputs
 from textmill.report.page import render_page
 from textmill.report.results import read_results
 from textmill.report.settings import ReportSettings
-from textmill.tasks.settings import TaskSettings, first_languages
+from textmill.tasks.kinds import KINDS
+from textmill.tasks.settings import TaskSettings
 
 pytestmark = pytest.mark.pipeline
 DVC = [sys.executable, "-m", "dvc"]
@@ -161,7 +161,7 @@ def test_the_parent_run_says_what_ran_and_holds_the_headline_numbers(clone: Clon
     summary = json.loads((clone / "metrics/summary.json").read_text(encoding="utf-8"))
     assert parent.info.status == "FINISHED"
     assert (parent.data.tags["stages.cached"], parent.data.tags["stages.restored"]) == ("0", "0")
-    assert int(parent.data.tags["stages.ran"]) == 24
+    assert int(parent.data.tags["stages.ran"]) == 22
     shown = parent.data.metrics
     assert (shown["student_chrf"], shown["exported_megabytes"]) == (
         summary["systems"]["student"]["chrf"],
@@ -175,7 +175,7 @@ def test_the_parent_run_says_what_ran_and_holds_the_headline_numbers(clone: Clon
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     record = json.loads((clone / "metrics/environment.json").read_text(encoding="utf-8"))
     (here,) = record["environments"].values()
-    assert here["OMP_NUM_THREADS"] == "1" and len(record["stages"]) == 24
+    assert here["OMP_NUM_THREADS"] == "1" and len(record["stages"]) == 22
     assert {child.data.tags["environment.cpu_features"] for child in children} == {here["cpu_features"]}
 
 
@@ -284,7 +284,7 @@ def test_a_mistake_is_one_line_and_nothing_is_lost(
 
 
 def test_a_flipped_bit_stops_the_stage_that_reads_it_and_the_numbers_that_git_tracks_stay(clone: Clone) -> None:
-    damaged, summary = clone / "data/evaluate/copy/metrics.json", (clone / "metrics/summary.json").read_bytes()
+    damaged, summary = clone / "data/evaluate/baselines/metrics.json", (clone / "metrics/summary.json").read_bytes()
     flip(damaged)
     try:
         assert status(clone) == set(), "DVC notices by itself: then this test shows nothing"
@@ -295,7 +295,7 @@ def test_a_flipped_bit_stops_the_stage_that_reads_it_and_the_numbers_that_git_tr
     assert [
         line
         for line in done.stderr.split("\n")
-        if line.startswith("report: data/evaluate/copy/metrics.json: is not what dvc.lock has on record")
+        if line.startswith("report: data/evaluate/baselines/metrics.json: is not what dvc.lock has on record")
     ]
     assert (clone / "metrics/summary.json").read_bytes() == summary
     assert run(clone, *DVC, "checkout").returncode == 0 and status(clone) == set()
@@ -342,22 +342,22 @@ def test_the_gate_passes_what_is_reproduced_and_pushed_and_names_what_is_not(clo
 
 
 def test_a_score_that_was_written_by_hand_and_accepted_is_found_by_a_rerun(clone: Clone) -> None:
-    written = clone / "data/evaluate/copy/metrics.json"
+    written = clone / "data/evaluate/baselines/metrics.json"
     scores = json.loads(written.read_text(encoding="utf-8"))
-    scores["chrf"]["score"] = 99.9
+    scores["copy"]["chrf"]["score"] = 99.9
     written.write_text(json.dumps(scores), encoding="utf-8")
     git = ("git", "-c", "user.name=t", "-c", "user.email=t@t")
     for command in ([*DVC, "commit", "-f"], [*git, "commit", "-qam", "a better score"]):
         assert run(clone, *command).returncode == 0, command
     try:
         assert status(clone) == set(), "DVC notices by itself: then this test shows nothing"
-        proved = run(clone, sys.executable, "-m", "textmill", "gate", "--prove", "evaluate-baseline@copy")
+        proved = run(clone, sys.executable, "-m", "textmill", "gate", "--prove", "evaluate-baselines")
     finally:
         assert run(clone, *git, "reset", "-q", "--hard", "HEAD~1").returncode == 0
         assert run(clone, *DVC, "checkout").returncode == 0
     assert proved.returncode == 1, proved.stderr[-2000:]
     (line,) = [line for line in proved.stdout.split("\n") if "a rerun gives MD5" in line]
-    assert line.startswith("evaluate-baseline@copy: data/evaluate/copy/metrics.json: ")
+    assert line.startswith("evaluate-baselines: data/evaluate/baselines/metrics.json: ")
 
 
 HOSTILE = [
@@ -374,9 +374,9 @@ HOSTILE = [
 def test_hostile_text_in_the_report_is_text_and_loads_nothing(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
     tasks = {"translate": TaskSettings("en", target_language="zh")}
-    results = read_results([0, 1, 2], first_languages(tasks), 10, 1)
+    results = read_results([0, 1, 2], tasks, 10, 1)
     clean = Elements(render_page(results, tasks, ReportSettings()))
-    for table in results.predictions.values():
+    for table in results.tasks[0].predictions.values():
         for column in ("source", "reference", "hypothesis"):
             table[column] = [HOSTILE[row % len(HOSTILE)] for row in range(len(table))]
     results.corpus["collect"]["sources"][0] |= {"origin": HOSTILE[0], "task": HOSTILE[1], "bad": {"x": {"rows": 1, "first": HOSTILE[1]}}}
@@ -429,15 +429,20 @@ def test_scores_can_be_computed_again_from_the_saved_predictions_to_the_last_dig
     summary = json.loads((clone / "metrics/summary.json").read_text(encoding="utf-8"))
     page = Elements((clone / "reports/report.html").read_text(encoding="utf-8"))
     statistics = json.loads((clone / "reports/statistics.json").read_text(encoding="utf-8"))
+    of_baselines = json.loads((clone / "data/evaluate/baselines/metrics.json").read_text(encoding="utf-8"))
+    outputs_of_baselines = read_table(clone / "data/evaluate/baselines/predictions.parquet")
     for system, numbers in statistics["systems"].items():
-        folder = clone / "data/evaluate" / system
-        metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
-        saved = read_table(folder / "predictions.parquet")
-        test = saved.rename(columns={"reference": "target"})
-        again, predictions = score_outputs(test, saved["hypothesis"].tolist(), "zh", 100, 1)
+        if system in of_baselines:
+            metrics, saved = of_baselines[system], outputs_of_baselines[outputs_of_baselines["system"] == system]
+        else:
+            folder = clone / "data/evaluate" / system
+            metrics, saved = json.loads((folder / "metrics.json").read_text(encoding="utf-8")), read_table(folder / "predictions.parquet")
+        test = saved.rename(columns={"reference": "target"}).reset_index(drop=True)
+        evaluation = evaluation_of(test, test, {"translate": TaskSettings("en", target_language="zh")}, {}, 100, 1)
+        again, predictions = score_outputs(evaluation, only_texts(saved["hypothesis"].tolist()))
         assert {name: metrics[name] for name in again} == json.loads(json.dumps(again))
-        assert predictions["chrf"].tolist() == saved["chrf"].tolist()
-        for metric in set(DEFAULT_METRICS) & set(again):
+        assert predictions["score"].tolist() == saved["score"].tolist()
+        for metric in set(KINDS["translation"].metrics) & set(again):
             assert numbers[metric]["score"] == again[metric]["score"]
             assert f"{again[metric]['score']:.2f}" in page.text
             assert summary["systems"].get(system, {}).get(metric) in (None, round(again[metric]["score"], 2))

@@ -8,14 +8,12 @@ import pandas as pd
 import pytest
 from toy import PAIRS
 
-from textmill.evaluate.metrics import METRICS
-from textmill.evaluate.metrics.interface import Predictions, predictions_of, resamplings
-from textmill.evaluate.significance import paired_difference
-from textmill.evaluate.systems import score_outputs
-from textmill.report.results import BASELINES, Comparison, Results
-from textmill.report.slices import all_slices
+from textmill.evaluate.scoring import evaluation_of, only_texts, score_outputs
+from textmill.report.results import Results, task_results
+from textmill.tasks.settings import TaskSettings
 
 SAMPLES = 100
+TASK = TaskSettings("en", target_language="zh")
 
 
 def rows_of_test(rows: int) -> pd.DataFrame:
@@ -26,13 +24,9 @@ def rows_of_test(rows: int) -> pd.DataFrame:
 
 def outputs(system: str, test: pd.DataFrame, is_good: bool) -> list[str]:
     """Of a good system nearly the reference; a baseline knows nothing but the source."""
-    if system in BASELINES or not is_good:
+    if system in TASK.special.baselines or not is_good:
         return list(test["source"])
     return [target if row % 3 else target[:-1] for row, target in enumerate(test["target"])]
-
-
-def texts(table: pd.DataFrame) -> Predictions:
-    return predictions_of(table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist())
 
 
 @cache
@@ -40,19 +34,12 @@ def cached_results(rows: int = 90, folds: int = 3, is_good: bool = True) -> Resu
     """What the stages of a small job would have written."""
     test = rows_of_test(rows)
     names = [*(f"fold-{fold}" for fold in range(folds)), "ensemble", "student", "pruned", "exported"]
-    scored = {name: score_outputs(test, outputs(name, test, is_good), "zh", SAMPLES, 1) for name in [*names, *BASELINES]}
+    evaluation = evaluation_of(test, test, {"translate": TASK}, {}, SAMPLES, 1)
+    every = [*names, *TASK.special.baselines]
+    scored = {name: score_outputs(evaluation, only_texts(outputs(name, test, is_good))) for name in every}
     systems, predictions = {name: each[0] for name, each in scored.items()}, {name: each[1] for name, each in scored.items()}
     for name in names:
         systems[name] |= {"size_bytes": 7_700_000, "parameters": 1_900_000, "perplexity": 12.5}
-
-    def compared(pairs: list[tuple[str, str]]) -> list[Comparison]:
-        weights, found = resamplings(rows, SAMPLES, 1), []
-        for first, second in pairs:
-            result = paired_difference(METRICS["chrf"]("zh"), texts(predictions[first]), texts(predictions[second]), weights)
-            found.append(Comparison(first, second, "chrf", result))
-        return found
-
-    chain = [("ensemble", "fold-0"), ("student", "fold-0"), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
     sample = {"source": "a", "target": "b", "clean_source": "c", "clean_target": "d", "origin": "x.tsv", "line": 1}
     history: list[dict[str, float | None]] = [
         {"step": 10.0 * step, "train_loss": 6 - step, "validation_loss": 5.5 - step} for step in (1, 2)
@@ -111,14 +98,8 @@ def cached_results(rows: int = 90, folds: int = 3, is_good: bool = True) -> Resu
             "parameters": 1_400_000,
             "tasks": [""],
         },
-        systems=systems,
-        predictions=predictions,
-        comparisons=compared([*(("student", baseline) for baseline in BASELINES), *chain]),
-        exported_against_baselines=compared([("exported", baseline) for baseline in BASELINES]),
-        test=test,
-        slices=all_slices(
-            METRICS["chrf"]("zh"), test, texts(predictions["exported"]), texts(predictions["translation_memory"]), SAMPLES, 1
-        ),
+        models={name: systems[name] for name in names},
+        tasks=[task_results("", TASK, test, systems, predictions, SAMPLES, 1)],
         params=params,
         default_params={"train": {"label_smoothing": 0.1, "max_steps": 1900}, "export": {"name": "toy"}, "report": {"language": "en"}},
     )

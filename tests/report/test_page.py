@@ -66,16 +66,17 @@ def test_headings_links_and_text_alternatives_are_in_order(make: Make, language:
 
 def test_texts_of_the_corpus_say_which_language_they_are_in(make: Make) -> None:
     results = make()
-    worst = results.predictions["exported"].sort_values("chrf", kind="stable").iloc[0]
+    worst = results.tasks[0].predictions["exported"].sort_values("score", kind="stable").iloc[0]
     for column, language in (("source", "en"), ("reference", "zh"), ("hypothesis", "zh")):
         assert f'lang="{language}">{worst[column]}<' in rendered(results)
 
 
 def test_markup_in_texts_and_names_is_shown_as_text(make: Make) -> None:
     results = make()
-    for table in results.predictions.values():
+    (of_task,) = results.tasks
+    for table in of_task.predictions.values():
         table.loc[:, ["source", "reference", "hypothesis"]] = HOSTILE
-    slices = {name: [replace(each, name=HOSTILE) for each in rows] for name, rows in results.slices.items() if name != "length"}
+    slices = {name: [replace(each, name=HOSTILE) for each in rows] for name, rows in of_task.slices.items() if name != "length"}
     results.clean_samples["rejected"] = {
         HOSTILE: [dict.fromkeys(("source", "target", "clean_source", "clean_target", "origin"), HOSTILE) | {"line": 1}]
     }
@@ -83,7 +84,8 @@ def test_markup_in_texts_and_names_is_shown_as_text(make: Make) -> None:
     results.corpus["collect"]["sources"][0] |= {"origin": HOSTILE, "bad": {HOSTILE: {"rows": 1, "first": HOSTILE}}}
     results.params["train"]["max_steps"] = HOSTILE
     results.params["export"]["name"] = HOSTILE
-    page = rendered(replace(results, slices=slices, test=results.test.assign(origin=HOSTILE)))
+    hostile = replace(of_task, slices=slices, test=of_task.test.assign(origin=HOSTILE))
+    page = rendered(replace(results, tasks=[hostile]))
     clean = rendered(make())
     assert page.count("<script") == clean.count("<script") and "onload='x'" not in page
     assert "alert(1)" in page and "{{ 7 * 7 }}" in page
@@ -103,7 +105,7 @@ def test_a_small_test_set_is_warned_of(make: Make, rows: int) -> None:
 
 def test_a_large_test_set_is_not_warned_of(make: Make) -> None:
     results = make()
-    results.systems["exported"]["examples"] = 500
+    results.tasks[0].systems["exported"]["examples"] = 500
     assert 'class="box warning"' not in rendered(results)
 
 
@@ -128,7 +130,7 @@ def test_the_command_that_serves_the_model_has_its_registered_name(make: Make, n
 def test_no_mark_of_a_slice_is_beyond_the_end_of_its_axis(make: Make) -> None:
     results = make()
     slices = {"source": [Slice("a", 50, 20.0, 15.0, 25.0, 95.0), Slice("b", 40, 10.0, 5.0, 15.0, 8.0)]}
-    places = re.findall(r"left:([\d.]+)%", rendered(replace(results, slices=slices)))
+    places = re.findall(r"left:([\d.]+)%", rendered(replace(results, tasks=[replace(results.tasks[0], slices=slices)])))
     assert places and max(map(float, places)) <= 100
 
 
@@ -144,7 +146,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways_and_a_key_leads_past_
     from playwright.sync_api import sync_playwright
 
     results = make()
-    results.predictions["exported"].loc[:, "hypothesis"] = "x" * 400
+    results.tasks[0].predictions["exported"].loc[:, "hypothesis"] = "x" * 400
     (tmp_path / "report.html").write_text(rendered(results), encoding="utf-8")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS.split())

@@ -19,14 +19,14 @@ def texts(table: pd.DataFrame) -> Predictions:
 
 
 def test_the_slices_of_every_grouping_have_all_rows_once(make: Callable[..., Results]) -> None:
-    results = make(rows=280)
+    (results,) = make(rows=280).tasks
     assert set(results.slices) == set(GROUPINGS) - {"task"}, "a grouping with one slice says nothing"
     for rows in results.slices.values():
         assert sum(each.rows for each in rows) == 280
 
 
 def test_a_slice_has_the_score_and_the_interval_of_its_rows_alone(make: Callable[..., Results]) -> None:
-    results = make(rows=280)
+    (results,) = make(rows=280).tasks
     names = source_names(results.test)
     for each in results.slices["source"]:
         own = results.predictions["exported"][[name == each.name for name in names]]
@@ -36,7 +36,7 @@ def test_a_slice_has_the_score_and_the_interval_of_its_rows_alone(make: Callable
 
 
 def test_few_rows_have_a_score_and_no_interval(make: Callable[..., Results]) -> None:
-    statistics = CHRF.statistics(texts(make().predictions["exported"]))
+    statistics = CHRF.statistics(texts(make().tasks[0].predictions["exported"]))
     names = ["few"] * (MIN_ROWS - 1) + ["many"] * (90 - MIN_ROWS + 1)
     few, many = scored_slices(CHRF, names, statistics, statistics, 100, 1)
     assert few.low is None and few.high is None and few.score > 0
@@ -44,7 +44,7 @@ def test_few_rows_have_a_score_and_no_interval(make: Callable[..., Results]) -> 
 
 
 def test_the_smallest_of_many_sources_become_one_slice(make: Callable[..., Results]) -> None:
-    statistics = CHRF.statistics(texts(make().predictions["exported"]))
+    statistics = CHRF.statistics(texts(make().tasks[0].predictions["exported"]))
     names = [f"file-{row // 2}" for row in range(90)]
     slices = scored_slices(CHRF, names, statistics, statistics, 100, 1)
     assert len(slices) == 20 and sum(each.rows for each in slices) == 90

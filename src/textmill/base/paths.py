@@ -83,6 +83,9 @@ def system_predictions(system: str) -> Path:
     return Path(f"data/evaluate/{system}/predictions.parquet")
 
 
+BASELINE_METRICS, BASELINE_PREDICTIONS = system_metrics("baselines"), system_predictions("baselines")
+
+
 def system_speed(system: str) -> Path:
     """Return the speed of one system on this machine. It differs from run to run, so it is neither a stage output nor tracked."""
     return SPEEDS / f"{system}.js"

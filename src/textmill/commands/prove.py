@@ -21,7 +21,7 @@ from textmill.commands.outputs import Output, name_of, recorded_outputs
 from textmill.commands.trial_workspace import bring_initial_weights, environment, read_params
 from textmill.pipeline.inputs import content_md5
 
-_SCORES = ("evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-baseline", "report")
+_SCORES = ("evaluate", "evaluate-ensemble", "evaluate-exported", "evaluate-baselines", "report")
 
 
 def unproved(wanted: Sequence[str]) -> Iterator[str]:

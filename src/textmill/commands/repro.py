@@ -23,6 +23,7 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 from dvc.repo import Repo
@@ -75,14 +76,19 @@ def closing_lines(seconds: float) -> str:
     if not paths.SUMMARY.is_file():
         return ""
     summary = read_json(paths.SUMMARY)
-    ((metric, baseline),) = summary["best_baseline"].items()
-    student, exported = summary["systems"]["student"], summary["systems"]["exported"]
     minutes, rest = divmod(round(seconds), 60)
+    blocks = [_lines_of_task(task, scores) for task, scores in summary.get("tasks", {"": summary}).items()]
+    return f"{''.join(blocks)}Finished in {minutes} min {rest} s. Report: {paths.REPORT}   Runs: textmill ui\n"
+
+
+def _lines_of_task(task: str, scores: dict[str, Any]) -> str:
+    student, exported = scores["systems"]["student"], scores["systems"]["exported"]
+    metric = next(iter(student))  # the deciding one comes first
+    heading = f"{task}:\n" if task else ""
     return (
-        f"\nstudent   {student[metric]:6.2f} {metric}   {student['megabytes']:7.2f} MB\n"
+        f"\n{heading}student   {student[metric]:6.2f} {metric}   {student['megabytes']:7.2f} MB\n"
         f"exported  {exported[metric]:6.2f} {metric}   {exported['megabytes']:7.2f} MB   {paths.EXPORTED_INT8}\n"
-        f"baseline  {baseline:6.2f} {metric}\n"
-        f"Finished in {minutes} min {rest} s. Report: {paths.REPORT}   Runs: textmill ui\n"
+        + "".join(f"baseline  {baseline:6.2f} {metric}\n" for baseline in scores["best_baseline"].values())
     )
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from textmill.evaluate.extractive_baselines import best_sentence, extractive, lead_1, lead_3
 from textmill.evaluate.linear_baseline import linear_predictions
+from textmill.evaluate.scoring import Evaluation, Outputs, only_texts, score_outputs
 from textmill.similarity.translation_memory import rows_by_task, translation_memory
 
 
@@ -46,4 +48,31 @@ BASELINES: dict[str, Callable[[pd.DataFrame, pd.DataFrame], list[str]]] = {
     "best_sentence": best_sentence,
     "linear": linear,
 }
-DEFAULT_BASELINES = ("copy", "translation_memory", "majority")  # of a translation job
+
+
+def score_baselines(evaluation: Evaluation, development: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Score the baselines of every task, on the rows of the tasks that have them.
+
+    Returns the scores by baseline, and the predictions of all of them with a column `system`.
+    """
+    names = dict.fromkeys(name for task in evaluation.tasks.values() for name in task.special.baselines)
+    metrics, tables = {}, []
+    for name in names:
+        tasks = {stored: task for stored, task in evaluation.tasks.items() if name in task.special.baselines}
+        test = evaluation.test[evaluation.test["task"].isin(list(tasks))].reset_index(drop=True)
+        outputs = _outputs(name, development[development["task"].isin(list(tasks))].reset_index(drop=True), test)
+        metrics[name], table = score_outputs(evaluation._replace(test=test, tasks=tasks), outputs)
+        tables.append(table.assign(system=name))
+    return metrics, pd.concat(tables, ignore_index=True)
+
+
+def _outputs(name: str, development: pd.DataFrame, test: pd.DataFrame) -> Outputs:
+    if name != "linear":
+        return only_texts(BASELINES[name](development, test))
+    found = linear_predictions(development, test)  # the only baseline with probabilities
+    probabilities: list[list[float]] = [[] for _ in range(len(test))]
+    for rows, candidates in rows_by_task(development, test):
+        own = [found.labels.index(label) for label in sorted(set(development["target"].iloc[candidates]))]
+        for row in rows.tolist():
+            probabilities[row] = found.probabilities[row, own].tolist()
+    return Outputs(found.outputs, probabilities)

@@ -6,101 +6,77 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
-import pyarrow as pa
-from sacrebleu.metrics import CHRF
 
-from textmill.base.errors import UserError
 from textmill.decode.search import Engine
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.translate import encode_sources, translate
-from textmill.evaluate.metrics import DEFAULT_METRICS, METRICS
-from textmill.evaluate.metrics.interface import Predictions, measure, predictions_of, resamplings
+from textmill.evaluate.scoring import Evaluation, Outputs, only_texts, score_outputs
+from textmill.tasks.settings import TaskSettings, settings_of_task
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 
-PREDICTION_SCHEMA = pa.schema(
-    [("id", pa.string()), ("source", pa.string()), ("reference", pa.string()), ("hypothesis", pa.string()), ("chrf", pa.float64())]
-)
 _SPEED_TEXTS, _SPEED_SINGLE_TEXTS = 200, 30
 
 
-def score_outputs(
-    test: pd.DataFrame, outputs: Sequence[str], target_language: str, samples: int, seed: int
+def evaluate_engine(
+    engine: Engine, tokenizer: Tokenizer, evaluation: Evaluation, decode: DecodeSettings
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Score outputs, one per row of `test` (columns id, source, target), with DEFAULT_METRICS.
+    """Decode the test set with an engine, each task by its own method, and score the outputs.
 
-    Returns a dict and a table with PREDICTION_SCHEMA in test order. The dict has the key examples, and for each metric that
-    applies {"score", "low", "high", "signature", "num_segments"}.
-    Raises UserError if the test set is empty.
+    Returns the same as `score_outputs`, plus loss and perplexity of the references and the number of sources that were cut.
     """
-    if test.empty:
-        raise UserError("the test set is empty. Raise split.test_share or use more data.")
-    sources, references = test["source"].tolist(), test["target"].tolist()
-    metrics = {"examples": len(test)} | score_predictions(
-        predictions_of(sources, outputs, references), DEFAULT_METRICS, target_language, samples, seed
-    )
-    sentence_chrf = CHRF()
-    segments = [sentence_chrf.sentence_score(output, [reference]).score for output, reference in zip(outputs, references, strict=True)]
-    predictions = pd.DataFrame(
-        {"id": test["id"], "source": sources, "reference": references, "hypothesis": list(outputs), "chrf": segments}
-    )
-    return metrics, predictions
+    test = evaluation.test
+    sources = with_tasks(test["source"], test["task"])
+    encoded = encode_sources(sources, tokenizer)
+    losses = reference_log_probabilities(engine, tokenizer, test)
+    texts = [""] * len(test)
+    probabilities: list[list[float]] = [[] for _ in texts]
+    for name, task in evaluation.tasks.items():
+        rows = np.flatnonzero(test["task"] == name).tolist()
+        found = decoded(engine, tokenizer, [sources[row] for row in rows], decode_settings(decode, task), evaluation.labels.get(name))
+        for row, text, of_labels in zip(rows, found.texts, found.probabilities, strict=True):
+            texts[row], probabilities[row] = text, of_labels
+    scored = [each or [] for each in losses]
+    metrics, predictions = score_outputs(evaluation, Outputs(texts, probabilities, scored))
+    cut = sum(len(ids) > decode.max_tokens for ids in encoded)
+    return metrics | loss_of(losses) | {"truncated_sources": cut}, predictions
 
 
-def score_predictions(
-    predictions: Predictions, names: Sequence[str], target_language: str, samples: int, seed: int
-) -> dict[str, dict[str, Any]]:
-    """Score predictions with the metrics of these names (keys of METRICS).
-
-    Returns {"score", "low", "high", "signature", "num_segments"} for each metric that applies.
-    """
-    weights = resamplings(len(predictions.sources), samples, seed)
-    results = {name: measure(METRICS[name](target_language), predictions, weights) for name in names}
-    return {
-        name: {key: value for key, value in asdict(result).items() if key != "name"}
-        for name, result in results.items()
-        if result is not None
-    }
+def decode_settings(decode: DecodeSettings, task: TaskSettings, key: str = "tasks") -> DecodeSettings:
+    """Return the decoding settings of a task: those of all tasks, with the method of its kind and its own differences."""
+    return settings_of_task(decode, task.decode, {}, f"{key}.decode")
 
 
-def reference_loss(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> dict[str, float]:
-    """Compute the cross entropy of the references in nats per token, END included, and the perplexity.
+def decoded(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings, labels: Sequence[str] | None) -> Outputs:
+    """Decode sources of one task. labels: of the task, for the method labels."""
+    return only_texts(translate(sources, tokenizer, engine, decode))
 
-    Pairs longer than the learned positions of the model are left out. If there are any, `unscored_pairs` counts them.
-    """
+
+def reference_log_probabilities(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> list[list[float] | None]:
+    """Return, per row, the natural-log probability of each token of the reference and of END; None for a pair that is longer than the
+    learned positions of the model."""
     pairs = list(zip(*tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist()), strict=True))
-    fitting = [pair for pair in pairs if engine.can_score(*pair)]
-    unscored: dict[str, float] = {"unscored_pairs": len(pairs) - len(fitting)} if len(fitting) < len(pairs) else {}
-    if not fitting:
+    fitting = [row for row, pair in enumerate(pairs) if engine.can_score(*pair)]
+    scores = engine.score([pairs[row][0] for row in fitting], [pairs[row][1] for row in fitting]) if fitting else []
+    found: list[list[float] | None] = [None] * len(pairs)
+    for row, score in zip(fitting, scores, strict=True):
+        found[row] = score
+    return found
+
+
+def loss_of(log_probabilities: Sequence[list[float] | None]) -> dict[str, float]:
+    """Return the cross entropy in nats per token, END included, and the perplexity. `unscored_pairs` counts pairs without, if there are any."""
+    scores = [each for each in log_probabilities if each is not None]
+    unscored: dict[str, float] = {"unscored_pairs": len(log_probabilities) - len(scores)} if len(scores) < len(log_probabilities) else {}
+    if not scores:
         return unscored
-    scores = engine.score([source for source, _ in fitting], [target for _, target in fitting])
     loss = -sum(map(math.fsum, scores)) / sum(map(len, scores))
     return {"loss": loss, "perplexity": math.exp(min(loss, 700))} | unscored
-
-
-def evaluate_engine(
-    engine: Engine,
-    tokenizer: Tokenizer,
-    test: pd.DataFrame,
-    decode: DecodeSettings,
-    target_language: str,
-    samples: int,
-    seed: int,
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Translate the test set with an engine, and score the outputs.
-
-    test: columns id, source, target and task. The task name is put in front of the source.
-    Returns the same as `score_outputs`, plus the loss of the references and the number of sources that were cut.
-    """
-    sources = with_tasks(test["source"], test["task"])
-    outputs = translate(sources, tokenizer, engine, decode)
-    metrics, predictions = score_outputs(test, outputs, target_language, samples, seed)
-    cut = sum(len(ids) > decode.max_tokens for ids in encode_sources(sources, tokenizer))
-    return metrics | reference_loss(engine, tokenizer, test) | {"truncated_sources": cut}, predictions
 
 
 def engine_speed(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings) -> dict[str, float]:

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from textmill.report.results import Results
+from textmill.report.results import TaskResults
 from textmill.text.placeholders import placeholders
 
-SHOWN = ("exported", "student", "ensemble", "translation_memory")
+MODELS = ("exported", "student", "ensemble")
 _NUM_SAMPLES, _NUM_WORST = 4, 50
 _HEADLINE_RANKS = (0.1, 0.5, 0.9)
 _READABLE = (20, 120)  # characters of a source: longer than a word, shorter than a paragraph
@@ -17,16 +17,17 @@ _READABLE = (20, 120)  # characters of a source: longer than a word, shorter tha
 Sample = dict[str, Any]
 
 
-def ranked_outputs(results: Results) -> pd.DataFrame:
-    """Source, reference and outputs of SHOWN, from the lowest chrF of the exported model to the highest.
+def ranked_outputs(results: TaskResults) -> pd.DataFrame:
+    """Source, reference and outputs of MODELS and of one baseline, from the worst score of the exported model to the best.
 
-    Other columns: `chrf`, and `origin` and `line` of the test row.
+    Other columns: `score`, in the deciding metric; `rank`, lower is worse; `origin` and `line` of the test row.
     """
-    table = results.predictions["exported"][["source", "reference", "chrf"]].copy()
-    for name in SHOWN:
+    table = results.predictions["exported"][["source", "reference", "score"]].copy()
+    for name in (*MODELS, results.memory):
         table[name] = results.predictions[name]["hypothesis"]
     table["origin"], table["line"] = results.test["origin"].to_numpy(), results.test["line"].to_numpy()
-    return table.sort_values("chrf", kind="stable")
+    table["rank"] = table["score"] if results.is_higher_better else -table["score"]
+    return table.sort_values("rank", kind="stable")
 
 
 def headline_samples(ranked: pd.DataFrame) -> list[Sample]:
@@ -56,9 +57,9 @@ def output_samples(ranked: pd.DataFrame) -> dict[str, list[Sample]]:
 
 
 def worst_outputs(ranked: pd.DataFrame) -> list[Sample]:
-    """The outputs with the lowest chrF; of equal ones, the longest source first."""
+    """The outputs with the worst score; of equal ones, the longest source first."""
     lengths = ranked["source"].str.len()
-    return _records(ranked.assign(length=-lengths).sort_values(["chrf", "length"], kind="stable").head(_NUM_WORST))
+    return _records(ranked.assign(length=-lengths).sort_values(["rank", "length"], kind="stable").head(_NUM_WORST))
 
 
 def _records(rows: pd.DataFrame) -> list[Sample]:

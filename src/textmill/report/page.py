@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import math
 import unicodedata
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from textmill.evaluate.metrics import DEFAULT_METRICS
 from textmill.report import outputs, verdict
 from textmill.report.changes import changed_settings
 from textmill.report.plots import learning_curve, length_histogram, loss_range
-from textmill.report.results import BASELINES, Results
+from textmill.report.results import Results, TaskResults
 from textmill.report.settings import ReportSettings
 from textmill.report.slices import MIN_ROWS, OTHERS
 from textmill.report.words import Words
@@ -29,39 +29,57 @@ SECTIONS = ("results", "outputs", "slices", "training", "data", "cleaning", "siz
 def render_page(results: Results, tasks: Tasks, settings: ReportSettings) -> str:
     """HTML with styles, tables and plots inside; corpus text is escaped. A function of its arguments alone."""
     words, languages = Words(settings.language), first_languages(tasks)
-    ranked = outputs.ranked_outputs(results)
-    headline = outputs.headline_samples(ranked)
-    baseline_rows, chain_rows = verdict.baseline_rows(results), verdict.chain_rows(results)
+    of_tasks = [_of_task(each, number, words) for number, each in enumerate(results.tasks, 1)]
     return (
         _environment()
         .get_template("report.html.jinja")
         .render(
             t=words,
             style=Markup(_resource("report.css")),
-            title=words.plain("title", **_names(languages, words)),
+            title=_title(tasks, words),
             languages=languages,
             results=results,
-            exported=results.systems["exported"],
-            metrics=list(DEFAULT_METRICS),
+            tasks=of_tasks,
+            first=of_tasks[0],
+            exported=of_tasks[0]["exported"],
             shares=_SHARES,
-            baselines=BASELINES,
-            sections=SECTIONS,
-            verdict=verdict.verdict(results, words),
+            sections=[name for name in SECTIONS if name != "slices" or results.tasks[0].slices],
             warnings=verdict.warnings(results, words),
-            top=_top(max(system["chrf"]["high"] for system in results.systems.values())),
-            headline=headline,
-            baseline_rows=baseline_rows,
-            chain_rows=chain_rows,
-            compared_metrics=verdict.shown_metrics([*baseline_rows, *chain_rows]),
-            samples=outputs.output_samples(ranked),
-            worst=outputs.worst_outputs(ranked),
+            min_slice_rows=MIN_ROWS,
+            slice_name=_slice_name(words),
             changes=changed_settings(results.params, results.default_params),
             parameters=_parameters(results),
-            **_slices(results, words),
             **_plots(results, words),
-            **_use(results, tasks, headline[-1]["source"]),
+            **_use(results, tasks, of_tasks[0]["headline"][-1]["source"]),
         )
     )
+
+
+def _of_task(results: TaskResults, number: int, words: Words) -> dict[str, Any]:
+    """What the page shows of one task. suffix: makes the ids of its sections unique. title: its name, if there are several."""
+    ranked = outputs.ranked_outputs(results)
+    baseline_rows, chain_rows = verdict.baseline_rows(results), verdict.chain_rows(results)
+    sliced = next(iter(results.task.special.compared), results.metric)
+    return {
+        "results": results,
+        "suffix": "" if number == 1 else f"-{number}",
+        "title": f"{results.name}: " if results.name else "",
+        "languages": results.task.languages,
+        "exported": results.systems["exported"],
+        "metrics": results.task.special.metrics,
+        "metric_name": words.named("metric", results.metric),
+        "sliced": sliced,
+        "sliced_name": words.named("metric", sliced),
+        "verdict": verdict.verdict(results, words),
+        "top": _top(max(each[results.metric]["high"] for each in results.systems.values() if results.metric in each)),
+        "headline": outputs.headline_samples(ranked),
+        "baseline_rows": baseline_rows,
+        "chain_rows": chain_rows,
+        "compared": verdict.shown_metrics([*baseline_rows, *chain_rows]),
+        "samples": outputs.output_samples(ranked),
+        "worst": outputs.worst_outputs(ranked),
+        **_slices(results),
+    }
 
 
 def _environment() -> Environment:
@@ -83,20 +101,28 @@ def _names(languages: LanguageSettings, words: Words) -> dict[str, str]:
     return dict(zip(("source", "target"), (words.named("language", code) for code in languages.codes()), strict=True))
 
 
-def _slices(results: Results, words: Words) -> dict[str, Any]:
+def _title(tasks: Tasks, words: Words) -> str:
+    languages = first_languages(tasks)
+    if len(tasks) == 1 and next(iter(tasks.values())).kind == "translation":
+        return words.plain("title", **_names(languages, words))
+    return words.plain("title_of_tasks", tasks=words.plain("listing").join(tasks))
+
+
+def _slices(results: TaskResults) -> dict[str, Any]:
     """What the section on slices needs. spread: lowest and highest score of the sources with an interval."""
     every = [each for rows in results.slices.values() for each in rows]
     wide = [each.score for each in results.slices.get("source", []) if each.low is not None]
+    return {
+        "slice_top": _top(max((max(each.high or 0.0, each.score, each.baseline) for each in every), default=100)),
+        "spread": (min(wide), max(wide)) if len(wide) > 1 else None,
+    }
 
+
+def _slice_name(words: Words) -> Callable[[str, str], str]:
     def name(grouping: str, of_slice: str) -> str:
         return words.plain("slice_others") if of_slice == OTHERS and grouping == "source" else words.named("slice", of_slice) or "–"
 
-    return {
-        "slice_top": _top(max((max(each.high or 0.0, each.score, each.baseline) for each in every), default=100)),
-        "slice_name": name,
-        "spread": (min(wide), max(wide)) if len(wide) > 1 else None,
-        "min_slice_rows": MIN_ROWS,
-    }
+    return name
 
 
 def _plots(results: Results, words: Words) -> dict[str, Any]:
@@ -148,7 +174,7 @@ def _use(results: Results, tasks: Tasks, source: str) -> dict[str, str]:
 
 def _parameters(results: Results) -> dict[str, int]:
     """By system. CTranslate2 does not count them: an exported model has those of the pruned one."""
-    counted = {name: system["parameters"] for name, system in results.systems.items() if "parameters" in system}
+    counted = {name: system["parameters"] for name, system in results.models.items() if "parameters" in system}
     return counted | {"exported": results.export["parameters"]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -21,16 +21,14 @@ from textmill.evaluate.significance import Difference, paired_difference
 from textmill.report.slices import Slice, all_slices
 from textmill.settings.params_file import read_params
 from textmill.settings.schema import completed
-from textmill.tasks.languages import LanguageSettings
+from textmill.tasks.settings import Tasks, TaskSettings, by_stored_name
 
-BASELINES = ("copy", "translation_memory", "majority")
-COMPARED_METRICS = ("chrf", "bleu")
 _PARAMS, _DEFAULT = Path("params.yaml"), Path("recipes/default.yaml")
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """first against second on one metric, by paired bootstrap."""
+    """first against second on one metric, by paired bootstrap. A positive difference means that the first is better."""
 
     first: str
     second: str
@@ -39,12 +37,56 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class TaskResults:
+    """The results of one task.
+
+    name: of the task in tables. task: its settings. systems: scores of every system, baselines included.
+    test: its rows of the test set, in the order of the predictions. exported_against_baselines: for the page alone.
+    slices: scores of the exported model and of `memory`, by grouping.
+    """
+
+    name: str
+    task: TaskSettings
+    systems: dict[str, dict[str, Any]]
+    predictions: dict[str, pd.DataFrame]
+    comparisons: list[Comparison]
+    exported_against_baselines: list[Comparison]
+    test: pd.DataFrame
+    slices: dict[str, list[Slice]]
+
+    @property
+    def metric(self) -> str:
+        """The deciding metric."""
+        return self.task.special.metrics[0]
+
+    @property
+    def baselines(self) -> tuple[str, ...]:
+        """The names of the baselines."""
+        return self.task.special.baselines
+
+    @property
+    def memory(self) -> str:
+        """The baseline whose outputs are shown beside those of the models."""
+        return "translation_memory" if "translation_memory" in self.baselines else self.baselines[0]
+
+    @property
+    def is_higher_better(self) -> bool:
+        """Whether the larger of two scores of the deciding metric is the better one."""
+        return METRICS[self.metric](self.task.languages.target_language).higher_is_better
+
+    def best(self, names: Iterable[str]) -> str | None:
+        """Return the system with the best score in the deciding metric; None if none has one."""
+        sign = 1 if self.is_higher_better else -1
+        scored = [name for name in names if self.metric in self.systems[name]]
+        return max(scored, key=lambda name: sign * float(self.systems[name][self.metric]["score"]), default=None)
+
+
+@dataclass(frozen=True)
 class Results:
     """What the stages before have written.
 
-    histories: learning curves by model, columns of history.csv (None: no value). test: the test set, in the order of the predictions.
-    exported_against_baselines: for the page alone. slices: chrF of the exported model and of the translation memory, by grouping.
-    params, default_params: params.yaml and recipes/default.yaml, with what trainings inherit.
+    histories: learning curves by model, columns of history.csv (None: no value). models: loss, parameters and size of every model.
+    tasks: in the order of params.yaml. params, default_params: params.yaml and recipes/default.yaml, with what trainings inherit.
     """
 
     corpus: dict[str, Any]
@@ -52,47 +94,27 @@ class Results:
     training: dict[str, dict[str, Any]]
     histories: dict[str, list[dict[str, float | None]]]
     export: dict[str, Any]
-    systems: dict[str, dict[str, Any]]
-    predictions: dict[str, pd.DataFrame]
-    comparisons: list[Comparison]
-    exported_against_baselines: list[Comparison]
-    test: pd.DataFrame
-    slices: dict[str, list[Slice]]
+    models: dict[str, dict[str, Any]]
+    tasks: list[TaskResults]
     params: dict[str, Any]
     default_params: dict[str, Any]
 
 
-def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int, seed: int) -> Results:
+def read_results(folds: Sequence[int], tasks: Tasks, samples: int, seed: int) -> Results:
     """Read the outputs of all stages and compare the systems.
 
     Raises UserError if a file is missing or the systems were not scored on the same test examples.
     """
-    names = [*(f"fold-{fold}" for fold in folds), "ensemble", "student", "pruned", "exported", *BASELINES]
+    names = [*(f"fold-{fold}" for fold in folds), "ensemble", "student", "pruned", "exported"]
     predictions = {name: read_table(paths.system_predictions(name)) for name in names}
-    for name, table in predictions.items():
-        if table["id"].tolist() != predictions["student"]["id"].tolist():
-            raise UserError(f"{paths.system_predictions(name)}: scored on another test set than the student. Run `dvc repro`.")
     test = read_table(paths.TEST)
-    if test["id"].tolist() != predictions["student"]["id"].tolist():
-        raise UserError(f"{paths.TEST}: is not the test set that the systems were scored on. Run `dvc repro`.")
-    systems = {name: read_json(paths.system_metrics(name)) for name in names}
-    best_fold = max((f"fold-{fold}" for fold in folds), key=lambda name: float(systems[name]["chrf"]["score"]))
-    pairs = [("student", baseline) for baseline in BASELINES]
-    pairs += [("ensemble", best_fold), ("student", best_fold), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
-    weights = resamplings(len(predictions["student"]), samples, seed)
-    scored = {
-        name: predictions_of(table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist())
-        for name, table in predictions.items()
-    }
-    metrics = {name: _remembering(METRICS[name](languages.target_language)) for name in COMPARED_METRICS}
-
-    def compared(pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
-        return [
-            Comparison(first, second, name, paired_difference(metric, scored[first], scored[second], weights))
-            for first, second in pairs
-            for name, metric in metrics.items()
-        ]
-
+    for name, table in predictions.items():
+        if table["id"].tolist() != test["id"].tolist():
+            raise UserError(f"{paths.system_predictions(name)}: scored on another test set than {paths.TEST}. Run `dvc repro`.")
+    models = {name: read_json(paths.system_metrics(name)) for name in names}
+    baselines, baseline_outputs = read_json(paths.BASELINE_METRICS), read_table(paths.BASELINE_PREDICTIONS)
+    predictions |= {name: baseline_outputs[baseline_outputs["system"] == name].drop(columns="system") for name in baselines}
+    systems = models | baselines
     return Results(
         corpus={
             "collect": read_json(paths.COLLECT_METRICS),
@@ -113,15 +135,81 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
             "pruned": _history(paths.PRUNE_HISTORY),
         },
         export=read_json(paths.EXPORT_METRICS),
-        systems=systems,
-        predictions=predictions,
-        comparisons=compared(pairs),
-        exported_against_baselines=compared([("exported", baseline) for baseline in BASELINES]),
-        test=test,
-        slices=all_slices(metrics["chrf"], test, scored["exported"], scored["translation_memory"], samples, seed),
+        models=models,
+        tasks=[task_results(name, task, test, systems, predictions, samples, seed) for name, task in by_stored_name(tasks).items()],
         params=completed(read_params(_PARAMS)),
         default_params=completed(read_params(_DEFAULT)),
     )
+
+
+def task_results(
+    name: str,
+    task: TaskSettings,
+    test: pd.DataFrame,
+    systems: Mapping[str, dict[str, Any]],
+    predictions: Mapping[str, pd.DataFrame],
+    samples: int,
+    seed: int,
+) -> TaskResults:
+    """Compare the systems on one task.
+
+    name: of the task in tables. systems, predictions: of all tasks, by system; baselines of other tasks are left out.
+    """
+    chosen = [system for system in systems if system in task.special.baselines or "size_bytes" in systems[system]]
+    own = {system: systems[system].get("tasks", {}).get(name, systems[system]) for system in chosen}
+    tables = {system: _rows_of(predictions[system], name) for system in chosen}
+    rows = _rows_of(test, name)
+    compare = _Comparing(task, tables, len(rows), samples, seed)
+    results = TaskResults(name, task, own, tables, [], [], rows, {})
+    best_fold = results.best(system for system in chosen if system.startswith("fold-")) or "fold-0"
+    chain = [("ensemble", best_fold), ("student", best_fold), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
+    against = [baseline for baseline in results.baselines if baseline in own]
+    return replace(
+        results,
+        comparisons=compare.pairs([*(("student", baseline) for baseline in against), *chain]),
+        exported_against_baselines=compare.pairs([("exported", baseline) for baseline in against]),
+        slices=compare.slices("exported", results.memory, rows),
+    )
+
+
+def _rows_of(table: pd.DataFrame, task: str) -> pd.DataFrame:
+    return table[table["task"] == task].reset_index(drop=True)
+
+
+class _Comparing:
+    """The compared metrics of a task, with the predictions of all systems."""
+
+    def __init__(self, task: TaskSettings, tables: Mapping[str, pd.DataFrame], rows: int, samples: int, seed: int) -> None:
+        language = task.languages.target_language
+        self.metrics = {name: _remembering(METRICS[name](language)) for name in task.special.compared}
+        self.scored = {
+            name: predictions_of(table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist())
+            for name, table in tables.items()
+        }
+        self.weights, self.samples, self.seed = resamplings(rows, samples, seed), samples, seed
+
+    def pairs(self, pairs: Sequence[tuple[str, str]]) -> list[Comparison]:
+        """Compare pairs of systems on all compared metrics."""
+        return [
+            Comparison(
+                first, second, name, _better(metric, paired_difference(metric, self.scored[first], self.scored[second], self.weights))
+            )
+            for first, second in pairs
+            for name, metric in self.metrics.items()
+        ]
+
+    def slices(self, system: str, other: str, test: pd.DataFrame) -> dict[str, list[Slice]]:
+        """Score two systems on parts of the test set, in the first compared metric. Empty if there is none."""
+        for metric in self.metrics.values():
+            return all_slices(metric, test, self.scored[system], self.scored[other], self.samples, self.seed)
+        return {}
+
+
+def _better(metric: Metric, result: Difference) -> Difference:
+    """Return the difference with the sign of an improvement."""
+    if metric.higher_is_better:
+        return result
+    return replace(result, difference=-result.difference, low=-result.high, high=-result.low)
 
 
 def _remembering(metric: Metric) -> Metric:

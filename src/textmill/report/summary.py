@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from textmill.evaluate.metrics import DEFAULT_METRICS
-from textmill.report.results import BASELINES, COMPARED_METRICS, Results
+from textmill.report.results import Results, TaskResults
+from textmill.tasks.settings import UNNAMED
 
-_SYSTEMS = ("ensemble", "student", "pruned", "exported", *BASELINES)
+_MODELS = ("ensemble", "student", "pruned", "exported")
+_SUMMED_UP = 2  # metrics per system
 _DECIMALS = 2
 
 
@@ -18,15 +19,11 @@ def summary(results: Results) -> dict[str, Any]:
     """Scores, sizes in MB and rows, rounded to two decimals: metrics/summary.json, which git tracks.
 
     The first metric decides, so the best baseline is the best one in it. folds: mean and standard deviation over the fold models.
+    With several tasks, `tasks` has the scores of each.
     """
     clean, split = results.corpus["clean"], results.corpus["split"]
-    best = max(BASELINES, key=lambda name: float(results.systems[name][COMPARED_METRICS[0]]["score"]))
-    return {
-        "systems": {name: _scores(results.systems[name]) | _megabytes(results.systems[name]) for name in _SYSTEMS},
-        "best_baseline": {COMPARED_METRICS[0]: _scores(results.systems[best])[COMPARED_METRICS[0]]},
-        "folds": {
-            metric: {name: round(value, _DECIMALS) for name, value in spread.items()} for metric, spread in fold_spreads(results).items()
-        },
+    by_task = {each.name: _of_task(each) for each in results.tasks}
+    return by_task.get(UNNAMED, {"tasks": by_task}) | {
         "leak": round(float(split["leak"]["invented"]), _DECIMALS),
         "rows": {
             "collected": clean["rows_in"],
@@ -39,28 +36,58 @@ def summary(results: Results) -> dict[str, Any]:
 
 def statistics(results: Results) -> dict[str, Any]:
     """All scores with their intervals, all comparisons, and the checks of the export, unrounded: reports/statistics.json."""
+    by_task = {each.name: _all_of_task(each) for each in results.tasks}
+    return by_task.get(UNNAMED, {"tasks": by_task}) | {
+        "models": {
+            name: {key: metrics[key] for key in ("loss", "parameters", "size_bytes") if key in metrics}
+            for name, metrics in results.models.items()
+        },
+        "leak": results.corpus["split"]["leak"],
+        "export": {"size_ratio": results.export["size_ratio"], "parity": results.export["parity"]},
+    }
+
+
+def fold_spreads(results: TaskResults) -> dict[str, dict[str, float]]:
+    """Mean and, of two folds or more, standard deviation of the fold models' scores, by metric."""
+    folds = [metrics for name, metrics in results.systems.items() if name.startswith("fold-")]
+    return {metric: _spread([float(each[metric]["score"]) for each in folds]) for metric in _summed_up(results) if metric in folds[0]}
+
+
+def _of_task(results: TaskResults) -> dict[str, Any]:
+    best = results.best(results.baselines)
+    metric = results.metric
     return {
         "systems": {
-            name: {metric: metrics[metric] for metric in DEFAULT_METRICS if metric in metrics}
-            | {key: metrics[key] for key in ("loss", "parameters", "size_bytes") if key in metrics}
+            name: _scores(results, name) | _megabytes(results.systems[name])
+            for name in (*_MODELS, *results.baselines)
+            if name in results.systems
+        },
+        "best_baseline": {metric: _scores(results, best)[metric]} if best else {},
+        "folds": {
+            metric: {name: round(value, _DECIMALS) for name, value in spread.items()} for metric, spread in fold_spreads(results).items()
+        },
+    }
+
+
+def _all_of_task(results: TaskResults) -> dict[str, Any]:
+    pairs = dict.fromkeys((each.first, each.second) for each in results.comparisons)
+    return {
+        "systems": {
+            name: {metric: metrics[metric] for metric in results.task.special.metrics if metric in metrics}
             for name, metrics in results.systems.items()
         },
         "comparisons": {
             f"{first}-{second}": {
                 each.metric: asdict(each.result) for each in results.comparisons if (each.first, each.second) == (first, second)
             }
-            for first, second in dict.fromkeys((each.first, each.second) for each in results.comparisons)
+            for first, second in pairs
         },
         "folds": fold_spreads(results),
-        "leak": results.corpus["split"]["leak"],
-        "export": {"size_ratio": results.export["size_ratio"], "parity": results.export["parity"]},
     }
 
 
-def fold_spreads(results: Results) -> dict[str, dict[str, float]]:
-    """Mean and, of two folds or more, standard deviation of the fold models' scores, by metric."""
-    folds = [metrics for name, metrics in results.systems.items() if name.startswith("fold-")]
-    return {metric: _spread([float(each[metric]["score"]) for each in folds]) for metric in COMPARED_METRICS}
+def _summed_up(results: TaskResults) -> tuple[str, ...]:
+    return results.task.special.metrics[:_SUMMED_UP]
 
 
 def _spread(scores: list[float]) -> dict[str, float]:
@@ -68,8 +95,9 @@ def _spread(scores: list[float]) -> dict[str, float]:
     return {"mean": float(np.mean(scores))} | spread
 
 
-def _scores(metrics: dict[str, Any]) -> dict[str, float]:
-    return {metric: round(float(metrics[metric]["score"]), _DECIMALS) for metric in COMPARED_METRICS}
+def _scores(results: TaskResults, system: str) -> dict[str, float]:
+    metrics = results.systems[system]
+    return {metric: round(float(metrics[metric]["score"]), _DECIMALS) for metric in _summed_up(results) if metric in metrics}
 
 
 def _megabytes(metrics: dict[str, Any]) -> dict[str, float]:

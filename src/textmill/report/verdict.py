@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from textmill.evaluate.significance import Difference
-from textmill.report.results import BASELINES, Comparison, Results
+from textmill.report.results import Comparison, Results, TaskResults
 from textmill.report.words import Words
 
 SMALL_TEST_SET = 500  # rows; below, the interval of chrF is typically more than 3 points to each side
@@ -50,9 +50,12 @@ def outcome(result: Difference) -> str:
     return "better" if result.low > 0 else "worse" if result.high < 0 else "unclear"
 
 
-def verdict(results: Results, words: Words) -> Box:
+def verdict(results: TaskResults, words: Words) -> Box:
     """Is the exported model better than every baseline that it was compared with?"""
     against = results.exported_against_baselines
+    if not against:
+        score = results.systems["exported"][results.metric]["score"]
+        return Box("neutral", words("verdict_none", metric=words.named("metric", results.metric), score=f"{score:.2f}"))
     metrics = words.plain("and").join(dict.fromkeys(words.named("metric", each.metric) for each in against))
     failed = [each for each in against if each.result.low <= 0]
     if failed:
@@ -81,37 +84,39 @@ def verdict(results: Results, words: Words) -> Box:
 def warnings(results: Results, words: Words) -> list[Box]:
     """What a reader must know before the numbers."""
     boxes = [Box("warning", Markup("{}").format(text)) for text in results.corpus["clean"]["warnings"]]
-    examples, chrf = results.systems["exported"]["examples"], results.systems["exported"]["chrf"]
-    if examples < SMALL_TEST_SET:
-        text = words("small_test_set", examples=f"{examples:,}", low=f"{chrf['low']:.1f}", high=f"{chrf['high']:.1f}")
-        boxes.append(Box("warning", text))
+    for each in results.tasks:
+        examples, score = each.systems["exported"]["examples"], each.systems["exported"][each.metric]
+        if examples < SMALL_TEST_SET:
+            name = words.named("metric", each.metric)
+            numbers = {"examples": f"{examples:,}", "low": f"{score['low']:.1f}", "high": f"{score['high']:.1f}"}
+            text = words("small_test_set", metric=name, **numbers)
+            boxes.append(Box("warning", Markup("{}: {}").format(each.name, text) if each.name else text))
     return boxes
 
 
-def baseline_rows(results: Results) -> list[Row]:
+def baseline_rows(results: TaskResults) -> list[Row]:
     """The exported model and the student against every baseline."""
-    student = [each for each in results.comparisons if each.first == "student" and each.second in BASELINES]
-    return _rows([*results.exported_against_baselines, *student])
+    student = [each for each in results.comparisons if each.first == "student" and each.second in results.baselines]
+    return _rows([*results.exported_against_baselines, *student], results.baselines)
 
 
-def chain_rows(results: Results) -> list[Row]:
+def chain_rows(results: TaskResults) -> list[Row]:
     """Each step against the one before; the ensemble of one fold is that fold, and is not compared with it."""
     folds = [name for name in results.systems if name.startswith("fold-")]
-    return _rows(
-        each for each in results.comparisons if each.second not in BASELINES and not (each.first == "ensemble" and len(folds) == 1)
-    )
+    chain = [each for each in results.comparisons if each.second not in results.baselines]
+    return _rows([each for each in chain if not (each.first == "ensemble" and len(folds) == 1)], results.baselines)
 
 
-def _rows(comparisons: Iterable[Comparison]) -> list[Row]:
+def _rows(comparisons: Iterable[Comparison], baselines: Sequence[str]) -> list[Row]:
     found: dict[tuple[str, str], dict[str, Difference]] = {}
     for each in comparisons:
         found.setdefault((each.first, each.second), {})[each.metric] = each.result
-    return [Row(*pair, _question(*pair), pair[1] in BASELINES, by_metric) for pair, by_metric in found.items()]
+    return [Row(*pair, _question(*pair, baselines), pair[1] in baselines, by_metric) for pair, by_metric in found.items()]
 
 
-def _question(first: str, second: str) -> str:
+def _question(first: str, second: str, baselines: Sequence[str]) -> str:
     """The key of the question that the comparison answers."""
-    if second in BASELINES:
+    if second in baselines:
         return "question_baseline"
     return f"question_{first}_{'fold' if second.startswith('fold-') else second}"
 

@@ -4,7 +4,8 @@ from textmill.tasks.kind import OF_TRANSLATIONS, TaskKind
 
 DIALOGUE = TaskKind(
     name="dialogue",
-    metrics=("chrf", "bleu", "distinct_2", "training_replies", "perplexity_per_character"),
+    metrics=("chrf", "bleu", "distinct_2", "training_replies", "character_perplexity"),
+    compared=("chrf", "bleu"),
     baselines=("translation_memory", "majority"),
     repairs_off=frozenset({"full_width"}),
     filters_off=OF_TRANSLATIONS | {"max_characters", "punctuation_only", "boilerplate", "repetition", "scripts", "language_confidence"},

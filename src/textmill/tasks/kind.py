@@ -12,6 +12,7 @@ class TaskKind:
 
     name: as in params.yaml, tasks.NAME.kind.
     metrics: names in METRICS (evaluate). The first one decides: verdict, best fold, order of samples.
+    compared: those on which systems are compared; they need no more than the outputs.
     baselines: names in BASELINES (evaluate).
     repairs_off, filters_off: repairs and filters of `clean` that make no sense here and are off, whatever `clean` says.
     duplicates: what makes two rows duplicates: see CleanSettings.
@@ -25,6 +26,7 @@ class TaskKind:
 
     name: str
     metrics: tuple[str, ...]
+    compared: tuple[str, ...]
     baselines: tuple[str, ...]
     repairs_off: frozenset[str] = frozenset()
     filters_off: frozenset[str] = frozenset()

@@ -5,5 +5,6 @@ from textmill.tasks.kind import TaskKind
 TRANSLATION = TaskKind(
     name="translation",
     metrics=("chrf", "bleu", "exact_match", "placeholders_kept"),
+    compared=("chrf", "bleu"),
     baselines=("copy", "translation_memory", "majority"),
 )

@@ -22,19 +22,26 @@ def headline_metrics() -> dict[str, float]:
     if not paths.SUMMARY.is_file():
         return {}
     summary = read_json(paths.SUMMARY)
-    systems, folds = summary["systems"], summary["folds"]
-    (metric,) = summary["best_baseline"]  # the deciding one
-    found = {
-        f"student_{metric}": systems["student"][metric],
-        f"exported_{metric}": systems["exported"][metric],
-        f"best_baseline_{metric}": summary["best_baseline"][metric],
-        **{f"folds_{metric}_{name}": value for name, value in folds[metric].items()},
-        "exported_megabytes": systems["exported"]["megabytes"],
+    tasks: dict[str, Any] = summary.get("tasks", {"": summary})
+    found: dict[str, float] = {}
+    for task, scores in tasks.items():
+        found |= _of_task(f"{task.replace(' ', '_')}_" if task else "", scores)
+    found |= {
+        "exported_megabytes": next(iter(tasks.values()))["systems"]["exported"]["megabytes"],
         "test_rows": summary["rows"]["test"],
         "development_rows": summary["rows"]["development"],
     }
     speed = _sentences_per_second("exported")
     return found | ({"exported_sentences_per_second": round(speed, 1)} if speed else {})
+
+
+def _of_task(prefix: str, scores: Mapping[str, Any]) -> dict[str, float]:
+    """The numbers of one task in its deciding metric, which is the first of a system."""
+    systems, metric = scores["systems"], next(iter(scores["systems"]["student"]))
+    found = {f"student_{metric}": systems["student"][metric], f"exported_{metric}": systems["exported"][metric]}
+    found |= {f"best_baseline_{metric}": value for value in scores["best_baseline"].values()}
+    found |= {f"folds_{metric}_{name}": value for name, value in scores["folds"].get(metric, {}).items()}
+    return {f"{prefix}{name}": value for name, value in found.items()}
 
 
 def all_params(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

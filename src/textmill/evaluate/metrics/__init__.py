@@ -40,4 +40,3 @@ METRICS: dict[str, Callable[[str], Metric]] = {
     "training_replies": training_replies,
     "character_perplexity": character_perplexity,
 }
-DEFAULT_METRICS = ("chrf", "bleu", "exact_match", "placeholders_kept")  # of a translation job
