@@ -21,7 +21,7 @@ from textmill.evaluate.metrics.tokens import is_wide
 from textmill.similarity.translation_memory import rows_by_task
 
 _FOLDS, _SEED = 3, 0
-_WORDS = r"\w+|[^\w\s]"
+_WORDS = r"[\w'’-]+|[^\w\s]"  # chosen by cross-validation on the training rows of SST-2 and TREC
 
 
 @dataclass(frozen=True)

@@ -86,3 +86,13 @@ def test_a_true_label_that_is_unknown_has_probability_0() -> None:
     assert score("brier", texts) == pytest.approx((0 + 2) / 2)
     assert score("negative_log_likelihood", texts) == pytest.approx(-np.log(np.finfo(float).eps) / 2)
     assert score("calibration_error", texts) == pytest.approx(50)
+
+
+def test_the_interval_of_a_small_calibration_error_holds_the_score() -> None:
+    generator = np.random.default_rng(1)
+    probabilities = generator.dirichlet(np.ones(2), size=400)
+    truth = [("a",) if generator.random() < share else ("b",) for share in probabilities[:, 0]]
+    result = measure(
+        METRICS["calibration_error"]("en"), Predictions([""] * 400, ["a"] * 400, truth, probabilities, ("a", "b")), resamplings(400, 200, 1)
+    )
+    assert result is not None and 0 <= result.low < result.score < result.high

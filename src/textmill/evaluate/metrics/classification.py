@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from textmill.evaluate.metrics.interface import Metric, Predictions, additive, ratio, share
+from textmill.evaluate.metrics.interface import Metric, Predictions, additive, centered, ratio, share
 
 BINS = 15
 _SMALLEST = float(np.finfo(float).eps)  # as in scikit-learn's log_loss
@@ -88,7 +88,7 @@ def calibration_error(target_language: str) -> Metric:
         rows, confidence, hits = sums.reshape(3, -1)
         return float(100 * np.abs(confidence - hits).sum() / rows.sum()) if rows.any() else float("nan")
 
-    return additive("calibration_error", f"calibration_error|bins:{BINS}|equal width", statistics, score, higher_is_better=False)
+    return centered(additive("calibration_error", f"calibration_error|bins:{BINS}|equal width", statistics, score, higher_is_better=False))
 
 
 def confidence_bins(predictions: Predictions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

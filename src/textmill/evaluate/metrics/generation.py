@@ -43,7 +43,7 @@ def repetition(target_language: str) -> Metric:
 def verbatim(target_language: str) -> Metric:
     """Mean number of characters in the longest part of an output that occurs in a training text. A measure of memorization.
 
-    Does not apply if there are no training texts. Takes about a second per megabyte of training text.
+    Does not apply if there are no training texts. Takes a few seconds per million characters of training text.
     """
 
     def statistics(predictions: Predictions) -> np.ndarray:

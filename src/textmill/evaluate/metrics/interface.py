@@ -170,18 +170,29 @@ def corpus_level(
     """Return a metric that is not a function of sums, such as a number of different words. Each resampled test set is scored as a whole.
 
     statistics: maps predictions to (N,) objects, one per segment.
-    score: maps such an array to a score. Segments may repeat.
-
-    A resampled test set repeats segments, so its number of different words is smaller than that of the test set.
-    The scores are therefore shifted so that their mean is the score of the test set.
+    score: maps such an array to a score. Segments may repeat. The metric is `centered`.
     """
 
     def resampled(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
-        scores: np.ndarray = np.array([score(np.repeat(rows, counts)) for counts in weights])
-        shifted: np.ndarray = scores - np.nanmean(scores) + score(rows)
+        return np.array([score(np.repeat(rows, counts)) for counts in weights])
+
+    return centered(Metric(name, signature, statistics, score, resampled, higher_is_better, unit))
+
+
+def centered(metric: Metric) -> Metric:
+    """Return a metric whose resampled scores are shifted so that their mean is the score of the test set, and are at least 0.
+
+    For scores that are biased on a resampled test set: it repeats segments, so it has fewer different words and a larger calibration error.
+    Without the shift, the interval would not contain the score.
+    """
+
+    def resampled(rows: np.ndarray, weights: np.ndarray) -> np.ndarray:
+        scores = metric.resampled(rows, weights)
+        shifted: np.ndarray = scores - np.nanmean(scores) + metric.score(rows)
+        shifted[shifted < 0] = 0
         return shifted
 
-    return Metric(name, signature, statistics, score, resampled, higher_is_better, unit)
+    return replace(metric, resampled=resampled)
 
 
 def ratio(factor: float = 1) -> Callable[[np.ndarray], float]:
