@@ -69,7 +69,7 @@ def decode_of(prepared: Prepared) -> DecodeSettings:
 def bleu(models: Sequence[Seq2SeqModel], prepared: Prepared, plan: Plan) -> dict[str, float]:
     """Compute lower-cased and cased BLEU on the test set, of one model or of an ensemble."""
     count = 3 if plan.is_tiny else len(prepared.references)
-    beams = TorchEngine(models, plan.device).translate(prepared.test_sources[:count], decode_of(prepared))
+    beams = TorchEngine(models, plan.device).generate(prepared.test_sources[:count], decode_of(prepared))
     outputs = [prepared.tokenizer.decode(beam[0].tokens) for beam in beams]
     metrics = {"bleu_lowercase": BLEU(lowercase=True), "bleu": BLEU()}
     return {name: metric.corpus_score(outputs, [prepared.references[:count]]).score for name, metric in metrics.items()}

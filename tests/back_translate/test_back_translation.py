@@ -112,7 +112,7 @@ def test_a_run_that_ends_in_the_search_goes_on_to_the_same_pairs(
 ) -> None:
     whole = run(known, tokenizer)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(TorchEngine, "translate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(TorchEngine, "generate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         run(known, tokenizer, checkpoint="b")
     again = run(known, tokenizer, checkpoint="b")
     pd.testing.assert_frame_equal(whole.table, again.table)
@@ -172,7 +172,7 @@ class _Scripted:
     def __init__(self, beam: list[list[int]]) -> None:
         self.beam = [Hypothesis(tokens, 0.0) for tokens in beam]
 
-    def translate(self, sources: list[list[int]], *_: object) -> list[list[Hypothesis]]:
+    def generate(self, sources: list[list[int]], *_: object) -> list[list[Hypothesis]]:
         return [self.beam for _ in sources]
 
 
@@ -201,9 +201,9 @@ def test_a_pair_in_no_fold_is_labelled_by_all_models(corpus: EncodedCorpus, toke
     asked: list[int] = []
 
     class Counting(TorchEngine):
-        def translate(self, sources: Any, *others: Any) -> list[list[Hypothesis]]:
+        def generate(self, sources: Any, *others: Any) -> list[list[Hypothesis]]:
             asked.append(len(sources) if len(self.models) == 3 else 0)
-            return super().translate(sources, *others)
+            return super().generate(sources, *others)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("textmill.distill.distillation.TorchEngine", Counting)

@@ -83,7 +83,7 @@ def test_neither_batches_nor_threads_change_what_ctranslate2_says(
     write_ct2(model, tokenizer.pieces, tmp_path, "float32")
     sources = [corpus.source(row) for row in range(100)]
     found = [
-        [hypotheses[0].tokens for hypotheses in engine.translate(sources, replace(DECODE, batch_size=batch_size))]
+        [hypotheses[0].tokens for hypotheses in engine.generate(sources, replace(DECODE, batch_size=batch_size))]
         for num_threads in (1, 2)
         for engine in [CTranslate2Engine(tmp_path, num_threads=num_threads)]
         for batch_size in (1, 7, 32)

@@ -73,7 +73,7 @@ def test_a_score_is_the_log_probability_of_the_output_over_its_length(translator
     """Compared with the engine's scoring of the same tokens."""
     tokenizer, engine = translator.tokenizer, translator.engine
     ids = tokenizer.encode_batch([tokenizer.protect(text).text for text in with_tasks(SOURCES, ["ui"] * len(SOURCES))])
-    best = [beam[0].tokens for beam in engine.translate(ids, translator.decode)]
+    best = [beam[0].tokens for beam in engine.generate(ids, translator.decode)]
     found = translator.translate_with_scores(SOURCES)
     assert [translation.text for translation in found] == translator.translate(SOURCES)
     scores = engine.score(ids, best)

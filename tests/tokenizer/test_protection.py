@@ -76,7 +76,7 @@ class Fixed:
     def __init__(self, outputs: list[list[int]]) -> None:
         self.outputs = outputs
 
-    def translate(self, sources: list[list[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+    def generate(self, sources: list[list[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
         return [[Hypothesis(tokens, -1.0) for tokens in self.outputs[:num_hypotheses]] for _ in sources]
 
     def score(self, sources: object, targets: object) -> list[list[float]]:

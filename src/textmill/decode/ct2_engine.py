@@ -47,7 +47,7 @@ class CTranslate2Engine:
         _ENGINES.add(self)
         self._ids = {piece: index for index, piece in enumerate(self._pieces)}
 
-    def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+    def generate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
         """See Engine. Raises UserError in a process forked after the model was loaded."""
         self._check_process()
         found = [[Hypothesis([], 0.0)] for _ in sources]

@@ -22,7 +22,7 @@ class Hypothesis(NamedTuple):
 class Engine(Protocol):
     """A model that decodes and scores, whatever library computes it."""
 
-    def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+    def generate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
         """Return the best outputs of every source, best first. An empty source has an empty output."""
         ...
 

@@ -39,7 +39,7 @@ class TorchEngine:
         return cls([load_model(path) for path in paths], device)
 
     @torch.inference_mode()
-    def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+    def generate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
         """See Engine. Sources are decoded from longest to shortest, in batches of decode.batch_size."""
         results: list[list[Hypothesis]] = [[Hypothesis([], 0.0)] for _ in sources]
         order = sorted((index for index, source in enumerate(sources) if source), key=lambda index: -len(sources[index]))
@@ -47,7 +47,7 @@ class TorchEngine:
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
                 batch = padded([sources[row][: decode.max_tokens] for row in rows]).to(self.device)
-                steps = _EnsembleSteps(self.models, batch, decode.beam_size)
+                steps = _EnsembleSteps(self.models, batch, decode.beam_size, decode.is_constrained)
                 found = beam_search(steps, len(rows), decode, num_hypotheses, self.device)
                 for row, hypotheses in zip(rows, found, strict=True):
                     results[row] = hypotheses
@@ -79,21 +79,26 @@ class TorchEngine:
 class _EnsembleSteps:
     """The decoding states of all models; see StepFunction."""
 
-    def __init__(self, models: Sequence[Seq2SeqModel], source: Tensor, beams: int) -> None:
-        self.models = models
+    def __init__(self, models: Sequence[Seq2SeqModel], source: Tensor, beams: int, is_constrained: bool) -> None:
+        self.models, self.beams, self.is_constrained = models, beams, is_constrained
         self.states: list[DecodingState] = [model.encode(source) for model in models]
         repeated = torch.arange(len(source), device=source.device).repeat_interleave(beams)  # (B * K,)
         for state in self.states:
             state.select(repeated)
 
     def step(self, tokens: Tensor) -> Tensor:
-        each = [
-            torch.log_softmax(model.decode_step(tokens, state).float(), dim=-1)
-            for model, state in zip(self.models, self.states, strict=True)
-        ]
-        return _log_mean(each)
+        """See StepFunction. An ensemble has no logits; the logarithms of its mean probabilities take their place."""
+        each = [model.decode_step(tokens, state).float() for model, state in zip(self.models, self.states, strict=True)]
+        return each[0] if len(each) == 1 else _log_mean([torch.log_softmax(logits, dim=-1) for logits in each])
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """See StepFunction."""
+        return logits if len(self.models) > 1 and not self.is_constrained else torch.log_softmax(logits, dim=-1)
 
     def select(self, rows: Tensor, is_same_source: bool) -> None:
+        """See StepFunction."""
+        if is_same_source and self.beams == 1:
+            return  # every row stays where it is
         for state in self.states:
             if is_same_source:
                 state.select_past(rows)

@@ -35,7 +35,7 @@ def translate_with_scores(texts: Sequence[str], tokenizer: Tokenizer, engine: En
     """Return what `translate` returns, with scores and whether source or output was truncated."""
     sources = [tokenizer.protect(text) for text in texts]
     encoded = tokenizer.encode_batch([source.text for source in sources])
-    beams = engine.translate(encoded, decode, decode.beam_size)
+    beams = engine.generate(encoded, decode, decode.beam_size)
     translations = []
     for source, ids, beam in zip(sources, encoded, beams, strict=True):
         text, hypothesis = _chosen(source, beam, tokenizer)

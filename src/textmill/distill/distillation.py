@@ -100,7 +100,7 @@ def _labelled(
     for folds, all_rows in labelled_by.items():
         rows = [row for row in all_rows if is_uncut[row]]
         engine = TorchEngine([teachers[fold] for fold in folds], device)
-        found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
+        found = engine.generate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
         for row, candidates in zip(rows, found, strict=True):
             hypotheses[row] = [candidate for candidate in candidates if candidate.is_finished(decode)]
     return hypotheses

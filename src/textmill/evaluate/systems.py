@@ -110,7 +110,7 @@ def speed_script(system: str, speed: dict[str, float]) -> str:
 
 
 def _decoded_tokens(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings) -> int:
-    return sum(len(best[0].tokens) + 1 for best in engine.translate(encode_sources(sources, tokenizer), decode))
+    return sum(len(best[0].tokens) + 1 for best in engine.generate(encode_sources(sources, tokenizer), decode))
 
 
 def _timed(action: Callable[[], int]) -> tuple[int, float]:

@@ -27,6 +27,6 @@ def compare_engines(
     """Score the targets and decode the sources with both engines. sources, targets: token ids; no text may be empty."""
     scores = zip(first.score(sources, targets), second.score(sources, targets), strict=True)
     difference = max(abs(a - b) for row in scores for a, b in zip(*row, strict=True))
-    outputs = zip(first.translate(sources, decode), second.translate(sources, decode), strict=True)
+    outputs = zip(first.generate(sources, decode), second.generate(sources, decode), strict=True)
     identical = [a[0].tokens == b[0].tokens for a, b in outputs]
     return Parity(difference, sum(identical) / len(identical))
