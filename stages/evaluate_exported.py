@@ -19,14 +19,14 @@ from textmill.base.tables import read_table, write_table
 from textmill.evaluate.settings import EvaluateSettings
 from textmill.evaluate.systems import PREDICTION_SCHEMA, engine_speed, evaluate_engine, speed_script
 from textmill.pipeline.runner import run_stage
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 from textmill.settings.languages import LanguageSettings
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tracking.runs import RunLog
 
 
 def main(evaluate: EvaluateSettings, collect: LanguageSettings, seed: int, log: RunLog) -> None:
-    test, model = read_table(paths.TEST), Translator.load(paths.EXPORTED_INT8)
+    test, model = read_table(paths.TEST), TextModel.load(paths.EXPORTED_INT8)
     log.dataset(paths.TEST, "test", len(test))
     metrics, predictions = evaluate_engine(
         model.engine, model.tokenizer, test, model.decode, collect.target_language, evaluate.bootstrap_samples, seed

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 
 TEXTS = ["Open the file", "", "Save %s now", "Datei öffnen", "a\rb\u2028c", "x" * 2000]
 
@@ -23,7 +23,7 @@ def test_there_is_one_output_per_line_and_it_is_the_translators(model_folder: Pa
     content = "\n".join(TEXTS).encode("utf-8") + (b"" if way == "no last newline" else b"\n")
     (tmp_path / "texts").write_bytes(content)
     done = run(model_folder, tmp_path / "texts") if way == "file" else run(model_folder, stdin=content)
-    expected = Translator.load(model_folder).translate(TEXTS)
+    expected = TextModel.load(model_folder).generate(TEXTS)
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout.decode("utf-8").split("\n")[:-1] == [text.replace("\n", "\\n") for text in expected]
 
@@ -31,7 +31,7 @@ def test_there_is_one_output_per_line_and_it_is_the_translators(model_folder: Pa
 def test_json_lines_hold_score_and_truncation(model_folder: Path) -> None:
     done = run(model_folder, "--json", "--beam-size", "1", stdin="\n".join(TEXTS).encode("utf-8"))
     rows = [json.loads(line) for line in done.stdout.decode("utf-8").split("\n")[:-1]]
-    expected = Translator.load(model_folder).translate_with_scores(TEXTS, beam_size=1)
+    expected = TextModel.load(model_folder).generate_with_scores(TEXTS, beam_size=1)
     assert [row["source"] for row in rows] == TEXTS
     assert [(row["target"], row["is_source_truncated"], row["is_output_truncated"]) for row in rows] == [
         (output.text, output.is_source_truncated, output.is_output_truncated) for output in expected

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,7 +15,7 @@ class DecodeSettings:
 
     beam_size: number of beams; 1 is greedy search. Only for the method beam.
     length_penalty: hypotheses are ranked by log probability / length ** length_penalty.
-    max_tokens: largest length of an output in tokens. Longer sources are cut to this length, and counted.
+    max_tokens: largest length of an output in tokens.
     batch_size: number of texts decoded together.
     device: device of the evaluate stages: cpu, cuda or auto. The exported model always runs on a CPU.
     method: beam, sampling (tokens are drawn at random), or labels (the most probable of a given list of outputs).
@@ -25,6 +26,8 @@ class DecodeSettings:
     top_k: draw from the most probable top_k tokens only; 0 is off.
     top_p: draw from the fewest most probable tokens whose probabilities sum to top_p or more; 1 is off.
     min_p: draw only from tokens with at least this share of the highest probability; 0 is off.
+    max_source_tokens: longer sources are cut to this length, and counted; 0 is max_tokens.
+    cut: which end of a source that is too long is cut. In a dialogue the newest turn is at the end, so the start is cut.
     """
 
     beam_size: int
@@ -40,17 +43,28 @@ class DecodeSettings:
     top_k: int = 0
     top_p: float = 1.0
     min_p: float = 0.0
+    max_source_tokens: int = 0
+    cut: Literal["end", "start"] = "end"
 
     def __post_init__(self) -> None:
         for name in ("beam_size", "max_tokens", "batch_size"):
             require(getattr(self, name) >= 1, f"{name}: must be 1 or more.")
-        for name in ("length_penalty", "min_tokens", "no_repeat_ngram", "top_k"):
+        for name in ("length_penalty", "min_tokens", "no_repeat_ngram", "top_k", "max_source_tokens"):
             require(getattr(self, name) >= 0, f"{name}: must be 0 or more.")
         for name in ("repetition_penalty", "temperature"):
             require(getattr(self, name) > 0, f"{name}: must be greater than 0.")
         require(0 < self.top_p <= 1, "top_p: must be greater than 0 and at most 1.")
         require(0 <= self.min_p <= 1, "min_p: must be from 0 to 1.")
         require(self.min_tokens <= self.max_tokens, "min_tokens: must be at most max_tokens.")
+
+    @property
+    def source_limit(self) -> int:
+        """The largest number of tokens of a source that the model reads."""
+        return self.max_source_tokens or self.max_tokens
+
+    def read_part(self, source: Sequence[int]) -> Sequence[int]:
+        """Return the tokens of a source that the model reads."""
+        return source[: self.source_limit] if self.cut == "end" else source[-self.source_limit :]
 
     @property
     def is_constrained(self) -> bool:

@@ -14,9 +14,9 @@ import pyarrow as pa
 from sacrebleu.metrics import CHRF
 
 from textmill.base.errors import UserError
+from textmill.decode.generate import encode_sources, generate
 from textmill.decode.search import Engine
 from textmill.decode.settings import DecodeSettings
-from textmill.decode.translate import encode_sources, translate
 from textmill.evaluate.metrics import METRICS, measure, resamplings
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
@@ -83,9 +83,9 @@ def evaluate_engine(
     Returns the same as `score_outputs`, plus the loss of the references and the number of sources that were cut.
     """
     sources = with_tasks(test["source"], test["task"])
-    outputs = translate(sources, tokenizer, engine, decode)
+    outputs = generate(sources, tokenizer, engine, decode)
     metrics, predictions = score_outputs(test, outputs, target_language, samples, seed)
-    cut = sum(len(ids) > decode.max_tokens for ids in encode_sources(sources, tokenizer))
+    cut = sum(len(ids) > decode.source_limit for ids in encode_sources(sources, tokenizer))
     return metrics | reference_loss(engine, tokenizer, test) | {"truncated_sources": cut}, predictions
 
 

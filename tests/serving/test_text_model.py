@@ -8,15 +8,15 @@ import pytest
 from toy import DECODE, PAIRS
 
 from textmill.base.errors import UserError
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 from textmill.tokenizer.tasks import with_tasks
 
 SOURCES = [source for source, _ in PAIRS]
 
 
 @pytest.fixture(scope="module")
-def translator(model_folder: Path) -> Translator:
-    return Translator.load(model_folder)
+def translator(model_folder: Path) -> TextModel:
+    return TextModel.load(model_folder)
 
 
 MISTAKES: list[tuple[object, str]] = [
@@ -38,44 +38,44 @@ MISTAKES: list[tuple[object, str]] = [
 
 @pytest.mark.parametrize(("texts", "message"), MISTAKES)
 def test_anything_but_a_list_of_strings_is_refused_in_one_line_that_names_the_position(
-    translator: Translator, texts: object, message: str
+    translator: TextModel, texts: object, message: str
 ) -> None:
-    for call in (translator.translate, translator.translate_with_scores):
+    for call in (translator.generate, translator.generate_with_scores):
         with pytest.raises(UserError, match=rf"\A{message}[^\n]*\Z"):
             call(texts)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("beam_size", [0, -1, 1.5, "2", True, 2**40])
-def test_a_beam_size_that_cannot_be_searched_is_refused_in_one_line(translator: Translator, beam_size: object) -> None:
+def test_a_beam_size_that_cannot_be_searched_is_refused_in_one_line(translator: TextModel, beam_size: object) -> None:
     largest = len(translator.tokenizer.pieces)
     with pytest.raises(UserError, match=rf"\Abeam_size is {beam_size!r}, but must be a whole number from 1 to {largest}, [^\n]*\Z"):
-        translator.translate(["Save the file"], beam_size=beam_size)  # type: ignore[arg-type]
-    assert len(translator.translate(["Save the file"], beam_size=largest)) == 1
+        translator.generate(["Save the file"], beam_size=beam_size)  # type: ignore[arg-type]
+    assert len(translator.generate(["Save the file"], beam_size=largest)) == 1
 
 
-def test_any_sequence_of_strings_gives_one_output_per_text(translator: Translator) -> None:
+def test_any_sequence_of_strings_gives_one_output_per_text(translator: TextModel) -> None:
     texts = ["Open the file", "Save the page"]
-    expected = translator.translate(texts)
+    expected = translator.generate(texts)
     for same in (tuple(texts), np.array(texts), pd.Series(texts, index=[5, 3]), iter(texts)):
-        assert translator.translate(same) == expected
-    assert translator.translate([]) == []
+        assert translator.generate(same) == expected
+    assert translator.generate([]) == []
 
 
 @pytest.mark.parametrize("blank", ["", " ", "\t\r\n", "\u3000\u00a0"])
-def test_a_blank_text_has_an_empty_output_and_the_others_are_as_without_it(translator: Translator, blank: str) -> None:
-    alone = translator.translate_with_scores(["Open the file", "Save the page"])
-    between = translator.translate_with_scores(["Open the file", blank, "Save the page"])
+def test_a_blank_text_has_an_empty_output_and_the_others_are_as_without_it(translator: TextModel, blank: str) -> None:
+    alone = translator.generate_with_scores(["Open the file", "Save the page"])
+    between = translator.generate_with_scores(["Open the file", blank, "Save the page"])
     assert between == [alone[0], ("", 0.0, False, False), alone[1]]
-    assert translator.translate([blank]) == [""]
+    assert translator.generate([blank]) == [""]
 
 
-def test_a_score_is_the_log_probability_of_the_output_over_its_length(translator: Translator) -> None:
+def test_a_score_is_the_log_probability_of_the_output_over_its_length(translator: TextModel) -> None:
     """Compared with the engine's scoring of the same tokens."""
     tokenizer, engine = translator.tokenizer, translator.engine
     ids = tokenizer.encode_batch([tokenizer.protect(text).text for text in with_tasks(SOURCES, ["ui"] * len(SOURCES))])
     best = [beam[0].tokens for beam in engine.generate(ids, translator.decode)]
-    found = translator.translate_with_scores(SOURCES)
-    assert [translation.text for translation in found] == translator.translate(SOURCES)
+    found = translator.generate_with_scores(SOURCES)
+    assert [translation.text for translation in found] == translator.generate(SOURCES)
     scores = engine.score(ids, best)
     # An output that keeps the slots of its source can be another one of the beam than the best.
     plain = [row for row, text in enumerate(SOURCES) if "%" not in text and "{" not in text]
@@ -87,9 +87,9 @@ def test_a_score_is_the_log_probability_of_the_output_over_its_length(translator
     assert {translation.is_output_truncated for translation in found} == {True, False}
 
 
-def test_a_source_beyond_max_tokens_is_reported_as_truncated(translator: Translator) -> None:
+def test_a_source_beyond_max_tokens_is_reported_as_truncated(translator: TextModel) -> None:
     tokenizer = translator.tokenizer
     sources = ["Open the file " * times for times in range(1, 20)]
     lengths = [len(tokenizer.encode(f"ui: {source}")) for source in sources]
-    found = [translation.is_source_truncated for translation in translator.translate_with_scores(sources)]
+    found = [translation.is_source_truncated for translation in translator.generate_with_scores(sources)]
     assert found == [length > DECODE.max_tokens for length in lengths] and {True, False} == set(found)
