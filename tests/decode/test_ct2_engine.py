@@ -23,6 +23,7 @@ from textmill.tokenizer.tokenizer import Tokenizer
 folder = Path(sys.argv[1])
 engine, tokenizer = CTranslate2Engine(folder), Tokenizer.load(folder / "tokenizer.model")
 decode = DecodeSettings(beam_size=4, length_penalty=1.0, max_tokens=24, batch_size=16)
+sampling = DecodeSettings(1, 1.0, 24, 16, method="sampling")
 few = [[20 + row % 9, 30 + row % 7, 40] for row in range(40)]
 expected = engine.generate(few, decode)
 
@@ -95,6 +96,9 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
         "[engine.generate(few, decode) for _ in range(10**6)]",
         "[tokenizer.decode(tokenizer.encode('Open the file')) for _ in range(10**7)]",
         "[CTranslate2Engine(folder).generate(few, decode) for _ in range(10**6)]",
+        "[list(engine.stream(few[0], decode)) for _ in range(10**6)]",
+        "engine.generate(few * 1000, sampling)",
+        "[list(engine.stream(few[0], sampling)) for _ in range(10**6)]",
     ],
 )
 def test_a_process_can_end_while_a_thread_translates(folder: Path, work: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from toy import DECODE, PAIRS
 
 from textmill.base.errors import UserError
+from textmill.base.files import read_json, sha256_of, write_json
 from textmill.serving.text_model import TextModel
 from textmill.tokenizer.tasks import with_tasks
 
@@ -93,3 +95,117 @@ def test_a_source_beyond_max_tokens_is_reported_as_truncated(translator: TextMod
     lengths = [len(tokenizer.encode(f"ui: {source}")) for source in sources]
     found = [translation.is_source_truncated for translation in translator.generate_with_scores(sources)]
     assert found == [length > DECODE.max_tokens for length in lengths] and {True, False} == set(found)
+
+
+def with_generation(folder: Path, target: Path, **changes: object) -> TextModel:
+    """A copy of the model with another generation.json. None removes a key."""
+    shutil.copytree(folder, target)
+    content = {name: value for name, value in (read_json(target / "generation.json") | changes).items() if value is not None}
+    write_json(target / "generation.json", content)
+    manifest = read_json(target / "manifest.json")
+    manifest["files"]["generation.json"] = sha256_of(target / "generation.json")
+    write_json(target / "manifest.json", manifest)
+    return TextModel.load(target)
+
+
+def test_a_model_that_was_exported_before_there_were_methods_loads_and_does_the_same(
+    translator: TextModel, model_folder: Path, tmp_path: Path
+) -> None:
+    former = {"beam_size", "length_penalty", "max_tokens", "batch_size", "device", "tasks"}
+    newer = dict.fromkeys(set(read_json(model_folder / "generation.json")) - former)
+    old = with_generation(model_folder, tmp_path / "old", **newer)
+    assert newer and old.decode == translator.decode
+    assert old.generate(SOURCES[:20]) == translator.generate(SOURCES[:20])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": ["a"]}, "labels must be a list of texts per task"),
+        ({"labels": {"ui": []}}, "labels must be a list of texts per task"),
+        ({"labels": {"qa": ["a"]}}, "labels names the task 'qa', which is not in tasks"),
+        ({"temperature": {"ui": 0}}, "temperature must be a number greater than 0 per task"),
+        ({"turn_separator": ""}, "turn_separator must be a text"),
+        ({"method": "magic"}, "generation.method is 'magic' .* but must be one of: beam, sampling, labels"),
+        ({"tasks": None}, "does not name the tasks"),
+    ],
+)
+def test_a_wrong_generation_file_is_refused_in_one_line(
+    model_folder: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(UserError, match=rf"\A[^\n]*generation.json: [^\n]*{message}[^\n]*\Z"):
+        with_generation(model_folder, tmp_path / "wrong", **changes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"beam": 2}, "unknown option beam. Known: batch_size, beam_size, "),
+        ({"temperature": 0.0}, "temperature: must be greater than 0."),
+        ({"temperature": "hot"}, "temperature must be a number, not 'hot'"),
+        ({"method": "magic"}, "method is 'magic'"),
+        ({"seed": 1.5}, "seed is 1.5, but must be a whole number."),
+        ({"method": "labels"}, "there are no labels to choose from."),
+        ({"method": "sampling", "min_p": 0.1}, "min_p cannot be used with the exported model"),
+    ],
+)
+def test_a_wrong_option_is_refused_in_one_line(translator: TextModel, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UserError, match=rf"\A{message}[^\n]*\Z"):
+        translator.generate(["Open the file"], **options)
+
+
+def test_sampling_depends_on_the_seed_and_the_text_alone(translator: TextModel) -> None:
+    first = translator.generate(SOURCES[:12], method="sampling", seed=1)
+    assert first == [translator.generate([text], method="sampling", seed=1)[0] for text in SOURCES[:12]]
+    assert first != translator.generate(SOURCES[:12], method="sampling", seed=2)
+
+
+def test_n_best_outputs_begin_with_the_best_and_a_stream_is_greedy(translator: TextModel) -> None:
+    texts = ["Open the file", "", "Save the page"]
+    found = translator.generate_n_best(texts, 3)
+    assert [len(outputs) for outputs in found] == [3, 1, 3]
+    assert [outputs[0] for outputs in found] == translator.generate_with_scores(texts)
+    assert len(translator.generate_n_best(texts, 6)[0]) == 6, "the beam is widened"
+    for text, greedy in zip(texts, translator.generate(texts, beam_size=1), strict=True):
+        pieces = list(translator.stream(text))
+        assert "".join(piece.text for piece in pieces) == greedy and pieces[-1].reason in ("end", "length")
+
+
+def test_classify_gives_probabilities_of_the_labels_and_uses_the_exported_ones(
+    translator: TextModel, model_folder: Path, tmp_path: Path
+) -> None:
+    labels, texts = ["打开", "文件", "关闭"], ["Open the file", "Save the page", ""]
+    exported = with_generation(model_folder, tmp_path / "labels", labels={"ui": labels}, temperature={"ui": 2.0})
+    plain, warm = translator.classify(texts, labels), exported.classify(texts)
+    assert warm == translator.classify(texts, labels, temperature=2.0)
+    assert exported.generate(texts[:2], method="labels") == [found.label for found in warm[:2]]
+    for text, found in zip(texts, plain, strict=True):
+        assert list(found.probabilities) == labels and sum(found.probabilities.values()) == pytest.approx(1)
+        assert found.probability == max(found.probabilities.values()) == found.probabilities[found.label]
+        if text:
+            scores = translator.score([text] * 3, labels)
+            ratio = found.probabilities["打开"] / found.probabilities["文件"]
+            assert ratio == pytest.approx(np.exp(scores[0] - scores[1]), rel=1e-3)
+    with pytest.raises(UserError, match="there are no labels to choose from: none were exported for this task"):
+        translator.classify(texts)
+    with pytest.raises(UserError, match="there are 2 sources and 1 targets"):
+        translator.score(["a", "b"], ["c"])
+
+
+def test_a_dialogue_is_trimmed_from_its_old_end(translator: TextModel, model_folder: Path, tmp_path: Path) -> None:
+    model = with_generation(model_folder, tmp_path / "chat", turn_separator=" | ", max_source_tokens=40)
+    turns = ["Open the file", "打开文件", "Save the page now", "保存页面", "Close %s"]
+    asked = [model.prompt(turns[:number]) for number in range(1, 6)]
+    assert asked[0] == turns[0] and asked[1] == "Open the file | 打开文件"
+    assert all(source.endswith(turn) for source, turn in zip(asked, turns, strict=True))
+    assert not asked[-1].startswith(turns[0]), "the oldest turn is left out"
+    for source in asked:
+        assert len(model.tokenizer.encode("ui: " + model.tokenizer.protect(source).text)) <= 40
+        assert " | ".join(turns).find(source) >= 0
+    assert model.reply(turns) == model.generate([asked[-1]])[0]
+    long = "Save the page now " * 20
+    assert model.prompt(["a", long]) == long
+    assert model.reply(["a", long]) == model.generate([long], cut="start")[0] != model.generate([long])[0]
+    with pytest.raises(UserError, match="this model has no turn separator"):
+        translator.reply(turns)
+    assert translator.reply(turns[:1]) == translator.generate(turns[:1])[0]
