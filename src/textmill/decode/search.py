@@ -26,7 +26,7 @@ class Engine(Protocol):
     def generate(
         self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: int = 0
     ) -> list[list[Hypothesis]]:
-        """Return the best outputs of every source, or those that are drawn if decode.method is sampling, sorted by score.
+        """Return outputs of every source, sorted by score: drawn if decode.method is sampling, otherwise found by beam search.
 
         An empty source has an empty output.
         num_hypotheses: per source; in a beam search at most decode.beam_size. They are drawn independently.

@@ -83,7 +83,7 @@ def evaluate_engine(
     Returns the same as `score_outputs`, plus the loss of the references and the number of sources that were cut.
     """
     sources = with_tasks(test["source"], test["task"])
-    outputs = generate(sources, tokenizer, engine, decode)
+    outputs = generate(sources, tokenizer, engine, decode, seed=seed)
     metrics, predictions = score_outputs(test, outputs, target_language, samples, seed)
     cut = sum(len(ids) > decode.source_limit for ids in encode_sources(sources, tokenizer))
     return metrics | reference_loss(engine, tokenizer, test) | {"truncated_sources": cut}, predictions
