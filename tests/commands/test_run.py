@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from exported import with_generation
 
 from textmill.serving.text_model import TextModel
 
@@ -109,6 +110,20 @@ def test_a_chat_answers_each_line_and_says_how_long_it_took_if_asked(model_folde
     note, *times = done.stderr.decode().strip().split("\n")
     assert note == "This model was not trained on dialogue, so it sees only the newest line."
     assert len(times) == 2 and all(re.fullmatch(r"first piece after \d+ ms, reply after \d+ ms", line) for line in times)
+
+
+def test_a_chat_remembers_what_was_said(model_folder: Path, tmp_path: Path) -> None:
+    model = with_generation(model_folder, tmp_path / "dialogue", turn_separator=" | ", max_source_tokens=40)
+    turns, expected = [], []
+    for turn in ["Open the file", "Save the page", "Close the window", "Print the report"]:
+        turns.append(turn)
+        expected.append("".join(piece.text for piece in model.stream(model.prompt(turns), stop=[" | "], cut="start")))
+        turns.append(expected[-1])
+    said = "\n".join(turns[::2]).encode()
+    done = run(tmp_path / "dialogue", stdin=said, command="chat")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.decode("utf-8") == "".join(f"{reply}\n" for reply in expected)
+    assert expected[1:] != model.generate(turns[2::2], beam_size=1), "without a history, the replies are others"
 
 
 def test_ctrl_c_ends_a_chat_without_an_error(model_folder: Path) -> None:

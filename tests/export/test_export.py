@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -29,6 +30,7 @@ from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
+from textmill.serving.generation import Generation
 from textmill.serving.manifest import MODEL_FILES
 from textmill.serving.text_model import TextModel
 from textmill.settings.languages import LanguageSettings
@@ -154,6 +156,24 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
     ):
         with pytest.raises(UserError, match=message):
             models[name].generate(["x"], task=task)
+
+
+@pytest.mark.parametrize("method", ["sampling", "labels"])
+def test_a_method_and_what_it_needs_travel_with_the_model(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, method: Literal["sampling", "labels"]
+) -> None:
+    save_model(tmp_path / "weights", model)
+    decode = replace(DECODE, method=method, top_k=20, cut="start", max_source_tokens=50)
+    of_tasks = {"labels": {"ui": ["打开", "文件"]}, "temperature": {"ui": 1.5}, "turn_separator": " | "}
+    export_model(tmp_path / "weights", replace(corpus, tasks=["ui"]), tokenizer, tmp_path / "export", EXPORT, decode, of_tasks)
+    loaded = TextModel.load(tmp_path / "export/int8")
+    assert loaded.decode == decode
+    assert loaded.generation == Generation(decode, ["ui"], of_tasks["labels"], of_tasks["temperature"], " | ")  # type: ignore[arg-type]
+    (output,) = loaded.generate(["Open the file"])
+    if method == "labels":
+        assert output == loaded.classify(["Open the file"])[0].label
+    else:
+        assert output == loaded.generate(["Open the file"], method="sampling", temperature=1.5, top_k=20)[0]
 
 
 def test_a_changed_or_missing_file_is_refused_by_name(

@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from exported import with_generation
 from toy import DECODE, PAIRS
 
 from textmill.base.errors import UserError
-from textmill.base.files import read_json, sha256_of, write_json
+from textmill.base.files import read_json
 from textmill.serving.text_model import TextModel
 from textmill.tokenizer.tasks import with_tasks
 
@@ -95,17 +95,6 @@ def test_a_source_beyond_max_tokens_is_reported_as_truncated(translator: TextMod
     lengths = [len(tokenizer.encode(f"ui: {source}")) for source in sources]
     found = [translation.is_source_truncated for translation in translator.generate_with_scores(sources)]
     assert found == [length > DECODE.max_tokens for length in lengths] and {True, False} == set(found)
-
-
-def with_generation(folder: Path, target: Path, **changes: object) -> TextModel:
-    """A copy of the model with another generation.json. None removes a key."""
-    shutil.copytree(folder, target)
-    content = {name: value for name, value in (read_json(target / "generation.json") | changes).items() if value is not None}
-    write_json(target / "generation.json", content)
-    manifest = read_json(target / "manifest.json")
-    manifest["files"]["generation.json"] = sha256_of(target / "generation.json")
-    write_json(target / "manifest.json", manifest)
-    return TextModel.load(target)
 
 
 def test_a_model_that_was_exported_before_there_were_methods_loads_and_does_the_same(
