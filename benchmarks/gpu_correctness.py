@@ -123,7 +123,7 @@ def check_decoding(recorder: Recorder, model: Seq2SeqModel, device: torch.device
     sources = [corpus.source(row) for row in range(100)]
     for beam in (1, 4):
         decode = DecodeSettings(beam, 1.0, 40, 64)
-        found = {kind: TorchEngine([model], torch.device(kind)).translate(sources, decode, beam) for kind in ("cpu", device.type)}
+        found = {kind: TorchEngine([model], torch.device(kind)).generate(sources, decode, beam) for kind in ("cpu", device.type)}
         best = [(here[0], there[0]) for here, there in zip(found["cpu"], found[device.type], strict=True)]
         identical = sum(here.tokens == there.tokens for here, there in best) / len(best)
         difference = max(abs(here.score - there.score) for here, there in best)

@@ -110,4 +110,4 @@ def load_prepared(path: Path) -> Prepared:
     return Prepared(corpus, tensors["is_valid"], tokenizer, sources, metadata["references"], metadata["sections"])
 
 
-_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight")
+_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight", "task")

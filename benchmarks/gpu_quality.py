@@ -29,6 +29,7 @@ from sacrebleu.metrics import BLEU
 from textmill.base.lifetime import end_with_parent
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
+from textmill.distill.distillation import Teaching
 from textmill.distill.settings import DistillSettings
 from textmill.distill.student import distill_student
 from textmill.model.interface import Seq2SeqModel, num_parameters
@@ -69,7 +70,7 @@ def decode_of(prepared: Prepared) -> DecodeSettings:
 def bleu(models: Sequence[Seq2SeqModel], prepared: Prepared, plan: Plan) -> dict[str, float]:
     """Compute lower-cased and cased BLEU on the test set, of one model or of an ensemble."""
     count = 3 if plan.is_tiny else len(prepared.references)
-    beams = TorchEngine(models, plan.device).translate(prepared.test_sources[:count], decode_of(prepared))
+    beams = TorchEngine(models, plan.device).generate(prepared.test_sources[:count], decode_of(prepared))
     outputs = [prepared.tokenizer.decode(beam[0].tokens) for beam in beams]
     metrics = {"bleu_lowercase": BLEU(lowercase=True), "bleu": BLEU()}
     return {name: metric.corpus_score(outputs, [prepared.references[:count]]).score for name, metric in metrics.items()}
@@ -131,7 +132,7 @@ def measure(recorder: Recorder, plan: Plan) -> None:
         started = time.monotonic()
         checkpoint, tokenizer = CheckpointFile(folder / "student", "f"), prepared.tokenizer
         student, _, counts, trained = distill_student(
-            prepared.corpus, teachers, tokenizer, model, distill, decode_of(prepared), Run("student", 1, checkpoint)
+            prepared.corpus, teachers, tokenizer, model, Teaching(distill, decode_of(prepared)), Run("student", 1, checkpoint)
         )
         seconds = round(time.monotonic() - started, 1)
         recorder.add("student", **bleu([student], prepared, plan), seconds=seconds, steps=trained.steps, taught=counts["distilled"])

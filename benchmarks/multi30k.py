@@ -33,8 +33,8 @@ from sacrebleu.metrics import BLEU
 from textmill.base.files import sha256_of, write_json
 from textmill.commands.recipe import read_recipe
 from textmill.decode.ct2_engine import CTranslate2Engine
+from textmill.decode.generate import generate
 from textmill.decode.settings import DecodeSettings
-from textmill.decode.translate import translate
 from textmill.encode.encoded_corpus import encoded_corpus
 from textmill.export.ct2_spec import write_ct2
 from textmill.model.device import prepare_device
@@ -71,7 +71,7 @@ def scores(
     with tempfile.TemporaryDirectory() as folder:
         write_ct2(copy.eval(), tokenizer.pieces, Path(folder), "float32")
         engine = CTranslate2Engine(Path(folder), num_threads=2)
-        outputs = {name: translate(pairs[0], tokenizer, engine, decode) for name, pairs in (("test", test), ("valid", valid))}
+        outputs = {name: generate(pairs[0], tokenizer, engine, decode) for name, pairs in (("test", test), ("valid", valid))}
     found = {name: metric.corpus_score(outputs["test"], [test[1]]).score for name, metric in METRICS.items()}
     return found | {"validation_bleu_lowercase": METRICS["bleu_lowercase"].corpus_score(outputs["valid"], [valid[1]]).score}
 

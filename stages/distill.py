@@ -14,6 +14,7 @@ from __future__ import annotations
 from textmill.base import paths
 from textmill.base.files import write_json
 from textmill.decode.settings import DecodeSettings
+from textmill.distill.distillation import Teaching
 from textmill.distill.settings import DistillSettings
 from textmill.distill.student import distill_student
 from textmill.encode.encoded_corpus import EncodedCorpus
@@ -21,6 +22,7 @@ from textmill.model.settings import ModelSettings
 from textmill.model.weights import load_model, save_model
 from textmill.pipeline.runner import run_stage
 from textmill.split.settings import FoldsSettings
+from textmill.tasks.settings import TaskSettings, kinds_of
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 from textmill.train.checkpoints import CheckpointFile
@@ -33,6 +35,7 @@ def main(
     model: ModelSettings,
     distill: DistillSettings,
     decode: DecodeSettings,
+    tasks: dict[str, TaskSettings],
     seed: int,
     fingerprint: str,
     log: RunLog,
@@ -43,7 +46,7 @@ def main(
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "distill", fingerprint)
     tokenizer = Tokenizer.load(paths.TOKENIZER)
     student, pairs, counts, result = distill_student(
-        corpus, teachers, tokenizer, model, distill, decode, Run("train student", seed, checkpoint, log.metrics)
+        corpus, teachers, tokenizer, model, Teaching(distill, decode, kinds_of(tasks)), Run("train student", seed, checkpoint, log.metrics)
     )
     save_model(paths.STUDENT, student)
     pairs.save(paths.DISTILLED_CORPUS)

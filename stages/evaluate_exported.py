@@ -22,14 +22,14 @@ from textmill.evaluate.scoring import PREDICTION_SCHEMA, evaluation_of
 from textmill.evaluate.settings import EvaluateSettings
 from textmill.evaluate.systems import engine_speed, evaluate_engine, speed_script
 from textmill.pipeline.runner import run_stage
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 from textmill.tasks.settings import TaskSettings
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tracking.runs import RunLog
 
 
 def main(evaluate: EvaluateSettings, tasks: dict[str, TaskSettings], seed: int, log: RunLog) -> None:
-    test, model = read_table(paths.TEST), Translator.load(paths.EXPORTED_INT8)
+    test, model = read_table(paths.TEST), TextModel.load(paths.EXPORTED_INT8)
     log.dataset(paths.TEST, "test", len(test))
     evaluation = evaluation_of(test, read_table(paths.DEVELOPMENT), tasks, read_json(paths.LABELS), evaluate.bootstrap_samples, seed)
     metrics, predictions = evaluate_engine(model.engine, model.tokenizer, evaluation, model.decode)

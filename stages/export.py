@@ -4,6 +4,7 @@ in   models/prune/model.safetensors                  the torch model
      models/distill/metrics.json                     number of training pairs and size before pruning, for the model card
      data/encode/development.safetensors             pairs on which parity is measured
      data/tokenizer/tokenizer.model
+     data/split/labels.json
 out  models/export/float32/model.bin                 model folder that does not need torch
      models/export/float32/config.json
      models/export/float32/shared_vocabulary.json
@@ -24,8 +25,10 @@ from __future__ import annotations
 
 from textmill.base import paths
 from textmill.base.files import read_json, write_json, write_text
+from textmill.collect.settings import CollectSettings
 from textmill.decode.settings import DecodeSettings
 from textmill.encode.encoded_corpus import EncodedCorpus
+from textmill.export.generation import generation_of
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.settings import ExportSettings
@@ -35,9 +38,10 @@ from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 
 
-def main(export: ExportSettings, decode: DecodeSettings, tasks: dict[str, TaskSettings], log: RunLog) -> None:
+def main(export: ExportSettings, decode: DecodeSettings, tasks: dict[str, TaskSettings], collect: CollectSettings, log: RunLog) -> None:
     corpus, tokenizer = EncodedCorpus.load(paths.ENCODED), Tokenizer.load(paths.TOKENIZER)
-    metrics = export_model(paths.PRUNED, corpus, tokenizer, paths.EXPORTED, export, decode)
+    generation = generation_of(decode, tasks, read_json(paths.LABELS), collect.sources)
+    metrics = export_model(paths.PRUNED, corpus, tokenizer, paths.EXPORTED, export, decode, generation)
     write_json(paths.EXPORT_METRICS, metrics)
     write_text(paths.MODEL_CARD, model_card(model_name(export.name, tasks), tasks, read_json(paths.DISTILL_METRICS), metrics, decode))
     log.metrics(metrics)

@@ -18,7 +18,7 @@ DISTRIBUTIONS = PACKAGES | {"dvc_data": "dvc-data", "lingua": "lingua-language-d
 # Run as programs, loaded by others, or read by mypy only.
 TOOLS = {"mypy", "pandas-stubs", "pytest-xdist", "ruff", "types-psutil", "types-tqdm"}
 NOT_IMPORTED = {"lingua-language-detector"}  # opusfilter loads it for a filter of the benchmark
-TRANSLATOR = Path("src/textmill/serving/translator.py")
+TEXT_MODEL = Path("src/textmill/serving/text_model.py")
 COMMANDS = Path("src/textmill/commands/cli.py")
 
 
@@ -53,7 +53,7 @@ def _distributions(modules: set[str]) -> set[str]:
 
 
 def test_the_plain_install_has_what_the_exported_model_and_the_command_import() -> None:
-    files, _ = closure(TRANSLATOR)
+    files, _ = closure(TEXT_MODEL)
     needed = _distributions({module for path in (*map(Path, files), COMMANDS) for module in _modules(path)})
     assert needed == declared()[""]
 
@@ -101,9 +101,9 @@ def _plain(program: str) -> str:
     return done.stdout
 
 
-def test_the_plain_install_loads_the_translator_and_shows_the_help_of_every_command() -> None:
+def test_the_plain_install_loads_the_model_and_shows_the_help_of_every_command() -> None:
     program = (
-        "import textmill.serving.translator\n"
+        "import textmill.serving.text_model\n"
         "from click.testing import CliRunner; from textmill.commands.cli import textmill\n"
         "for name in [None, *textmill.commands]:\n"
         "    print(CliRunner().invoke(textmill, [*([name] if name else []), '--help']).exit_code)\n"
@@ -120,7 +120,7 @@ def test_a_command_that_needs_an_extra_says_which_in_one_line() -> None:
     )
     for line in _plain(program).rstrip().split("\n"):
         name, code, said = line.split(" ", 2)
-        if name == "run":  # needs no extra, only its argument
+        if name in ("run", "chat"):  # need no extra, only their argument
             assert code == "2" and "Missing argument 'MODEL'" in said.replace("\\", ""), line
             continue
         extra = "dev" if name == "verify" else "train"

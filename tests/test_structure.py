@@ -36,12 +36,12 @@ KNOWS: dict[str, set[str]] = {
     "clean": {"tasks", "text", "similarity"},
     "split": {"tasks", "text", "similarity"},
     "tokenizer": {"text"},
-    "encode": {"text", "tokenizer"},
+    "encode": {"tasks", "text", "tokenizer"},
     "model": {"tokenizer", "encode"},
     "train": {"tokenizer", "encode", "model"},
-    "decode": {"tokenizer", "encode", "model"},
+    "decode": {"tasks", "tokenizer", "encode", "model"},
     "back_translate": {"tasks", "text", "similarity", "collect", "clean", "split", "tokenizer", "encode", "model", "train", "decode"},
-    "distill": {"text", "tokenizer", "encode", "model", "train", "decode"},
+    "distill": {"tasks", "text", "tokenizer", "encode", "model", "train", "decode"},
     "prune": {"tokenizer", "encode", "model", "train"},
     "export": {"tasks", "tokenizer", "encode", "model", "decode", "serving"},
     "evaluate": {"tasks", "text", "similarity", "tokenizer", "encode", "model", "decode"},
@@ -419,7 +419,7 @@ def test_files_and_functions_stay_small() -> None:
         if len([name for name in names if name not in ("self", "cls", "ctx")]) > 7
     ]
     assert (long, many) == ([], [])
-    assert len(Path("dvc.yaml").read_text(encoding="utf-8").split("\n")) <= 661
+    assert len(Path("dvc.yaml").read_text(encoding="utf-8").split("\n")) <= 600
     assert all(len(path.read_text(encoding="utf-8").split("\n")) <= 61 for path in Path("recipes").glob("*.yaml") if path.stem != "default")
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from ruamel.yaml import YAML
 from toy import DECODE, MODEL, PAIRS, TRAIN
 
@@ -25,7 +24,7 @@ from textmill.clean.settings import CleanSettings
 from textmill.collect.settings import CollectSettings
 from textmill.decode.search import Hypothesis
 from textmill.decode.torch_engine import TorchEngine
-from textmill.distill.distillation import distilled_corpus
+from textmill.distill.distillation import Teaching, distilled_corpus
 from textmill.distill.settings import DistillSettings
 from textmill.encode.encode import encode_corpus, with_back_translated
 from textmill.encode.encoded_corpus import NO_FOLD, EncodedCorpus
@@ -113,7 +112,7 @@ def test_a_run_that_ends_in_the_search_goes_on_to_the_same_pairs(
 ) -> None:
     whole = run(known, tokenizer)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(TorchEngine, "translate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(TorchEngine, "generate", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         run(known, tokenizer, checkpoint="b")
     again = run(known, tokenizer, checkpoint="b")
     pd.testing.assert_frame_equal(whole.table, again.table)
@@ -173,7 +172,7 @@ class _Scripted:
     def __init__(self, beam: list[list[int]]) -> None:
         self.beam = [Hypothesis(tokens, 0.0) for tokens in beam]
 
-    def translate(self, sources: list[list[int]], *_: object) -> list[list[Hypothesis]]:
+    def generate(self, sources: list[list[int]], *_: object) -> list[list[Hypothesis]]:
         return [self.beam for _ in sources]
 
 
@@ -202,11 +201,11 @@ def test_a_pair_in_no_fold_is_labelled_by_all_models(corpus: EncodedCorpus, toke
     asked: list[int] = []
 
     class Counting(TorchEngine):
-        def translate(self, sources: Any, *others: Any) -> list[list[Hypothesis]]:
+        def generate(self, sources: Any, *others: Any) -> list[list[Hypothesis]]:
             asked.append(len(sources) if len(self.models) == 3 else 0)
-            return super().translate(sources, *others)
+            return super().generate(sources, *others)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("textmill.distill.distillation.TorchEngine", Counting)
-        _, counts = distilled_corpus(few, [model] * 3, tokenizer, settings, replace(DECODE, beam_size=1), 1, torch.device("cpu"))
+        _, counts = distilled_corpus(few, [model] * 3, tokenizer, Teaching(settings, replace(DECODE, beam_size=1)), Run("student", 1))
     assert sum(asked) == counts["labelled_by_all"] == 10

@@ -61,7 +61,7 @@ def prepared(corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path_factory: pyte
     """What `--prepare` writes, of the toy world."""
     path = tmp_path_factory.mktemp("gpu") / "pairs.safetensors"
     sources, offsets = packed([corpus.source(row) for row in range(5)])
-    fields = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight")
+    fields = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight", "task")
     tensors = {f"corpus.{name}": getattr(corpus, name) for name in fields}
     tensors |= {"test.source_tokens": sources, "test.source_offsets": offsets, "is_valid": torch.arange(len(corpus)) % 9 == 0}
     tensors["tokenizer"] = torch.from_numpy(np.frombuffer(tokenizer.model, dtype=np.uint8).copy())

@@ -23,8 +23,9 @@ from textmill.tokenizer.tokenizer import Tokenizer
 folder = Path(sys.argv[1])
 engine, tokenizer = CTranslate2Engine(folder), Tokenizer.load(folder / "tokenizer.model")
 decode = DecodeSettings(beam_size=4, length_penalty=1.0, max_tokens=24, batch_size=16)
+sampling = DecodeSettings(1, 1.0, 24, 16, method="sampling")
 few = [[20 + row % 9, 30 + row % 7, 40] for row in range(40)]
-expected = engine.translate(few, decode)
+expected = engine.generate(few, decode)
 
 def is_busy():
     return engine._model.loaded.num_active_batches > 0
@@ -36,7 +37,7 @@ def when_busy(act):
         act()
     threading.Thread(target=wait, daemon=True).start()
 """
-FOR_MINUTES = "engine.translate(few * 1000, decode)"
+FOR_MINUTES = "engine.generate(few * 1000, decode)"
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def run(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
 
 def test_eight_threads_get_what_one_gets(folder: Path) -> None:
     done = run(
-        folder, "with ThreadPoolExecutor(8) as pool: print(all(pool.map(lambda _: engine.translate(few, decode) == expected, range(8))))"
+        folder, "with ThreadPoolExecutor(8) as pool: print(all(pool.map(lambda _: engine.generate(few, decode) == expected, range(8))))"
     )
     assert done.stdout == "True\n", done.stderr
 
@@ -75,10 +76,10 @@ if {is_busy}:
 pid = os.fork()
 if pid == 0:
     try:
-        engine.translate(few, decode)
+        engine.generate(few, decode)
     except Exception as error:
         print(type(error).__name__, error, flush=True)
-    print(CTranslate2Engine(folder).translate(few, decode) == expected, flush=True)
+    print(CTranslate2Engine(folder).generate(few, decode) == expected, flush=True)
     sys.exit(5)
 print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 """
@@ -92,9 +93,12 @@ print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
     "work",
     [
         FOR_MINUTES,
-        "[engine.translate(few, decode) for _ in range(10**6)]",
+        "[engine.generate(few, decode) for _ in range(10**6)]",
         "[tokenizer.decode(tokenizer.encode('Open the file')) for _ in range(10**7)]",
-        "[CTranslate2Engine(folder).translate(few, decode) for _ in range(10**6)]",
+        "[CTranslate2Engine(folder).generate(few, decode) for _ in range(10**6)]",
+        "[list(engine.stream(few[0], decode)) for _ in range(10**6)]",
+        "engine.generate(few * 1000, sampling)",
+        "[list(engine.stream(few[0], sampling)) for _ in range(10**6)]",
     ],
 )
 def test_a_process_can_end_while_a_thread_translates(folder: Path, work: str) -> None:

@@ -10,7 +10,7 @@ from toy import DECODE, MODEL, TRAIN
 
 from textmill.base.errors import UserError
 from textmill.decode.search import Hypothesis
-from textmill.distill.distillation import distilled_corpus
+from textmill.distill.distillation import Teaching, distilled_corpus
 from textmill.distill.settings import DistillSettings
 from textmill.distill.student import copy_teacher, distill_student
 from textmill.encode.encoded_corpus import EncodedCorpus, encoded_corpus
@@ -23,6 +23,7 @@ from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.train.checkpoints import CheckpointFile
 from textmill.train.run import Run
 
+RUN = Run("student", 1)
 PLAIN = (0, 1, 4, 5, 6)  # rows of the toy corpus without a placeholder
 WORD = 300  # the first of some ordinary pieces: neither special, nor a slot, nor a byte
 DISTILL = DistillSettings(
@@ -45,7 +46,7 @@ def test_an_example_is_labelled_by_the_model_that_did_not_train_on_it(
 ) -> None:
     teachers = [writer(corpus, {WORD + fold}) for fold in range(3)]
     settings = DistillSettings(**{**DISTILL.__dict__, "labelled_by": labelled_by, "num_hypotheses": 1})
-    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, settings, DECODE, 1, torch.device("cpu"))
+    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, Teaching(settings, DECODE), RUN)
     plain = [row for row in range(len(corpus)) if not _has_slot(corpus.source(row), tokenizer)]  # these teachers write no slots
     assert counts["originals"] == len(corpus) and counts["distilled"] == len(plain)
     labelled = range(len(corpus), len(pairs))
@@ -73,7 +74,7 @@ def test_a_source_that_no_teacher_held_out_is_labelled_by_all(
     )
     teachers = [writer(corpus, {WORD + fold}) for fold in range(2)]
     settings = DistillSettings(**{**DISTILL.__dict__, "labelled_by": "out_of_fold", "num_hypotheses": 1})
-    pairs, counts = distilled_corpus(few, teachers, tokenizer, settings, DECODE, 1, torch.device("cpu"))
+    pairs, counts = distilled_corpus(few, teachers, tokenizer, Teaching(settings, DECODE), RUN)
     assert counts["labelled_by_all"] == labelled_by_all
     for row, expected in enumerate(writers):
         assert {token - WORD for token in pairs.target(5 + row)} <= expected
@@ -85,7 +86,7 @@ def test_the_teachers_of_all_repeats_decode_together(corpus: EncodedCorpus, toke
         writer(corpus, pieces) for pieces in ({WORD, WORD + 1}, {WORD + 2}, {WORD + 3}, {WORD + 1, WORD + 4})
     ]  # folds 0 and 3 agree on one alone
     settings = DistillSettings(**{**DISTILL.__dict__, "labelled_by": "out_of_fold", "num_hypotheses": 1})
-    pairs, _ = distilled_corpus(few, teachers, tokenizer, settings, DECODE, 1, torch.device("cpu"))
+    pairs, _ = distilled_corpus(few, teachers, tokenizer, Teaching(settings, DECODE), RUN)
     assert pairs.target(1) == [WORD + 1]
 
 
@@ -129,14 +130,14 @@ def test_a_student_from_scratch_starts_from_word_vectors_if_the_models_do(
     for number, embeddings in enumerate(("word2vec", "word2vec", "random")):
         kind = replace(MODEL, embeddings=embeddings)
         checkpoint = CheckpointFile(tmp_path / str(number), "a")
-        *_, result = distill_student(corpus, [model] * 3, tokenizer, kind, settings, DECODE, Run("student", 1, checkpoint))
+        *_, result = distill_student(corpus, [model] * 3, tokenizer, kind, Teaching(settings, DECODE), Run("student", 1, checkpoint))
         losses.append(result.history[0].train_loss)
     assert losses[0] == losses[1] != losses[2]
 
 
 def test_without_original_pairs_the_student_trains_only_on_labels(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
     settings = DistillSettings(**{**DISTILL.__dict__, "original_share": 0.0})
-    pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, DECODE, 1, torch.device("cpu"))
+    pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, Teaching(settings, DECODE), RUN)
     assert counts["originals"] == 0
     assert len(pairs) == counts["distilled"] == len(corpus) - counts["not_distilled"]
     assert np.isin(pairs.folds.numpy(), [0, 1, 2]).all()
@@ -145,7 +146,7 @@ def test_without_original_pairs_the_student_trains_only_on_labels(corpus: Encode
 def test_what_decoding_cut_short_is_not_distilled(corpus: EncodedCorpus, tokenizer: Tokenizer, model: Seq2SeqModel) -> None:
     settings = replace(DISTILL, original_share=0.0)
     limit = 14  # some sources are longer, and an untrained model comes to no end now and then
-    pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, settings, replace(DECODE, max_tokens=limit), 1, torch.device("cpu"))
+    pairs, counts = distilled_corpus(corpus, [model] * 3, tokenizer, Teaching(settings, replace(DECODE, max_tokens=limit)), RUN)
     assert 0 < counts["distilled"] < len(corpus)
     assert pairs.source_lengths().max() <= limit and pairs.target_lengths().max() < limit
 
@@ -154,7 +155,7 @@ def test_a_student_that_would_learn_nothing_is_an_error(corpus: EncodedCorpus, t
     few = encoded_corpus([corpus.source(0)], [corpus.target(0)], np.array([[0]]), corpus.vocabulary_size)
     settings = replace(DISTILL, original_share=0.0, min_chrf=100.0)
     with pytest.raises(UserError, match=r"no teacher output was kept \(distill.min_chrf: 100\)"):
-        distilled_corpus(few, [writer(corpus, {WORD})], tokenizer, settings, DECODE, 1, torch.device("cpu"))
+        distilled_corpus(few, [writer(corpus, {WORD})], tokenizer, Teaching(settings, DECODE), RUN)
 
 
 def test_an_output_that_is_far_from_the_reference_or_repeats_a_slot_is_not_distilled(
@@ -167,6 +168,6 @@ def test_an_output_that_is_far_from_the_reference_or_repeats_a_slot_is_not_disti
     written = [[Hypothesis(tokenizer.encode(text), -1.0) for text in beam] for beam in beams]
     monkeypatch.setattr("textmill.distill.distillation._labelled", lambda *_: written)
     settings = replace(DISTILL, min_chrf=30.0, original_share=0.0)
-    pairs, counts = distilled_corpus(few, [], tokenizer, settings, DECODE, 1, torch.device("cpu"))
+    pairs, counts = distilled_corpus(few, [], tokenizer, Teaching(settings, DECODE), RUN)
     assert [tokenizer.decode(pairs.target(row)) for row in range(len(pairs))] == [f"打开了 {slot}", "打开"]
     assert counts["distilled"] == 2 and counts["not_distilled"] == 2

@@ -92,7 +92,7 @@ def test_a_corpus_that_is_sent_to_workers_keeps_its_memory(texts: EncodedCorpus)
 
     before = places(texts)
     received = ForkingPickler.loads(ForkingPickler.dumps(texts))
-    assert places(texts) == before and len(before) == 6
+    assert places(texts) == before and len(before) == 7
     assert not any(is_shared for _, is_shared in places(received))
     assert all(torch.equal(tensor, getattr(texts, name)) for name, tensor in vars(received).items() if isinstance(tensor, torch.Tensor))
     assert (received.vocabulary_size, received.tasks) == (texts.vocabulary_size, texts.tasks)

@@ -19,20 +19,20 @@ from textmill.base.errors import UserError
 from textmill.base.files import read_json, sha256_of, write_json
 from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.interface import Seq2SeqModel
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 from textmill.tokenizer.tokenizer import Tokenizer
 
 _LOAD = """
 import resource, sys
 from pathlib import Path
 from textmill.base.errors import UserError
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + (1 << 30), resource.RLIM_INFINITY))
 for folder in sorted(Path(sys.argv[1]).iterdir()):
     print(folder.name, end=": ", flush=True)  # the last words of a process that ends inside a library
     try:
-        Translator.load(folder).translate(["Open the file"])
+        TextModel.load(folder).generate(["Open the file"])
     except UserError as error:
         print("refused" if "\\n" not in str(error) and str(folder) in str(error) else f"other message {error!r}")
     else:
@@ -47,7 +47,7 @@ def outcomes(good: Path, name: str, contents: dict[str, bytes]) -> dict[str, str
         shutil.copytree(good, folders / case)
         (folders / case / name).write_bytes(content)
         with pytest.raises(UserError, match=r"differs from manifest\.json"):
-            Translator.load(folders / case)
+            TextModel.load(folders / case)
         manifest = read_json(good / "manifest.json")
         manifest["files"][name] = sha256_of(folders / case / name)
         write_json(folders / case / "manifest.json", manifest)

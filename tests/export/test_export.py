@@ -9,6 +9,7 @@ import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -29,8 +30,9 @@ from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.shape import Shape
 from textmill.model.weights import save_model
+from textmill.serving.generation import Generation
 from textmill.serving.manifest import MODEL_FILES
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 from textmill.tasks.settings import TaskSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 
@@ -84,7 +86,7 @@ def test_neither_batches_nor_threads_change_what_ctranslate2_says(
     write_ct2(model, tokenizer.pieces, tmp_path, "float32")
     sources = [corpus.source(row) for row in range(100)]
     found = [
-        [hypotheses[0].tokens for hypotheses in engine.translate(sources, replace(DECODE, batch_size=batch_size))]
+        [hypotheses[0].tokens for hypotheses in engine.generate(sources, replace(DECODE, batch_size=batch_size))]
         for num_threads in (1, 2)
         for engine in [CTranslate2Engine(tmp_path, num_threads=num_threads)]
         for batch_size in (1, 7, 32)
@@ -129,8 +131,8 @@ def test_it_translates_where_torch_cannot_be_imported(
     folder = exported(tmp_path, model, corpus, tokenizer)
     program = (
         "import sys; sys.modules['torch'] = None\n"
-        "from textmill.serving.translator import Translator\n"
-        "print(len(Translator.load(sys.argv[1]).translate(['Open the file', ''])))"
+        "from textmill.serving.text_model import TextModel\n"
+        "print(len(TextModel.load(sys.argv[1]).generate(['Open the file', ''])))"
     )
     done = subprocess.run([sys.executable, "-c", program, str(folder)], capture_output=True, text=True, check=False)
     assert done.stdout == "2\n", done.stderr
@@ -144,32 +146,50 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
         (tmp_path / name).mkdir()
         folders[name] = exported(tmp_path / name, model, replace(corpus, tasks=tasks), tokenizer)
     card = model_card("toy", TASKS, DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE)
-    assert "| Tasks | qa, ui |" in card and 'translate(["Save the file"], task="qa")' in card
-    models = {name: Translator.load(folder) for name, folder in folders.items()}
-    plain = models["none"].translate(["Open the file", "ui: Open the file"])
-    assert models["one"].translate(["Open the file"]) == models["two"].translate(["Open the file"], task="ui") == plain[1:]
+    assert "| Tasks | qa, ui |" in card and 'generate(["Save the file"], task="qa")' in card
+    models = {name: TextModel.load(folder) for name, folder in folders.items()}
+    plain = models["none"].generate(["Open the file", "ui: Open the file"])
+    assert models["one"].generate(["Open the file"]) == models["two"].generate(["Open the file"], task="ui") == plain[1:]
     for name, task, message in (
         ("two", "", "task '' is not known to this model. Known: 'qa', 'ui'."),
         ("two", "translate", "task 'translate' is not known to this model. Known: 'qa', 'ui'."),
         ("none", "qa", "Known: none: it was trained without names of tasks."),
     ):
         with pytest.raises(UserError, match=message):
-            models[name].translate(["x"], task=task)
+            models[name].generate(["x"], task=task)
+
+
+@pytest.mark.parametrize("method", ["sampling", "labels"])
+def test_a_method_and_what_it_needs_travel_with_the_model(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, method: Literal["sampling", "labels"]
+) -> None:
+    save_model(tmp_path / "weights", model)
+    decode = replace(DECODE, method=method, top_k=20, cut="start", max_source_tokens=50)
+    of_tasks = {"labels": {"ui": ["打开", "文件"]}, "of_tasks": {"ui": {"temperature": 1.5}}, "turn_separator": " | "}
+    export_model(tmp_path / "weights", replace(corpus, tasks=["ui"]), tokenizer, tmp_path / "export", EXPORT, decode, of_tasks)
+    loaded = TextModel.load(tmp_path / "export/int8")
+    assert loaded.decode == decode
+    assert loaded.generation == Generation(decode, ["ui"], of_tasks["labels"], of_tasks["of_tasks"], " | ")  # type: ignore[arg-type]
+    (output,) = loaded.generate(["Open the file"])
+    if method == "labels":
+        assert output == loaded.classify(["Open the file"])[0].label
+    else:
+        assert output == loaded.generate(["Open the file"], method="sampling", temperature=1.5, top_k=20)[0]
 
 
 def test_a_changed_or_missing_file_is_refused_by_name(
     model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
 ) -> None:
     folder = exported(tmp_path, model, corpus, tokenizer)
-    Translator.load(folder)
+    TextModel.load(folder)
     content = bytearray((folder / "model.bin").read_bytes())
     content[len(content) // 2] ^= 1
     (folder / "model.bin").write_bytes(content)
     with pytest.raises(UserError, match=r"model\.bin: differs from manifest\.json"):
-        Translator.load(folder)
+        TextModel.load(folder)
     (folder / "model.bin").unlink()
     with pytest.raises(UserError, match=r"model\.bin: no such file"):
-        Translator.load(folder)
+        TextModel.load(folder)
 
 
 @pytest.mark.parametrize(
@@ -232,14 +252,14 @@ def test_a_manifest_that_does_not_cover_what_is_loaded_is_refused_in_one_line(
     for content, message in [*MANIFESTS, *((content, f"does not list {re.escape(name)}") for content, name in partial)]:
         write_json(manifest, content)
         with pytest.raises(UserError, match=rf"^[^\n]*{message}[^\n]*$"):
-            Translator.load(folder)
+            TextModel.load(folder)
     manifest.write_text("[" * 100_000)
     with pytest.raises(UserError, match=r"manifest\.json: not valid JSON \(nested too deeply\)"):
-        Translator.load(folder)
+        TextModel.load(folder)
     write_json(manifest, honest)
     (folder / "vocabulary.json").write_text("[]")
     with pytest.raises(UserError, match=r"vocabulary\.json: is not in manifest\.json, and CTranslate2 would load it"):
-        Translator.load(folder)
+        TextModel.load(folder)
 
 
 @pytest.mark.parametrize("generation", [[], {}, {"tasks": []}, {"tasks": "x"}, {"tasks": [""], "beam_size": "x"}, {"tasks": [""]}])
@@ -249,7 +269,7 @@ def test_settings_of_decoding_of_another_shape_are_refused_in_one_line(tmp_path:
     write_json(tmp_path / "generation.json", generation)
     write_json(tmp_path / "manifest.json", {"files": {name: sha256_of(tmp_path / name) for name in MODEL_FILES}})
     with pytest.raises(UserError, match=r"^[^\n]*generation\.json[^\n]*$"):
-        Translator.load(tmp_path)
+        TextModel.load(tmp_path)
 
 
 def test_no_flipped_byte_of_a_model_reaches_the_engine(
@@ -257,13 +277,13 @@ def test_no_flipped_byte_of_a_model_reaches_the_engine(
 ) -> None:
     """CTranslate2 and SentencePiece trust the lengths in a file, so a wrong length can crash the process."""
     folder = exported(tmp_path, model, corpus, tokenizer)
-    monkeypatch.setattr("textmill.serving.translator.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
+    monkeypatch.setattr("textmill.serving.text_model.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
     for name in MODEL_FILES:
         content = (folder / name).read_bytes()
         for place in range(0, len(content), max(1, len(content) // 40)):
             (folder / name).write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
             with pytest.raises(UserError, match=rf"{re.escape(name)}: differs from manifest\.json"):
-                Translator.load(folder)
+                TextModel.load(folder)
         (folder / name).write_bytes(content)
 
 
@@ -271,13 +291,13 @@ def test_no_cut_file_of_a_model_reaches_the_engine(
     model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = exported(tmp_path, model, corpus, tokenizer)
-    monkeypatch.setattr("textmill.serving.translator.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
+    monkeypatch.setattr("textmill.serving.text_model.CTranslate2Engine", lambda *_, **__: pytest.fail("it was loaded"))
     for name in (*MODEL_FILES, "manifest.json"):
         content = (folder / name).read_bytes()
         for part in range(20):
             (folder / name).write_bytes(content[: len(content) * part // 20])
             with pytest.raises(UserError, match=rf"^[^\n]*{re.escape(name)}: (differs from manifest\.json|not valid JSON)[^\n]*$"):
-                Translator.load(folder)
+                TextModel.load(folder)
         (folder / name).write_bytes(content)
 
 
@@ -322,11 +342,11 @@ def test_an_export_on_a_full_disk_leaves_whole_files_and_what_loads_is_the_old_m
         for each in ("float32", "int8"):
             ours = {name: content for name, content in found.items() if name.startswith(each)}
             if ours.items() <= old.items() or ours.items() <= new.items():
-                Translator.load(tmp_path / "export" / each)
+                TextModel.load(tmp_path / "export" / each)
                 loaded.append(ours.items() <= new.items())
             else:
                 with pytest.raises(UserError, match=r"differs from manifest\.json"):
-                    Translator.load(tmp_path / "export" / each)
+                    TextModel.load(tmp_path / "export" / each)
     assert {True, False} <= set(loaded)
     assert len(loaded) < 16, "no export failed between two files: then this test shows little"
 
@@ -391,6 +411,6 @@ def test_a_decoder_only_model_is_a_package_like_any_other(corpus: EncodedCorpus,
     torch.manual_seed(0)
     network = build_model(Shape.of(replace(MODEL, architecture="decoder_only"), len(tokenizer.pieces))).eval()
     folder = exported(tmp_path, network, corpus, tokenizer)
-    translator = Translator.load(folder)
-    assert len(translator.translate(["Open the file", ""])) == 2
+    translator = TextModel.load(folder)
+    assert len(translator.generate(["Open the file", ""])) == 2
     assert read_json(folder / "config.json")["architecture"] == "decoder_only"

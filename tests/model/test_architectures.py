@@ -170,7 +170,7 @@ def test_ctranslate2_says_what_torch_says_before_and_after_pruning(
                 parity = compare_engines(TorchEngine([model]), engine, sources, targets, replace(DECODE, beam_size=beam_size))
                 assert quantization == "int8" or (parity.max_log_probability_difference < 1e-4 and parity.identical == 1.0)
         assert distance_from_int8(engine, model, sources, targets) < INT8_TOLERANCE
-        assert engine.translate([[], sources[0]], DECODE)[0][0].tokens == []
+        assert engine.generate([[], sources[0]], DECODE)[0][0].tokens == []
 
 
 @exportable

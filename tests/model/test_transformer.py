@@ -103,7 +103,7 @@ def test_a_wide_beam_finds_the_best_of_all_outputs() -> None:
     for source in ([4, 5], [6], [5, 4, 6]):
         tokens, score = exhaustive(model, source, 3)
         # 7 pieces and 3 steps: 7^3 prefixes at most, so a beam of 343 forgets nothing
-        found = TorchEngine([model]).translate([source], replace(DECODE, beam_size=343, max_tokens=3))[0][0]
+        found = TorchEngine([model]).generate([source], replace(DECODE, beam_size=343, max_tokens=3))[0][0]
         assert found.tokens == tokens
         assert found.score == pytest.approx(score, abs=1e-5)
 
@@ -111,20 +111,20 @@ def test_a_wide_beam_finds_the_best_of_all_outputs() -> None:
 def test_batches_ensembles_of_one_and_empty_sources(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     sources = [corpus.source(row) for row in range(12)]
     engine = TorchEngine([model])
-    together = engine.translate(sources, DECODE, 2)
-    alone = [engine.translate([source], DECODE, 2)[0] for source in sources]
-    twice = TorchEngine([model, model]).translate(sources, DECODE, 2)
+    together = engine.generate(sources, DECODE, 2)
+    alone = [engine.generate([source], DECODE, 2)[0] for source in sources]
+    twice = TorchEngine([model, model]).generate(sources, DECODE, 2)
     for first in (alone, twice):
         assert [[h.tokens for h in row] for row in first] == [[h.tokens for h in row] for row in together]
-    assert engine.translate([[], sources[0]], DECODE)[0][0].tokens == []
-    greedy = engine.translate(sources, replace(DECODE, beam_size=1))
+    assert engine.generate([[], sources[0]], DECODE)[0][0].tokens == []
+    greedy = engine.generate(sources, replace(DECODE, beam_size=1))
     assert all(len(row) == 1 for row in greedy)
 
 
 def test_a_hypothesis_has_the_score_that_scoring_gives_it(model: Seq2SeqModel, corpus: EncodedCorpus) -> None:
     sources = [corpus.source(row) for row in range(8)]
     engine = TorchEngine([model])
-    best = [row[0] for row in engine.translate(sources, DECODE)]
+    best = [row[0] for row in engine.generate(sources, DECODE)]
     ended = [(source, hypothesis) for source, hypothesis in zip(sources, best, strict=True) if len(hypothesis.tokens) < DECODE.max_tokens]
     assert ended
     scores = engine.score([source for source, _ in ended], [hypothesis.tokens for _, hypothesis in ended])

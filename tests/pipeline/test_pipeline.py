@@ -188,8 +188,8 @@ def test_the_registered_model_predicts_without_torch_and_honours_its_params(clon
         "model = mlflow.pyfunc.load_model('models:/textmill-en-zh@newest')\n"
         "table = pd.DataFrame({'source': ['Open the file', 'Save the page']})\n"
         "print(len(model.predict(table)['target']), len(model.predict(table, params={'beam_size': 1})))\n"
-        "inner = model.unwrap_python_model().translator\n"
-        "seen = []; inner.translate = lambda texts, task, beam_size=None: (seen.append((task, beam_size)), ['x'] * len(texts))[1]\n"
+        "inner = model.unwrap_python_model().model\n"
+        "seen = []; inner.generate = lambda texts, task, beam_size=None: (seen.append((task, beam_size)), ['x'] * len(texts))[1]\n"
         "model.predict(table, params={'beam_size': 3, 'task': 'qa'}); print(seen)\n"
     )
     done = run(clone, sys.executable, "-c", program, f"sqlite:///{clone.resolve()}/.mlflow/mlflow.db")

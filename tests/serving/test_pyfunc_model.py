@@ -18,7 +18,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.pyfunc import scoring_server
 
 from textmill.serving.logging import save_pyfunc
-from textmill.serving.translator import Translator
+from textmill.serving.text_model import TextModel
 
 TEXTS = ["Open the file", "Save the page"]
 RECORDS = [{"source": text} for text in TEXTS]
@@ -39,7 +39,7 @@ def served(model_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 @pytest.fixture(scope="module")
 def expected(model_folder: Path) -> list[str]:
-    return Translator.load(model_folder).translate(TEXTS)
+    return TextModel.load(model_folder).generate(TEXTS)
 
 
 def post(model: Any, body: object, content_type: str = "application/json") -> tuple[int, str]:
@@ -104,7 +104,7 @@ def test_scores_and_truncation_come_when_asked_for(served: Any, model_folder: Pa
     status, answer = post(served, {"inputs": sources, "params": {"with_scores": True}})
     rows = json.loads(answer)["predictions"]
     assert status == 200
-    for row, found in zip(rows, Translator.load(model_folder).translate_with_scores(sources), strict=True):
+    for row, found in zip(rows, TextModel.load(model_folder).generate_with_scores(sources), strict=True):
         fields = found._asdict()
         assert row == {"target": fields.pop("text"), **fields, "score": pytest.approx(found.score)}
     assert [row["is_source_truncated"] for row in rows] == [False, False, True]
@@ -149,7 +149,7 @@ def test_a_bug_is_answered_500_without_details(served: Any, monkeypatch: pytest.
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError(f"in {Path.cwd()}")
 
-    monkeypatch.setattr(served.unwrap_python_model().translator, "translate", fail)
+    monkeypatch.setattr(served.unwrap_python_model().model, "generate", fail)
     status, answer = post(served, {"inputs": ["a"]})
     assert status == 500 and json.loads(answer)["message"].endswith("Internal error. See the log of the server.")
     assert "stack_trace" not in answer and str(Path.cwd()) not in answer

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from toy import DECODE
 
+from textmill.decode.generate import generate
 from textmill.decode.search import Hypothesis
 from textmill.decode.settings import DecodeSettings
-from textmill.decode.translate import translate
 from textmill.tokenizer.protection import SLOTS, keeps_slots, protect, protect_target, restore
 from textmill.tokenizer.tokenizer import Tokenizer
 
@@ -76,7 +76,7 @@ class Fixed:
     def __init__(self, outputs: list[list[int]]) -> None:
         self.outputs = outputs
 
-    def translate(self, sources: list[list[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+    def generate(self, sources: list[list[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: int = 0) -> list[list[Hypothesis]]:
         return [[Hypothesis(tokens, -1.0) for tokens in self.outputs[:num_hypotheses]] for _ in sources]
 
     def score(self, sources: object, targets: object) -> list[list[float]]:
@@ -88,6 +88,6 @@ class Fixed:
 
 def test_of_a_beam_the_best_that_keeps_the_slots_is_taken(tokenizer: Tokenizer) -> None:
     without, doubled, right = (tokenizer.encode(text) for text in ("打开", f"打开{A}{A}", f"打开 {A}"))
-    assert translate(["Open %s"], tokenizer, Fixed([without, doubled, right]), DECODE) == ["打开 %s"]
-    assert translate(["Open %s"], tokenizer, Fixed([without, doubled]), DECODE) == ["打开"]  # none does: the best as it is
-    assert translate(["Open it"], tokenizer, Fixed([doubled, without]), DECODE) == ["打开"]
+    assert generate(["Open %s"], tokenizer, Fixed([without, doubled, right]), DECODE) == ["打开 %s"]
+    assert generate(["Open %s"], tokenizer, Fixed([without, doubled]), DECODE) == ["打开"]  # none does: the best as it is
+    assert generate(["Open it"], tokenizer, Fixed([doubled, without]), DECODE) == ["打开"]

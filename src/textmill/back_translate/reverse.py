@@ -69,7 +69,7 @@ def write_sources(
     protected = [tokenizer.protect(text) for text in with_tasks(targets, tasks)]
     asked = tokenizer.encode_batch([each.text for each in protected])
     fitting = [row for row, tokens in enumerate(asked) if len(tokens) <= limit]
-    beams = engine.translate([asked[row] for row in fitting], decode, decode.beam_size)
+    beams = engine.generate([asked[row] for row in fitting], decode, decode.beam_size)
     written = [Written("", "too_long")] * len(asked)
     for row, beam in zip(fitting, beams, strict=True):
         written[row] = _chosen(protected[row], beam, tokenizer, decode)

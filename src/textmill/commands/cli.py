@@ -15,13 +15,13 @@ from textmill.base.errors import UserError
 
 _GROUPS = {
     "Run the pipeline": ("recipe", "repro", "tune", "settings"),
-    "Use a model": ("run",),
+    "Use a model": ("run", "chat"),
     "Inspect the results": ("ui", "rejected", "changes"),
     "Check and release": ("gate", "doctor", "verify", "release"),
     "Keep dvc.yaml up to date": ("folds", "dependencies", "setup"),
 }
 
-# The extra of pyproject.toml that each command needs. A model from MLflow needs mlflow, so `run` may need train too.
+# The extra of pyproject.toml that each command needs. A model from MLflow needs mlflow, so `run` and `chat` may need train too.
 _EXTRAS = {name: "train" for names in _GROUPS.values() for name in names} | {"verify": "dev"}
 _MISSING = (
     "the module {module} is not installed. Install textmill[{extra}]: run `pip install -e '.[{extra}]' -c constraints.txt`"
@@ -78,7 +78,7 @@ class _Manual(click.Group):
 def textmill() -> None:
     """Turn raw text into a small, fast, evaluated text-to-text model.
 
-    Run every command but `run` in the project folder, which contains dvc.yaml.
+    Run every command but `run` and `chat` in the project folder, which contains dvc.yaml.
 
     \b
     To build a model:
@@ -172,13 +172,34 @@ def settings(key: str, markdown: bool) -> None:
     _run(lambda: this.main(key, markdown))
 
 
+def _decoding(function: Callable[..., None]) -> Callable[..., None]:
+    """Add the arguments and options that `run` and `chat` share."""
+    for option in (
+        click.option("--seed", type=int, default=None, help="Random seed of sampling; another seed gives another output."),
+        click.option("--top-p", type=float, default=None, help="Sample from the most probable tokens that sum to this probability."),
+        click.option("--temperature", type=float, default=None, help="Sample with this temperature. With labels, it divides the scores."),
+        click.option("-t", "--task", default="", help="Task, for a model of several tasks."),
+        click.argument("model"),
+    ):
+        function = option(function)
+    return function
+
+
+def _options(seed: int | None, top_p: float | None, temperature: float | None) -> dict[str, Any]:
+    given = {"seed": seed, "top_p": top_p, "temperature": temperature}  # each asks for sampling
+    return given | {"method": None if list(given.values()) == [None] * 3 else "sampling"}
+
+
 @textmill.command()
-@click.argument("model")
+@_decoding
 @click.argument("file", default="-")
-@click.option("-t", "--task", default="", help="Task, for a model of several tasks.")
 @click.option("-b", "--beam-size", type=_Number(min=1), default=None, help="Beam size. 1 is greedy search. Default: as exported.")
+@click.option("-n", "--num-outputs", type=_Number(min=1), default=1, show_default=True, help="Outputs per line, with scores.")
+@click.option("--labels", is_flag=True, help="Print JSON lines with the probabilities of the exported labels.")
+@click.option("-l", "--label", multiple=True, help="The same, for this label. Can be repeated.")
+@click.option("--stream", is_flag=True, help="Print an output while it is decoded, by greedy search or sampling.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON lines with source, target, score, and whether a text was truncated.")
-def run(model: str, file: str, task: str, beam_size: int | None, as_json: bool) -> None:
+def run(model: str, file: str, task: str, beam_size: int | None, **more: Any) -> None:
     """Run an exported MODEL on each line of FILE.
 
     MODEL is a folder, such as models/export/int8, or a model in MLflow, such as models:/textmill-en-zh@newest. FILE is a text file
@@ -190,7 +211,23 @@ def run(model: str, file: str, task: str, beam_size: int | None, as_json: bool) 
     """
     from textmill.commands import run as this
 
-    _run(lambda: this.main(model, file, task, beam_size, as_json), needs_project=False)
+    options = _options(more["seed"], more["top_p"], more["temperature"]) | {"beam_size": beam_size}
+    labels = list(more["label"]) if more["labels"] or more["label"] else None
+    request = this.Request(task, options, more["num_outputs"], labels, more["stream"], more["as_json"])
+    _run(lambda: this.main(model, file, request), needs_project=False)
+
+
+@textmill.command()
+@_decoding
+@click.option("-v", "--verbose", is_flag=True, help="Print on stderr the time to the first piece of each reply.")
+def chat(model: str, task: str, seed: int | None, top_p: float | None, temperature: float | None, verbose: bool) -> None:
+    """Talk with an exported MODEL, a folder or a model in MLflow as for `run`.
+
+    Each line is a turn. The oldest ones are left out when the dialogue becomes too long. Ctrl-D or Ctrl-C ends it.
+    """
+    from textmill.commands import chat as this
+
+    _run(lambda: this.main(model, task, _options(seed, top_p, temperature), verbose), needs_project=False)
 
 
 @textmill.command()

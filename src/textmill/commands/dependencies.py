@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from textmill.base.files import write_text
 
@@ -133,7 +134,9 @@ def main(write: bool) -> int:
         stage["deps"] = [dependency for dependency in stage["deps"] if not _is_code(dependency)] + sorted(files)
         params = [param for param in stage.get("params", []) if not isinstance(param, dict)]
         if packages:
-            params.append({"packages.yaml": [f"packages.{package}" for package in sorted(packages)]})
+            pins = CommentedSeq(f"packages.{package}" for package in sorted(packages))
+            pins.fa.set_flow_style()  # one line for all
+            params.append({"packages.yaml": pins})
         if params:
             stage["params"] = params
     if write:

@@ -1,8 +1,9 @@
-"""The interface of every engine: beam search and scoring on token ids."""
+"""The interface of every engine: decoding and scoring on token ids."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol
 
 from textmill.decode.settings import DecodeSettings
@@ -22,8 +23,22 @@ class Hypothesis(NamedTuple):
 class Engine(Protocol):
     """A model that decodes and scores, whatever library computes it."""
 
-    def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
-        """Return the best outputs of every source, best first. An empty source has an empty output."""
+    def generate(
+        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: int = 0
+    ) -> list[list[Hypothesis]]:
+        """Return outputs of every source, sorted by score: drawn if decode.method is sampling, otherwise found by beam search.
+
+        An empty source has an empty output.
+        num_hypotheses: per source; in a beam search at most decode.beam_size. They are drawn independently.
+        seed: for sampling. The same seed and source give the same outputs, whatever other sources there are, and in every order.
+        """
+        ...
+
+    def stream(self, source: Sequence[int], decode: DecodeSettings, seed: int = 0) -> Iterator[int]:
+        """Yield the tokens of one output as they are decoded: drawn if decode.method is sampling, otherwise by greedy search.
+
+        The last one is END, unless the output has decode.max_tokens tokens. source: not empty.
+        """
         ...
 
     def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -41,3 +56,12 @@ def has_positions(architecture: str, max_positions: int, source: Sequence[int], 
         return True
     target_length = len(target) + 1
     return (len(source) + target_length if architecture == "decoder_only" else max(len(source), target_length)) <= max_positions
+
+
+def row_seed(seed: int, source: Sequence[int], number: int = 0) -> int:
+    """Return 32 bits that depend on the seed, the content of the source, and the number of the output.
+
+    They do not depend on the position in a batch, so a text has the same output alone, in a batch, and in another order.
+    """
+    content = f"{seed} {number} {' '.join(map(str, source))}"
+    return int.from_bytes(hashlib.sha256(content.encode()).digest()[:4], "big")

@@ -6,7 +6,7 @@ Dimensions: B sources, K beams, T target length, V vocabulary.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -14,7 +14,8 @@ from torch import Tensor
 
 from textmill.base.progress import Progress
 from textmill.decode.beam import beam_search
-from textmill.decode.search import Hypothesis, has_positions
+from textmill.decode.sampling import Rows, sample
+from textmill.decode.search import Hypothesis, has_positions, row_seed
 from textmill.decode.settings import DecodeSettings
 from textmill.encode.batching import padded
 from textmill.model.interface import DecodingState, Seq2SeqModel, num_parameters
@@ -26,7 +27,7 @@ _SCORE_BATCH = 64
 
 
 class TorchEngine:
-    """Beam search and scoring with torch; see Engine. An ensemble averages the probabilities of its models at every step."""
+    """Decoding and scoring with torch; see Engine. An ensemble averages the probabilities of its models at every step."""
 
     def __init__(self, models: Sequence[Seq2SeqModel], device: torch.device | None = None) -> None:
         self.device = device or torch.device("cpu")
@@ -39,20 +40,43 @@ class TorchEngine:
         return cls([load_model(path) for path in paths], device)
 
     @torch.inference_mode()
-    def translate(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1) -> list[list[Hypothesis]]:
+    def generate(
+        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: int = 0
+    ) -> list[list[Hypothesis]]:
         """See Engine. Sources are decoded from longest to shortest, in batches of decode.batch_size."""
         results: list[list[Hypothesis]] = [[Hypothesis([], 0.0)] for _ in sources]
         order = sorted((index for index, source in enumerate(sources) if source), key=lambda index: -len(sources[index]))
         with Progress("decode", len(order), "texts") as progress:
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
-                batch = padded([sources[row][: decode.max_tokens] for row in rows]).to(self.device)
-                steps = _EnsembleSteps(self.models, batch, decode.beam_size)
-                found = beam_search(steps, len(rows), decode, num_hypotheses, self.device)
+                found = self._decoded([decode.read_part(sources[row]) for row in rows], decode, num_hypotheses, seed)
                 for row, hypotheses in zip(rows, found, strict=True):
                     results[row] = hypotheses
                 progress.advance(len(rows))
         return results
+
+    @torch.inference_mode()
+    def stream(self, source: Sequence[int], decode: DecodeSettings, seed: int = 0) -> Iterator[int]:
+        """See Engine."""
+        source = decode.read_part(source)
+        rows = Rows(
+            self._steps([source], 1, decode), [row_seed(seed, source) if decode.method == "sampling" else None], decode, self.device
+        )
+        while rows.open:
+            rows.advance()
+            yield rows.tokens[0][-1]
+
+    def _decoded(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, number: int, seed: int) -> list[list[Hypothesis]]:
+        if decode.method != "sampling":
+            steps = self._steps(sources, decode.beam_size, decode)
+            return beam_search(steps, len(sources), decode, number, self.device)
+        seeds = [row_seed(seed, source, each) for source in sources for each in range(number)]
+        drawn = sample(self._steps(sources, number, decode), seeds, decode, self.device)
+        found = [drawn[start : start + number] for start in range(0, len(drawn), number)]
+        return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in found]
+
+    def _steps(self, sources: Sequence[Sequence[int]], beams: int, decode: DecodeSettings) -> _EnsembleSteps:
+        return _EnsembleSteps(self.models, padded(list(sources)).to(self.device), beams, decode.is_constrained)
 
     @torch.inference_mode()
     def score(self, sources: Sequence[Sequence[int]], targets: Sequence[Sequence[int]]) -> list[list[float]]:
@@ -79,21 +103,26 @@ class TorchEngine:
 class _EnsembleSteps:
     """The decoding states of all models; see StepFunction."""
 
-    def __init__(self, models: Sequence[Seq2SeqModel], source: Tensor, beams: int) -> None:
-        self.models = models
+    def __init__(self, models: Sequence[Seq2SeqModel], source: Tensor, beams: int, is_constrained: bool) -> None:
+        self.models, self.beams, self.is_constrained = models, beams, is_constrained
         self.states: list[DecodingState] = [model.encode(source) for model in models]
         repeated = torch.arange(len(source), device=source.device).repeat_interleave(beams)  # (B * K,)
         for state in self.states:
             state.select(repeated)
 
     def step(self, tokens: Tensor) -> Tensor:
-        each = [
-            torch.log_softmax(model.decode_step(tokens, state).float(), dim=-1)
-            for model, state in zip(self.models, self.states, strict=True)
-        ]
-        return _log_mean(each)
+        """See StepFunction. An ensemble has no logits; the logarithms of its mean probabilities take their place."""
+        each = [model.decode_step(tokens, state).float() for model, state in zip(self.models, self.states, strict=True)]
+        return each[0] if len(each) == 1 else _log_mean([torch.log_softmax(logits, dim=-1) for logits in each])
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """See StepFunction."""
+        return logits if len(self.models) > 1 and not self.is_constrained else torch.log_softmax(logits, dim=-1)
 
     def select(self, rows: Tensor, is_same_source: bool) -> None:
+        """See StepFunction."""
+        if is_same_source and self.beams == 1:
+            return  # every row stays where it is
         for state in self.states:
             if is_same_source:
                 state.select_past(rows)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -14,21 +16,34 @@ from textmill.decode.search import Hypothesis
 from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
 from textmill.distill.settings import DistillSettings
+from textmill.distill.soft_labels import soft_labels
 from textmill.encode.encoded_corpus import EncodedCorpus, encoded_corpus
 from textmill.model.interface import Seq2SeqModel
 from textmill.model.settings import ModelSettings
+from textmill.tasks.kind import TaskKind
 from textmill.tokenizer.protection import keeps_slots
 from textmill.tokenizer.tokenizer import Tokenizer
+from textmill.train.run import Run
+
+
+class Teaching(NamedTuple):
+    """How teachers teach.
+
+    decode: their decoding settings, but for the beam size. kinds: the kind of each task, by its name in tables; it says what is taught.
+    Without one, outputs are.
+    """
+
+    distill: DistillSettings
+    decode: DecodeSettings
+    kinds: Mapping[str, TaskKind] = MappingProxyType({})
 
 
 def distilled_corpus(
     corpus: EncodedCorpus,
     teachers: Sequence[Seq2SeqModel],
     tokenizer: Tokenizer,
-    distill: DistillSettings,
-    decode: DecodeSettings,
-    seed: int,
-    device: torch.device,
+    teaching: Teaching,
+    run: Run,
 ) -> tuple[EncodedCorpus, dict[str, float | int]]:
     """Build the training pairs of the student: original pairs, and the same sources labelled by the teachers.
 
@@ -38,44 +53,55 @@ def distilled_corpus(
     all teachers together.
     Raises UserError if no pair is left.
 
-    A labelled pair is left out in these cases:
-    - The source is longer than decode.max_tokens, so only its beginning would be translated.
+    Where outputs are taught, a labelled pair is left out in these cases:
+    - The source is longer than the model reads, so only its beginning would be translated.
     - The output is unfinished or empty.
     - The chrF of the output against the original target is below distill.min_chrf.
     - The output loses or repeats a slot.
     - The output equals the original target, and the original pair is among the training pairs.
+    Where label probabilities are taught, a source has one pair for each label, with its probability as a factor of the weight
+    (see soft_labels.py).
     """
-    hypotheses = _labelled(corpus, teachers, distill, replace(decode, beam_size=distill.beam_size), device)
+    distill, kinds = teaching.distill, teaching.kinds
+    taught = {task: kinds[task].taught if task in kinds else "outputs" for task in corpus.tasks}
+    of_row = [taught[corpus.task_of(row)] for row in range(len(corpus))]
+    by_teachers = _labelled_by(corpus, len(teachers), distill)
+    hypotheses = _labelled(
+        corpus, teachers, by_teachers, of_row, distill, replace(teaching.decode, beam_size=distill.beam_size), run.device
+    )
     chosen = [
         _nearest(corpus.source(row), corpus.target(row), candidates, tokenizer, distill.min_chrf)
         for row, candidates in enumerate(hypotheses)
     ]
+    soft = soft_labels(corpus, teachers, by_teachers, [row for row, what in enumerate(of_row) if what == "probabilities"], run.device)
     count = round(distill.original_share * len(corpus))
-    originals = np.sort(np.random.default_rng(seed).permutation(len(corpus))[:count]).tolist()
+    originals = np.sort(np.random.default_rng(run.seed).permutation(len(corpus))[:count]).tolist()
     is_original = set(originals)
     distilled = [row for row, tokens in enumerate(chosen) if tokens and not (row in is_original and tokens == corpus.target(row))]
     equal = sum(tokens == corpus.target(row) for row, tokens in enumerate(chosen))
-    rows = [*originals, *distilled]
+    rows = [*originals, *distilled, *(each.row for each in soft)]
     if not rows:
         raise UserError(
             f"no teacher output was kept (distill.min_chrf: {distill.min_chrf:g}), and no original pair is used."
             " Lower distill.min_chrf, train the fold models longer, or raise distill.original_share."
         )
+    shares = np.array([1.0] * (len(rows) - len(soft)) + [each.probability for each in soft])
     pairs = encoded_corpus(
         [corpus.source(row) for row in rows],
-        [corpus.target(row) for row in originals] + [chosen[row] for row in distilled],
+        [corpus.target(row) for row in originals] + [chosen[row] for row in distilled] + [each.label for each in soft],
         corpus.folds[rows].numpy(),
         corpus.vocabulary_size,
-        weights=corpus.weight[rows].tolist(),
-        tasks=corpus.tasks,
+        weights=(corpus.weight[rows].numpy() * shares).tolist(),
+        tasks=[corpus.task_of(row) for row in rows],
     )
-    return pairs, {
+    counts: dict[str, float | int] = {
         "originals": len(originals),
         "distilled": len(distilled),
         "equal_to_reference": equal,
         "labelled_by_all": len(corpus) if distill.labelled_by == "ensemble" else _held_out_by_none(corpus, len(teachers)),
-        "not_distilled": sum(not tokens for tokens in chosen),
+        "not_distilled": sum(not tokens and what == "outputs" for tokens, what in zip(chosen, of_row, strict=True)),
     }
+    return pairs, counts | ({"soft_labels": len(soft)} if soft else {})
 
 
 def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSettings:
@@ -84,23 +110,34 @@ def student_settings(model: ModelSettings, distill: DistillSettings) -> ModelSet
     return replace(model, **own)
 
 
-def _labelled(
-    corpus: EncodedCorpus, teachers: Sequence[Seq2SeqModel], distill: DistillSettings, decode: DecodeSettings, device: torch.device
-) -> list[list[Hypothesis]]:
-    """Label every source with the teachers that held it out (one per repeat, decoding as an ensemble), or with all teachers.
+def _labelled_by(corpus: EncodedCorpus, num_teachers: int, distill: DistillSettings) -> dict[tuple[int, ...], list[int]]:
+    """Return the rows that each group of teachers labels: those that held a row out (one per repeat), or all of them.
 
     With `labelled_by: out_of_fold`, a source that no teacher held out is labelled by all teachers. That happens in a single hold-out
     and for back-translated pairs.
     """
-    all_teachers = tuple(range(len(teachers)))
-    held_out_by = [tuple(fold for fold in row if fold in all_teachers) or all_teachers for row in corpus.folds.tolist()]
-    labelled_by = {all_teachers: list(range(len(corpus)))} if distill.labelled_by == "ensemble" else _rows_of(held_out_by)
+    all_teachers = tuple(range(num_teachers))
+    if distill.labelled_by == "ensemble":
+        return {all_teachers: list(range(len(corpus)))}
+    return _rows_of([tuple(fold for fold in row if fold in all_teachers) or all_teachers for row in corpus.folds.tolist()])
+
+
+def _labelled(
+    corpus: EncodedCorpus,
+    teachers: Sequence[Seq2SeqModel],
+    by_teachers: Mapping[tuple[int, ...], list[int]],
+    taught: Sequence[str],
+    distill: DistillSettings,
+    decode: DecodeSettings,
+    device: torch.device,
+) -> list[list[Hypothesis]]:
+    """Return the finished outputs of the teachers for every source of which outputs are taught; several teachers decode as an ensemble."""
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(corpus))]
-    is_uncut = (corpus.source_lengths() <= decode.max_tokens).tolist()
-    for folds, all_rows in labelled_by.items():
-        rows = [row for row in all_rows if is_uncut[row]]
+    is_uncut = (corpus.source_lengths() <= decode.source_limit).tolist()
+    for folds, all_rows in by_teachers.items():
+        rows = [row for row in all_rows if is_uncut[row] and taught[row] == "outputs"]
         engine = TorchEngine([teachers[fold] for fold in folds], device)
-        found = engine.translate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
+        found = engine.generate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
         for row, candidates in zip(rows, found, strict=True):
             hypotheses[row] = [candidate for candidate in candidates if candidate.is_finished(decode)]
     return hypotheses

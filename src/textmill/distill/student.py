@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textmill.base.errors import UserError
-from textmill.decode.settings import DecodeSettings
-from textmill.distill.distillation import distilled_corpus, student_settings
-from textmill.distill.settings import DistillSettings
+from textmill.distill.distillation import Teaching, distilled_corpus, student_settings
 from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.model.factory import build_model
 from textmill.model.interface import Seq2SeqModel
@@ -59,16 +57,15 @@ def distill_student(
     teachers: Sequence[Seq2SeqModel],
     tokenizer: Tokenizer,
     model: ModelSettings,
-    distill: DistillSettings,
-    decode: DecodeSettings,
+    teaching: Teaching,
     run: Run,
 ) -> tuple[Seq2SeqModel, EncodedCorpus, dict[str, float | int], TrainingResult]:
     """Label the sources and train the student. Returns the student, its training pairs, their counts, and the training result.
 
     Raises UserError as `distilled_corpus`, `copy_teacher` and `fit` do.
     """
-    run = run.on(distill.train)
-    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, distill, decode, run.seed, run.device)
+    distill, run = teaching.distill, run.on(teaching.distill.train)
+    pairs, counts = distilled_corpus(corpus, teachers, tokenizer, teaching, run)
     data, of_student = TrainingData.all_of(pairs), student_settings(model, distill)
     if distill.start_from == "teacher":
         student = build_model(Shape.of(of_student, corpus.vocabulary_size))

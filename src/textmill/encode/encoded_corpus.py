@@ -24,6 +24,7 @@ class EncodedCorpus:
     source_offsets, target_offsets: (N + 1,) int64; text i is tokens[offsets[i]:offsets[i + 1]].
     folds: (N, R) int64, the fold of the pair in each of R repeats, or NO_FOLD in all of them.
     weight: (N,) float64, how often a pair is seen per epoch.
+    task: (N,) int64, the index of the task of the pair in `tasks`.
     vocabulary_size: of the tokenizer.
     tasks: names of the tasks, sorted. The empty name stands for pairs without a task.
     """
@@ -34,6 +35,7 @@ class EncodedCorpus:
     target_offsets: Tensor
     folds: Tensor
     weight: Tensor
+    task: Tensor
     vocabulary_size: int
     tasks: list[str]
 
@@ -53,6 +55,10 @@ class EncodedCorpus:
         """Return the token ids of target `index`."""
         ids: list[int] = self.target_tokens[self.target_offsets[index] : self.target_offsets[index + 1]].tolist()
         return ids
+
+    def task_of(self, index: int) -> str:
+        """Return the name of the task of pair `index`."""
+        return self.tasks[int(self.task[index])]
 
     def source_lengths(self) -> Tensor:
         """Return the number of tokens of every source, (N,) int64."""
@@ -86,7 +92,7 @@ class EncodedCorpus:
         return cls(**tensors, vocabulary_size=metadata["vocabulary_size"], tasks=metadata["tasks"])
 
 
-_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight")
+_TENSORS = ("source_tokens", "source_offsets", "target_tokens", "target_offsets", "folds", "weight", "task")
 
 
 def _of_arrays(arrays: Mapping[str, np.ndarray], vocabulary_size: int, tasks: list[str]) -> EncodedCorpus:
@@ -99,17 +105,19 @@ def encoded_corpus(
     folds: np.ndarray,
     vocabulary_size: int,
     weights: Sequence[float] | None = None,
-    tasks: Sequence[str] = ("",),
+    tasks: Sequence[str] | None = None,
 ) -> EncodedCorpus:
     """Pack N pairs of token ids.
 
-    folds: (N, R) int. weights: N numbers, or None for 1 each. tasks: names of the tasks, sorted.
+    folds: (N, R) int. weights: N numbers, or None for 1 each. tasks: N names of tasks, or None for no names.
     """
     source_tokens, source_offsets = packed(sources)
     target_tokens, target_offsets = packed(targets)
     packed_folds = torch.from_numpy(folds.astype(np.int64))  # (N, R)
     weight = torch.ones(len(folds), dtype=torch.float64) if weights is None else torch.tensor(list(weights), dtype=torch.float64)
-    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, packed_folds, weight, vocabulary_size, list(tasks))
+    names = sorted(set(tasks or [""]))
+    task = torch.tensor([names.index(name) for name in tasks or [""] * len(folds)], dtype=torch.int64)
+    return EncodedCorpus(source_tokens, source_offsets, target_tokens, target_offsets, packed_folds, weight, task, vocabulary_size, names)
 
 
 def packed(texts: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:

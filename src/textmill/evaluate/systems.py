@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from textmill.decode.generate import Output, encode_sources, generate_n_best
 from textmill.decode.search import Engine
-from textmill.decode.settings import DecodeSettings
-from textmill.decode.translate import encode_sources, translate
-from textmill.evaluate.scoring import Evaluation, Outputs, only_texts, score_outputs
-from textmill.tasks.settings import TaskSettings, settings_of_task
+from textmill.decode.settings import DecodeSettings, decode_of
+from textmill.evaluate.scoring import Evaluation, Outputs, score_outputs
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 
@@ -32,29 +31,35 @@ def evaluate_engine(
     """
     test = evaluation.test
     sources = with_tasks(test["source"], test["task"])
-    encoded = encode_sources(sources, tokenizer)
     losses = reference_log_probabilities(engine, tokenizer, test)
-    texts = [""] * len(test)
+    texts, truncated = [""] * len(test), 0
     probabilities: list[list[float]] = [[] for _ in texts]
     for name, task in evaluation.tasks.items():
         rows = np.flatnonzero(test["task"] == name).tolist()
-        found = decoded(engine, tokenizer, [sources[row] for row in rows], decode_settings(decode, task), evaluation.labels.get(name))
-        for row, text, of_labels in zip(rows, found.texts, found.probabilities, strict=True):
-            texts[row], probabilities[row] = text, of_labels
-    scored = [each or [] for each in losses]
-    metrics, predictions = score_outputs(evaluation, Outputs(texts, probabilities, scored))
-    cut = sum(len(ids) > decode.max_tokens for ids in encoded)
-    return metrics | loss_of(losses) | {"truncated_sources": cut}, predictions
+        own, labels = replace(decode_of(decode, task), kept_tokens=tokenizer.task_tokens(name)), evaluation.labels.get(name, [])
+        outputs, of_labels = decoded(engine, tokenizer, [sources[row] for row in rows], own, labels, evaluation.seed)
+        truncated += sum(output.is_source_truncated for output in outputs)
+        for row, output, each in zip(rows, outputs, of_labels, strict=True):
+            texts[row], probabilities[row] = output.text, each
+    metrics, predictions = score_outputs(evaluation, Outputs(texts, probabilities, [each or [] for each in losses]))
+    return metrics | loss_of(losses) | {"truncated_sources": truncated}, predictions
 
 
-def decode_settings(decode: DecodeSettings, task: TaskSettings, key: str = "tasks") -> DecodeSettings:
-    """Return the decoding settings of a task: those of all tasks, with the method of its kind and its own differences."""
-    return settings_of_task(decode, task.decode, {}, f"{key}.decode")
+def decoded(
+    engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings, labels: Sequence[str], seed: int
+) -> tuple[list[Output], list[list[float]]]:
+    """Decode sources of one task. Returns the best output of each, and the probabilities of its labels, empty without labels.
+
+    labels: of the task; empty if it has none.
+    """
+    found = generate_n_best(sources, tokenizer, engine, decode, labels, max(len(labels), 1), seed)
+    probabilities = [_in_order(outputs, labels) for outputs in found]
+    return [outputs[0] for outputs in found], probabilities
 
 
-def decoded(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings, labels: Sequence[str] | None) -> Outputs:
-    """Decode sources of one task. labels: of the task, for the method labels."""
-    return only_texts(translate(sources, tokenizer, engine, decode))
+def _in_order(outputs: Sequence[Output], labels: Sequence[str]) -> list[float]:
+    by_label = {output.text: math.exp(output.score) for output in outputs}
+    return [by_label[label] for label in labels]
 
 
 def reference_log_probabilities(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> list[list[float] | None]:
@@ -100,7 +105,7 @@ def speed_script(system: str, speed: dict[str, float]) -> str:
 
 
 def _decoded_tokens(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings) -> int:
-    return sum(len(best[0].tokens) + 1 for best in engine.translate(encode_sources(sources, tokenizer), decode))
+    return sum(len(best[0].tokens) + 1 for best in engine.generate(encode_sources(sources, tokenizer), decode))
 
 
 def _timed(action: Callable[[], int]) -> tuple[int, float]:

@@ -25,11 +25,11 @@ A text-to-text Transformer for {kinds}, made with textmill and exported for CTra
 
 ## Use
 
-    from textmill.serving.translator import Translator
-    Translator.load("int8").translate(["Save the file"]{argument})
+    from textmill.serving.text_model import TextModel
+    TextModel.load("int8").generate(["Save the file"]{argument})
 
 The model needs ctranslate2 and sentencepiece, but not torch. `manifest.json` contains the SHA-256 of every file, and
-`Translator.load` checks them.
+`TextModel.load` checks them.
 
 ## Intended use and limits
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from textmill.base.errors import UserError
@@ -25,11 +27,18 @@ _MODEL_FILES = ("model.bin", "config.json", "shared_vocabulary.json")
 
 
 def export_model(
-    weights: Path, corpus: EncodedCorpus, tokenizer: Tokenizer, folder: Path, export: ExportSettings, decode: DecodeSettings
+    weights: Path,
+    corpus: EncodedCorpus,
+    tokenizer: Tokenizer,
+    folder: Path,
+    export: ExportSettings,
+    decode: DecodeSettings,
+    of_tasks: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, Any]:
     """Convert the model in `weights` to float32 and int8, check it, and then write `folder`/float32 and `folder`/int8.
 
     corpus: parity is measured on its first pairs.
+    of_tasks: the optional keys of generation.json, which replace those of `decode`; see serving/generation.py.
     Returns parity, sizes and tasks.
     Raises UserError with the measured number if a check of `export` fails. Then nothing is written.
     """
@@ -43,7 +52,7 @@ def export_model(
         size_ratio = (candidates["int8"] / "model.bin").stat().st_size / weights.stat().st_size
         _require(parities["float32"], size_ratio, export)
         for name, candidate in candidates.items():
-            _write_package(candidate, folder / name, tokenizer, decode, corpus.tasks)
+            _write_package(candidate, folder / name, tokenizer, asdict(decode) | {"tasks": corpus.tasks} | dict(of_tasks))
     return {
         "parity": {name: asdict(parity) for name, parity in parities.items()},
         "parity_sentences": min(export.parity_sentences, len(corpus)),
@@ -85,10 +94,10 @@ def _require(parity: Parity, size_ratio: float, export: ExportSettings) -> None:
         )
 
 
-def _write_package(candidate: Path, folder: Path, tokenizer: Tokenizer, decode: DecodeSettings, tasks: list[str]) -> None:
+def _write_package(candidate: Path, folder: Path, tokenizer: Tokenizer, generation: dict[str, Any]) -> None:
     for name in _MODEL_FILES:
         write_bytes(folder / name, (candidate / name).read_bytes())
     tokenizer.save(folder / "tokenizer.model")
-    write_json(folder / "generation.json", asdict(decode) | {"tasks": tasks})
+    write_json(folder / "generation.json", generation)
     names = sorted([*_MODEL_FILES, "tokenizer.model", "generation.json"])
     write_json(folder / "manifest.json", {"files": {name: sha256_of(folder / name) for name in names}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from textmill.decode.search import Engine
 from textmill.decode.settings import DecodeSettings
@@ -24,9 +24,10 @@ class Parity:
 def compare_engines(
     first: Engine, second: Engine, sources: Sequence[list[int]], targets: Sequence[list[int]], decode: DecodeSettings
 ) -> Parity:
-    """Score the targets and decode the sources with both engines. sources, targets: token ids; no text may be empty."""
+    """Score the targets and search outputs of the sources with both engines. sources, targets: token ids; no text may be empty."""
     scores = zip(first.score(sources, targets), second.score(sources, targets), strict=True)
     difference = max(abs(a - b) for row in scores for a, b in zip(*row, strict=True))
-    outputs = zip(first.translate(sources, decode), second.translate(sources, decode), strict=True)
+    decode = replace(decode, method="beam")  # engines draw with different random numbers
+    outputs = zip(first.generate(sources, decode), second.generate(sources, decode), strict=True)
     identical = [a[0].tokens == b[0].tokens for a, b in outputs]
     return Parity(difference, sum(identical) / len(identical))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from textmill.serving import translator as _serving  # the module that the pyfunc model loads: must import here too
+from textmill.serving import text_model as _serving  # the module that the pyfunc model loads: must import here too
 from textmill.tracking.store import mlflow_module
 
 _PACKAGES = ("ctranslate2", "numpy", "pandas", "sentencepiece")
@@ -22,7 +22,7 @@ def save_pyfunc(folder: Path, target: Path, model_id: str | None = None) -> None
     """
     mlflow = mlflow_module()
     types = mlflow.types
-    decode = _serving.Translator.load(folder).decode
+    decode = _serving.TextModel.load(folder).decode
     optional = {"score": "double", "is_source_truncated": "boolean", "is_output_truncated": "boolean"}  # with the param with_scores
     signature = mlflow.models.ModelSignature(
         outputs=types.Schema(

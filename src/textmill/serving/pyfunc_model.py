@@ -13,8 +13,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, INVALID_PARAMETER_VALUE
 
 from textmill.base.errors import UserError
-from textmill.decode.translate import Translation
-from textmill.serving.translator import Translator, require_texts
+from textmill.decode.generate import Output
+from textmill.serving.requests import require_texts
+from textmill.serving.text_model import TextModel
 
 _PARAMS = ("beam_size", "task", "with_scores")
 _logger = logging.getLogger(__name__)
@@ -23,17 +24,17 @@ _logger = logging.getLogger(__name__)
 class TextToText(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
     """Input: a table with a column `source`, a list of strings, or a list of dicts with the key `source`.
 
-    Output: a table with the column `target`; with the param `with_scores` also the other fields of Translation.
+    Output: a table with the column `target`; with the param `with_scores` also the other fields of Output.
     """
 
     # No type hints on predict: with them MLflow 3 takes the signature from the hints and drops the declared params.
     def load_context(self, context):  # type: ignore[no-untyped-def]
         """Load the model folder, once."""
         _refuse_unknown_params()
-        self.translator = Translator.load(Path(context.artifacts["model"]))
+        self.model = TextModel.load(Path(context.artifacts["model"]))
 
     def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]
-        """Translate. params: `beam_size`, `task`, `with_scores`.
+        """Generate an output per source. params: `beam_size`, `task`, `with_scores`.
 
         Raises MlflowException with one line: INVALID_PARAMETER_VALUE for a user's mistake (the scoring server answers 400
         with the message), INTERNAL_ERROR for a bug (500 without details: MLflow would send the stack trace to the client).
@@ -52,9 +53,9 @@ class TextToText(mlflow.pyfunc.PythonModel):  # type: ignore[misc, name-defined]
         beam_size, task = params.get("beam_size"), str(params.get("task") or "")
         beam_size = beam_size.item() if isinstance(beam_size, np.generic) else beam_size
         if not params.get("with_scores"):
-            return pd.DataFrame({"target": self.translator.translate(texts, task=task, beam_size=beam_size)})
-        translations = self.translator.translate_with_scores(texts, task=task, beam_size=beam_size)
-        table = pd.DataFrame(translations, columns=Translation._fields)
+            return pd.DataFrame({"target": self.model.generate(texts, task=task, beam_size=beam_size)})
+        outputs = self.model.generate_with_scores(texts, task=task, beam_size=beam_size)
+        table = pd.DataFrame(outputs, columns=Output._fields)
         return table.rename(columns={"text": "target"})
 
 

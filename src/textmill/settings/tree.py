@@ -11,7 +11,7 @@ from textmill.back_translate.settings import BackTranslateSettings
 from textmill.base.errors import UserError
 from textmill.clean.settings import CleanSettings, settings_of
 from textmill.collect.settings import CollectSettings
-from textmill.decode.settings import DecodeSettings
+from textmill.decode.settings import DecodeSettings, decode_of
 from textmill.distill.settings import DistillSettings
 from textmill.encode.settings import EncodeSettings
 from textmill.evaluate.settings import EvaluateSettings
@@ -21,7 +21,7 @@ from textmill.prune.settings import PruneSettings
 from textmill.report.settings import ReportSettings
 from textmill.settings.schema import OF_FOLDS, OTHER_TRAININGS, build, completed, converted
 from textmill.split.settings import SplitSettings
-from textmill.tasks.settings import TaskSettings, require_names, settings_of_task, stored_name
+from textmill.tasks.settings import TaskSettings, require_names, stored_name
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.train.settings import TrainSettings
 
@@ -106,7 +106,7 @@ def _check_tasks(sections: Mapping[str, Any]) -> None:
                 raise UserError(f"params.yaml: {section}.sources[{position}].task: {error}") from None
     for name, task in tasks.items():
         settings_of(sections["clean"], tasks, name)
-        settings_of_task(sections["decode"], task.decode, {}, f"tasks.{name}.decode")
+        decode_of(sections["decode"], task, f"tasks.{name}.decode")
 
 
 def _check_together(sections: Mapping[str, Any]) -> None:
@@ -139,7 +139,7 @@ def _check_together(sections: Mapping[str, Any]) -> None:
                 f"params.yaml: prune.{stack}_heads is {wanted}, but model.key_value_heads makes groups of {group} heads that share a key."
                 f" A group is pruned as a whole. Make it a multiple of {group}."
             )
-    needed = _positions_needed(model.architecture, sections["encode"].max_tokens, sections["decode"].max_tokens)
+    needed = _positions_needed(model.architecture, sections["encode"], sections["decode"])
     if model.positions == "learned" and model.max_positions < needed:
         raise UserError(
             f"params.yaml: model.max_positions is {model.max_positions}, but with encode.max_tokens and decode.max_tokens a text"
@@ -162,14 +162,14 @@ def _check_student(model: ModelSettings, distill: DistillSettings) -> None:
             )
 
 
-def _positions_needed(architecture: str, encoded: int, decoded: int) -> int:
+def _positions_needed(architecture: str, encode: EncodeSettings, decode: DecodeSettings) -> int:
     """Return the positions of the longest text.
 
     In training, a begin symbol comes before the target. In decoding, the last token is never an input.
     """
     if architecture == "decoder_only":
-        return max(2 * encoded + 1, 2 * decoded)
-    return max(encoded + 1, decoded)
+        return max(encode.source_limit + encode.max_tokens + 1, decode.source_limit + decode.max_tokens)
+    return max(encode.source_limit, encode.max_tokens + 1, decode.source_limit, decode.max_tokens)
 
 
 def limits(params: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ class TaskKind:
     content: the sides that are content: looked at for leaks into the test set. Prompts and control codes are none.
     target_is_label: whether targets are labels: in no language, and not text that could leak.
     cut: the end of a long source that is cut off.
+    long_sources: whether a training pair with a long source is cut as well, or left out.
     method: how outputs are decoded (DecodeSettings).
     taught: what a student learns from its teachers: their outputs, their label probabilities, or nothing.
     """
@@ -35,6 +36,7 @@ class TaskKind:
     content: tuple[Literal["source", "target"], ...] = ("source", "target")
     target_is_label: bool = False
     cut: Literal["end", "start"] = "end"
+    long_sources: Literal["cut", "drop"] = "cut"
     method: Literal["beam", "sampling", "labels"] = "beam"
     taught: Literal["outputs", "probabilities", "nothing"] = "outputs"
 

@@ -16,14 +16,17 @@ from textmill.base.native import inside
 from textmill.tokenizer.protection import SLOTS, Protected, protect, protect_pairs
 from textmill.tokenizer.settings import TokenizerSettings
 from textmill.tokenizer.special import BEGIN, END, PAD, UNKNOWN
+from textmill.tokenizer.tasks import with_tasks
 
 _LARGEST_VOCABULARY = 32_000
+_LONGEST_CHARACTER = 4  # bytes, in UTF-8
 _POSSIBLE = re.compile(r"value <= (\d+)")  # in SentencePiece's message that a vocabulary is too large
 # SentencePiece writes a space as U+2581, so a U+2581 in a text would be decoded as a space. It is replaced by U+FDD0, a Unicode
 # noncharacter. A U+FDD0 or U+FDD1 in the text is escaped with U+FDD1.
 _STAND_INS = {"\u2581": "\ufdd0", "\ufdd0": "\ufdd1\ufdd0", "\ufdd1": "\ufdd1\ufdd1"}
 _TO_STAND_INS = str.maketrans(_STAND_INS)
 _FROM_STAND_INS = {stand_in: character for character, stand_in in _STAND_INS.items()}
+UNFINISHED_ESCAPE = "\ufdd1"  # at the end of a text that is decoded token by token, it may be half of an escape
 _ANY_STAND_IN = re.compile("\ufdd1[\ufdd0\ufdd1]|\ufdd0")
 
 
@@ -35,6 +38,9 @@ class Tokenizer:
         self._processor.LoadFromSerializedProto(model)
         self.model = model
         self.pieces: list[str] = [self._processor.IdToPiece(index) for index in range(self._processor.GetPieceSize())]
+        self._bytes = {
+            index: bytes([int(self.pieces[index][3:5], 16)]) for index in range(len(self.pieces)) if self._processor.IsByte(index)
+        }
         self.has_slots = SLOTS[0] in self.pieces
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[bytes]]:
@@ -85,6 +91,10 @@ class Tokenizer:
         """Replace the spans of a source by slots, if this tokenizer has slots."""
         return protect(source) if self.has_slots else Protected(source, ())
 
+    def task_tokens(self, task: str) -> int:
+        """Return the number of tokens that the name of a task takes at the start of a source."""
+        return len(self.encode_batch(with_tasks([""], [task]))[0]) if task else 0
+
     def encode_pairs(self, sources: Sequence[str], targets: Sequence[str]) -> tuple[list[list[int]], list[list[int]]]:
         """Encode sources and targets; if this tokenizer has slots, they replace the spans of each source on both sides."""
         if self.has_slots:
@@ -92,10 +102,36 @@ class Tokenizer:
         return self.encode_batch(sources), self.encode_batch(targets)
 
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of token ids. Special ids are ignored, and bytes that are not UTF-8 become U+FFFD."""
+        """Return the text of token ids. Special ids are ignored, and so are bytes that are not UTF-8.
+
+        The text of the first tokens is a prefix of the text of all, up to one UNFINISHED_ESCAPE.
+        """
+        shown = [index for index in ids if index > END]
+        if any(index in self._bytes for index in shown):
+            shown = self._without_broken_bytes(shown)
         with inside:
-            text: str = self._processor.DecodeIds([index for index in ids if index > END])
+            text: str = self._processor.DecodeIds(shown)
         return _ANY_STAND_IN.sub(lambda stand_in: _FROM_STAND_INS[stand_in[0]], text)
+
+    def _without_broken_bytes(self, ids: Sequence[int]) -> list[int]:
+        """Remove bytes that are no part of a character in UTF-8: a model can write any sequence of bytes."""
+        kept: list[int] = []
+        start = 0
+        while start < len(ids):
+            sizes = (size for size in range(1, _LONGEST_CHARACTER + 1) if self._is_character(ids[start : start + size]))
+            size = next(sizes, 0) if ids[start] in self._bytes else 1
+            kept += ids[start : start + size]
+            start += size or 1
+        return kept
+
+    def _is_character(self, ids: Sequence[int]) -> bool:
+        """True if these bytes are one character in UTF-8."""
+        if not all(index in self._bytes for index in ids):
+            return False
+        try:
+            return len(b"".join(self._bytes[index] for index in ids).decode("utf-8")) == 1
+        except UnicodeDecodeError:
+            return False
 
 
 def fit_tokenizer(sources: Sequence[str], targets: Sequence[str], settings: TokenizerSettings) -> Tokenizer:
