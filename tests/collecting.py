@@ -16,7 +16,7 @@ def collected(
     folder: Path, *sources: SourceSettings, max_row_bytes: int = 1_000_000, max_bad_share: float = 0.01, **more: Any
 ) -> pd.DataFrame:
     """The rows of `sources`; the metrics are in `.attrs`."""
-    settings = CollectSettings("en", "zh", max_row_bytes, max_bad_share, list(sources))
+    settings = CollectSettings("en", "zh", list(sources), max_row_bytes, max_bad_share)
     metrics = collect_sources(settings, folder / "wheels", folder / "out" / "pairs.parquet", **more)
     frame = read_table(folder / "out" / "pairs.parquet")
     assert frame["id"].is_unique and metrics["rows"] == len(frame) == sum(source["rows"] for source in metrics["sources"])

@@ -19,10 +19,10 @@ class DecodeSettings:
     device: device of the evaluate stages: cpu, cuda or auto. The exported model always runs on a CPU.
     """
 
-    beam_size: int
-    length_penalty: float
-    max_tokens: int
-    batch_size: int
+    beam_size: int = 4
+    length_penalty: float = 1.0
+    max_tokens: int = 128
+    batch_size: int = 32
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
     def __post_init__(self) -> None:

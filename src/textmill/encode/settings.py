@@ -14,7 +14,7 @@ class EncodeSettings:
     max_tokens: training pairs with more tokens than this on either side are left out and counted.
     """
 
-    max_tokens: int
+    max_tokens: int = 128
 
     def __post_init__(self) -> None:
         require(self.max_tokens >= 8, "max_tokens: must be 8 or more.")

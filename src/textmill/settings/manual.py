@@ -53,7 +53,8 @@ def _settings(section: type, prefix: str) -> Iterator[Setting]:
             meaning = f"{meanings.get(field.name, '')} A key that is left out is taken from `train`."
             yield Setting(key, "settings of train", "as in train", meaning.strip())
         elif inner is None:
-            yield Setting(key, _shown(kind), field.default, meanings.get(field.name, ""))
+            default = field.default if field.default_factory is MISSING else field.default_factory()
+            yield Setting(key, _shown(kind), default, meanings.get(field.name, ""))
         else:
             yield from _settings(inner, key + suffix)
 

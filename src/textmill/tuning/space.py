@@ -132,11 +132,13 @@ def value_at(params: Any, key: str) -> Any:
 
 
 def with_values(params: Any, values: Mapping[str, Any]) -> Any:
-    """Return a copy of `params` with some values changed. Comments of a round-trip YAML tree are kept."""
+    """Return a copy of `params` with some values changed. Sections that it lacks are added. Comments of a round-trip YAML tree are kept."""
     changed = copy.deepcopy(params)
     for key, value in values.items():
         *above, last = key.split(".")
-        parent = value_at(changed, ".".join(above)) if above else changed
+        parent = changed
+        for part in above:
+            parent = parent[int(part)] if isinstance(parent, list) else parent.setdefault(part, {})
         parent[int(last) if isinstance(parent, list) else last] = value
     return changed
 
