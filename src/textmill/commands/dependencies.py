@@ -22,6 +22,7 @@ from ruamel.yaml import YAML
 from textmill.base.files import write_text
 
 PACKAGE = Path("src/textmill")
+_PINS = "packages.yaml"
 FREE = PACKAGE / "tracking"
 BY_FILE = PACKAGE / "settings"
 PACKAGES = {
@@ -122,17 +123,15 @@ def main(write: bool) -> int:
         stage = entry.get("do", entry)
         files, packages = expected(stage["cmd"])
         declared = {dependency for dependency in stage["deps"] if _is_code(dependency)}
-        pinned = {
-            key.removeprefix("packages.") for param in stage.get("params", []) if isinstance(param, dict) for key in param["packages.yaml"]
-        }
+        pinned = {key.removeprefix("packages.") for param in stage.get("params", []) if _PINS in param for key in param[_PINS]}
         for kind, want, have in (("code", files, declared), ("packages", packages, pinned)):
             if want != have:
                 wrong += 1
                 print(f"{name}: {kind}: missing {sorted(want - have)}, superfluous {sorted(have - want)}")
         stage["deps"] = [dependency for dependency in stage["deps"] if not _is_code(dependency)] + sorted(files)
-        params = [param for param in stage.get("params", []) if not isinstance(param, dict)]
+        params = [param for param in stage.get("params", []) if _PINS not in param]
         if packages:
-            params.append({"packages.yaml": [f"packages.{package}" for package in sorted(packages)]})
+            params.append({_PINS: [f"packages.{package}" for package in sorted(packages)]})
         if params:
             stage["params"] = params
     if write:

@@ -213,7 +213,7 @@ def main(storage: str) -> int:
         require_reach(inputs, tune.space, search.stage)
         if search.metric_file.as_posix() not in inputs.outputs:
             raise UserError(f"tune.yaml: search.metric names {search.metric_file}, which is not an output of {search.stage}.")
-        name = study_name(search, tune.space, inputs, params)
+        name = study_name(search, tune.space, inputs, with_defaults(params))
         HOME.mkdir(exist_ok=True)
         study = open_study(name, search, storage or f"sqlite:///{HOME.resolve() / 'studies.db'}")
         _tell_where_it_starts(study, tune, params, name)

@@ -20,12 +20,9 @@ from textmill.evaluate.metrics import METRICS, Metric, resamplings
 from textmill.evaluate.significance import Difference, paired_difference
 from textmill.report.slices import Slice, all_slices
 from textmill.settings.languages import LanguageSettings
-from textmill.settings.params_file import read_params
-from textmill.settings.schema import completed
 
 BASELINES = ("copy", "translation_memory", "majority")
 COMPARED_METRICS = ("chrf", "bleu")
-_PARAMS, _DEFAULT = Path("params.yaml"), Path("recipes/default.yaml")
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Results:
 
     histories: learning curves by model, columns of history.csv (None: no value). test: the test set, in the order of the predictions.
     exported_against_baselines: for the page alone. slices: chrF of the exported model and of the translation memory, by grouping.
-    params, default_params: params.yaml and recipes/default.yaml, with what trainings inherit.
+    params, default_params: params.yaml and recipes/default.yaml, with all defaults.
     """
 
     corpus: dict[str, Any]
@@ -115,8 +112,8 @@ def read_results(folds: Sequence[int], languages: LanguageSettings, samples: int
         exported_against_baselines=compared([("exported", baseline) for baseline in BASELINES]),
         test=test,
         slices=all_slices(metrics["chrf"], test, predictions["exported"], predictions["translation_memory"], samples, seed),
-        params=completed(read_params(_PARAMS)),
-        default_params=completed(read_params(_DEFAULT)),
+        params=read_json(paths.SETTINGS),
+        default_params=read_json(paths.DEFAULT_SETTINGS),
     )
 
 
