@@ -52,7 +52,7 @@ def search_inputs(stage: str) -> SearchInputs:
         files: dict[str, str] = {}
         for dependency in (dependency for each in stages for dependency in each.deps):
             if not isinstance(dependency, ParamsDependency):
-                if dependency.def_path not in written | {"params.yaml"} and dependency.def_path not in files:
+                if dependency.def_path not in written | {"params.yaml", "recipes/default.yaml"} and dependency.def_path not in files:
                     files[dependency.def_path] = dependency.get_hash().value
             elif dependency.def_path == paths.SETTINGS.as_posix():
                 keys |= set(dependency.params)

@@ -262,12 +262,23 @@ def _end(study: Study, tune: Tune, params: Any, parent: RunLog) -> None:
     print(f"tune: best is trial {best.number}, {tune.search.metric} {best.value:.6g}, with {_shown(found)}")
     print(f"tune: {BEST} is params.yaml with these values. To use it, run one of these commands:")
     print(f"  cp {BEST} params.yaml")
-    print(f"  dvc exp run {' '.join(overrides(found))}")
+    print(f"  dvc exp run {' '.join(overrides(found, params))}")
 
 
-def overrides(values: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of `dvc exp run` in Hydra's syntax, quoted for the shell."""
-    return [f"-S {shlex.quote(f'{key}={_hydra(value)}')}" for key, value in values.items()]
+def overrides(values: Mapping[str, Any], params: Any) -> list[str]:
+    """Return the arguments of `dvc exp run` in Hydra's syntax, quoted for the shell.
+
+    params: content of params.yaml. A key that it lacks is added with `++`.
+    """
+    return [f"-S {shlex.quote(f'{_sign(params, key)}{key}={_hydra(value)}')}" for key, value in values.items()]
+
+
+def _sign(params: Any, key: str) -> str:
+    try:
+        value_at(params, key)
+    except KeyError:
+        return "++"
+    return ""
 
 
 def _hydra(value: Any) -> str:
