@@ -1,6 +1,5 @@
 """Read the sources named in params.yaml.
 
-in   data/preflight/settings.json     proof that all settings are valid
      data/raw                         files of the user
 out  data/collect/pairs.parquet       one row per pair: id, source, target, group, origin, line, ...
      data/collect/metrics.json        number of rows, skipped rows and bad rows, in total and by reason for every source

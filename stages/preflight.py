@@ -1,7 +1,9 @@
 """Check params.yaml as a whole, that DVC tracks every source, and that dvc.yaml lists every fold, before anything else runs.
 
 in   params.yaml                        all sections, including those of stages that run hours later
-out  data/preflight/settings.json       the names of the sections. It is the same for all valid settings, so nothing reruns
+     recipes/default.yaml
+out  data/preflight/settings.json       params.yaml with all defaults and inherited settings. The other stages take their params from it
+     data/preflight/default.json        the same of the default recipe
 
 dvc.yaml is also read. DVC does not allow it as a dependency, but a change of split.folds in params.yaml reruns this stage.
 """
@@ -10,8 +12,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import dvc.api
-
 from textmill.back_translate.settings import BackTranslateSettings
 from textmill.base import paths
 from textmill.base.files import write_json
@@ -19,18 +19,21 @@ from textmill.collect.settings import CollectSettings
 from textmill.pipeline.fold_lists import check_fold_lists
 from textmill.pipeline.runner import run_stage
 from textmill.pipeline.watched import require_watched
-from textmill.settings.schema import build, completed
-from textmill.settings.tree import SECTIONS, check_settings, limits
+from textmill.settings.params_file import read_params
+from textmill.settings.schema import build
+from textmill.settings.tree import check_settings, limits, with_defaults
 
 
 def main() -> None:
-    params = dvc.api.params_show("params.yaml")
+    params = read_params(Path("params.yaml"))
     check_settings(params)
-    require_watched("collect", build(CollectSettings, params["collect"], "collect").sources)
-    require_watched("back_translate", build(BackTranslateSettings, completed(params)["back_translate"], "back_translate").sources)
-    check_fold_lists(Path("dvc.yaml").read_text(encoding="utf-8"), len(params["split"]["folds"]))
-    print(limits(params), end="", flush=True)
-    write_json(paths.PREFLIGHT, sorted(SECTIONS))
+    settings = with_defaults(params)
+    require_watched("collect", build(CollectSettings, settings["collect"], "collect").sources)
+    require_watched("back_translate", build(BackTranslateSettings, settings["back_translate"], "back_translate").sources)
+    check_fold_lists(Path("dvc.yaml").read_text(encoding="utf-8"), len(settings["split"]["folds"]))
+    print(limits(settings), end="", flush=True)
+    write_json(paths.SETTINGS, settings)
+    write_json(paths.DEFAULT_SETTINGS, with_defaults(read_params(Path("recipes/default.yaml"))))
 
 
 if __name__ == "__main__":

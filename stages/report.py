@@ -1,7 +1,7 @@
 """One page that a person reads instead of thirty JSON files, and the few numbers that belong into git.
 
-in   params.yaml                               what differs from the default recipe
-     recipes/default.yaml
+in   data/preflight/settings.json              what differs from the default recipe
+     data/preflight/default.json
      data/collect/metrics.json
      data/clean/metrics.json
      data/clean/samples.json

@@ -17,7 +17,7 @@ def collected(
     folder: Path, *sources: SourceSettings, max_row_bytes: int = 1_000_000, max_bad_share: float = 0.01, **more: Any
 ) -> pd.DataFrame:
     """The rows of `sources`; the metrics are in `.attrs`."""
-    settings = CollectSettings(max_row_bytes, max_bad_share, list(sources))
+    settings = CollectSettings(list(sources), max_row_bytes, max_bad_share)
     tasks = {name: TaskSettings("en", target_language="zh") for name in sorted({source.task for source in sources})}
     metrics = collect_sources(settings, tasks, folder / "wheels", folder / "out" / "pairs.parquet", **more)
     frame = read_table(folder / "out" / "pairs.parquet")

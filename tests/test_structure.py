@@ -197,6 +197,13 @@ def test_every_file_that_a_stage_reads_is_on_record_so_that_the_runner_can_check
         assert read - templated <= outputs | {"data/raw", "params.yaml", "recipes/default.yaml"}, name
 
 
+def test_a_stage_takes_its_params_from_the_completed_settings() -> None:
+    """From params.yaml, a setting that the user left out would be an error of DVC."""
+    for name, entry in PIPELINE["stages"].items():
+        params = entry.get("do", entry).get("params", [])
+        assert all(isinstance(param, dict) and set(param) <= {"data/preflight/settings.json", "packages.yaml"} for param in params), name
+
+
 def _pattern(path: str) -> str:
     """Of a path, with a star for what a matrix or a foreach fills in, and for the folds that a list names one by one."""
     path = re.sub(r"data/evaluate/[\w-]+(?=/)|models/train/\d+(?=/)", _starred, path)
@@ -419,7 +426,7 @@ def test_files_and_functions_stay_small() -> None:
         if len([name for name in names if name not in ("self", "cls", "ctx")]) > 7
     ]
     assert (long, many) == ([], [])
-    assert len(Path("dvc.yaml").read_text(encoding="utf-8").split("\n")) <= 600
+    assert len(Path("dvc.yaml").read_text(encoding="utf-8").split("\n")) <= 550
     assert all(len(path.read_text(encoding="utf-8").split("\n")) <= 61 for path in Path("recipes").glob("*.yaml") if path.stem != "default")
 
 

@@ -68,9 +68,9 @@ def test_every_format_has_an_example_and_every_reason_is_explained() -> None:
 
 @pytest.mark.parametrize("name", ["README.md", "README.zh-CN.md"])
 def test_the_example_of_the_readme_is_right(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text, default = Path(name).read_text(encoding="utf-8"), Path("params.yaml").read_text(encoding="utf-8")
+    text = Path(name).read_text(encoding="utf-8")
     (example,) = [YAML(typ="safe").load(content) for kind, _, content in BLOCK.findall(text) if kind == "yaml"]
-    collect = build(CollectSettings, YAML(typ="safe").load(default)["collect"] | example["collect"], "collect")
+    collect = build(CollectSettings, example["collect"], "collect")
     (tmp_path / "data/raw").mkdir(parents=True)
     (tmp_path / "data/raw/mine.tsv").write_text("source\ttarget\na\tb\n")
     monkeypatch.chdir(tmp_path)

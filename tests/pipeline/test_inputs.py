@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dvc_project import MADE, RAW, RESULT, change_yaml, flip, make_project
+from dvc_project import MADE, RAW, RESULT, change_yaml, flip, make_project, md5
 from ruamel.yaml import YAML
 
 from textmill.base.errors import UserError
@@ -49,6 +49,21 @@ def test_a_flipped_bit_in_an_output_of_another_stage_stops_the_stage_that_reads_
     with pytest.raises(
         UserError, match=r"^data/make/pairs\.json: is not what dvc\.lock has on record \(MD5 \w+, not \w+\): damaged.+make doctor"
     ):
+        stage_inputs("use")
+
+
+def test_params_that_another_stage_wrote_are_read_and_hashed_like_its_other_outputs(project: Path) -> None:
+    settings = Path("data/make/settings.json")
+    settings.write_text('{"train": {"steps": 4}, "unused": 1}\n')
+    out = {"path": str(settings), "hash": "md5", "md5": md5(settings)}
+    change_yaml(Path("dvc.yaml"), lambda content: content["stages"]["make"]["outs"].append(str(settings)))
+    change_yaml(Path("dvc.yaml"), lambda content: content["stages"]["use"].update(params=[{str(settings): ["train.steps"]}]))
+    change_yaml(Path("dvc.lock"), lambda lock: lock["stages"]["make"]["outs"].append(out))
+    change_yaml(Path("dvc.lock"), lambda lock: lock["stages"]["use"].update(params={str(settings): {"train.steps": 4}}))
+    assert stage_inputs("use").params == {"train": {"steps": 4}}
+    assert stage_inputs("use") == locked_inputs(locked("use"))
+    settings.write_text('{"train": {"steps": 5}, "unused": 1}\n')
+    with pytest.raises(UserError, match=r"^data/make/settings\.json: is not what dvc\.lock has on record"):
         stage_inputs("use")
 
 

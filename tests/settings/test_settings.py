@@ -14,8 +14,9 @@ from textmill.distill.settings import DistillSettings
 from textmill.model.settings import ModelSettings
 from textmill.settings.params_file import read_params
 from textmill.settings.schema import build, completed
-from textmill.settings.tree import check_settings, limits
-from textmill.tuning.space import with_values
+from textmill.settings.tree import check_settings, limits, with_defaults
+from textmill.train.settings import TrainSettings
+from textmill.tuning.space import flattened, with_values
 
 PARAMS: dict[str, Any] = YAML(typ="safe").load(Path("params.yaml").read_text(encoding="utf-8"))
 
@@ -177,11 +178,12 @@ def test_the_feed_forward_width_of_the_models_can_be_changed_alone() -> None:
     )
 
 
-def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:
+def test_a_missing_key_and_an_unknown_section_are_named() -> None:
     for change, message in (
-        (lambda p: p["decode"].pop("beam_size"), "key decode.beam_size is missing"),
+        (lambda p: p["collect"].pop("target_language"), "key collect.target_language is missing"),
+        (lambda p: p["collect"].pop("sources"), "key collect.sources is missing"),
+        (lambda p: p.pop("collect"), "key collect.source_language is missing"),
         (lambda p: p.update(trian={}), "unknown section trian. Did you mean train?"),
-        (lambda p: p.pop("encode"), "section encode is missing"),
         (lambda p: p.update(seed="1"), "seed must be a whole number"),
         (lambda p: p.update(seed=-1), "seed must be a whole number from 0 to 2147483647, not -1"),
         (lambda p: p.update(seed=2**32), "seed must be a whole number from 0 to 2147483647, not 4294967296"),
@@ -191,6 +193,37 @@ def test_a_missing_key_an_unknown_and_a_missing_section_are_named() -> None:
         change(params)
         with pytest.raises(UserError, match=message.replace("?", r"\?")):
             check_settings(params)
+
+
+SHORT: dict[str, Any] = {
+    "collect": {"source_language": "en", "target_language": "de", "sources": [{"format": "tsv", "path": "data/raw/a.tsv"}]}
+}
+
+
+def test_languages_and_sources_are_enough_and_all_else_is_filled_in() -> None:
+    check_settings(SHORT)
+    full = with_defaults(SHORT)
+    assert dict(flattened(full)).keys() >= dict(flattened(PARAMS)).keys() - {key for key, _ in flattened(PARAMS) if ".sources" in key}
+    check_settings(full)
+    assert with_defaults(full) == full, "nothing is left to fill in"
+    assert with_defaults(PARAMS) | {"seed": 2} == with_defaults(PARAMS | {"seed": 2}), "a value in the file is kept"
+
+
+def test_with_one_number_for_the_length_of_training_all_trainings_have_it() -> None:
+    for steps, warmup, interval in ((4, 0, 1), (1900, 316, 190), (100_000, 4000, 10_000)):
+        short = SHORT | {"train": {"max_steps": steps}}
+        check_settings(short)
+        full = with_defaults(short)
+        for section, key in (("distill", "train"), ("prune", "fine_tune"), ("back_translate", "train")):
+            training = build(TrainSettings, full[section][key], section)
+            assert training == build(TrainSettings, full["train"], "train")
+            assert (training.max_steps, training.num_warmup_steps, training.validation_interval) == (steps, warmup, interval)
+
+
+def test_an_empty_file_is_named() -> None:
+    for content in (None, [], "collect"):
+        with pytest.raises(UserError, match="must be a mapping of sections"):
+            check_settings(content)  # type: ignore[arg-type]
 
 
 def test_a_table_of_positions_holds_the_longest_text() -> None:

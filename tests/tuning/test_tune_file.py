@@ -165,5 +165,21 @@ def test_values_are_written_as_hydra_reads_them(tmp_path: Path) -> None:
     }
     path = tmp_path / "params.yaml"
     path.write_text(Path("params.yaml").read_text(encoding="utf-8"), encoding="utf-8")
-    apply_overrides(path, [argument for text in overrides(values) for argument in shlex.split(text)[1:]])
+    apply_overrides(path, [argument for text in overrides(values, PARAMS) for argument in shlex.split(text)[1:]])
     assert YAML(typ="safe").load(path.read_text(encoding="utf-8")) == with_values(PARAMS, values)
+
+
+def test_settings_that_a_short_file_leaves_out_are_searched_and_added(tmp_path: Path) -> None:
+    short = {"collect": PARAMS["collect"]}
+    space = read_space(
+        {"train.warmup_steps": {"low": 100, "high": 200}, "prune.fine_tune.max_steps": {"low": 300, "high": 500}}, short, "t"
+    )
+    assert all(isinstance(dimension, Range) and dimension.is_whole for dimension in space.values()), "warmup_steps is auto"
+    values = {"train.warmup_steps": 150, "prune.fine_tune.max_steps": 400}
+    path = tmp_path / "params.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        YAML().dump(short, file)
+    apply_overrides(path, [argument for text in overrides(values, short) for argument in shlex.split(text)[1:]])
+    written = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    assert written == with_values(short, values) and written["train"] == {"warmup_steps": 150}
+    check_settings(written)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textmill.settings.schema import require
 from textmill.train.settings import TrainSettings
@@ -36,11 +36,11 @@ class BackTranslateSettings:
         validation set, for exactly max_steps.
     """
 
-    sources: list[MonolingualSettings]
-    max_lines: int
-    weight: float
-    beam_size: int
-    train: TrainSettings
+    sources: list[MonolingualSettings] = field(default_factory=list)
+    max_lines: int = 0
+    weight: float = 1.0
+    beam_size: int = 4
+    train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
         require(self.max_lines >= 0, "max_lines: must be 0 (all) or more.")

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-PREFLIGHT = Path("data/preflight/settings.json")
+SETTINGS = Path("data/preflight/settings.json")
+DEFAULT_SETTINGS = Path("data/preflight/default.json")
 
 COLLECTED = Path("data/collect/pairs.parquet")
 COLLECT_METRICS = Path("data/collect/metrics.json")

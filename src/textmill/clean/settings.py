@@ -26,14 +26,14 @@ class RepairSettings:
     whitespace: collapse spaces, strip lines, and keep at most one empty line in a row.
     """
 
-    markup: bool
-    entities: bool
-    mojibake: bool
-    invisible: bool
-    full_width: bool
-    chinese_punctuation: bool
-    composition: bool
-    whitespace: bool
+    markup: bool = True
+    entities: bool = True
+    mojibake: bool = True
+    invisible: bool = True
+    full_width: bool = True
+    chinese_punctuation: bool = False
+    composition: bool = True
+    whitespace: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ class FilterSettings:
         Learned from the corpus itself (clean/evidence.py).
     """
 
-    max_characters: int
-    damaged: bool
-    punctuation_only: bool
-    copy: bool
-    scripts: bool
-    repetition: float
-    boilerplate: bool
-    length_ratio: float
-    min_ratio_characters: int
-    wide_character_weight: float
-    placeholder_mismatch: bool
-    language_confidence: float
-    chinese_variant: Literal["any", "simplified", "traditional"]
-    max_length_deviation: float
-    truncated: float
-    misaligned: float
+    max_characters: int = 500
+    damaged: bool = True
+    punctuation_only: bool = True
+    copy: bool = True
+    scripts: bool = True
+    repetition: float = 0.5
+    boilerplate: bool = True
+    length_ratio: float = 4.0
+    min_ratio_characters: int = 12
+    wide_character_weight: float = 2.0
+    placeholder_mismatch: bool = True
+    language_confidence: float = 0.5
+    chinese_variant: Literal["any", "simplified", "traditional"] = "any"
+    max_length_deviation: float = 4.5
+    truncated: float = 50.0
+    misaligned: float = 12.0
 
     def __post_init__(self) -> None:
         for name in ("max_characters", "min_ratio_characters", "max_length_deviation", "truncated", "misaligned"):
@@ -112,14 +112,14 @@ class PrivacySettings:
     api_key: keys and tokens of well-known services.
     """
 
-    email: PrivacyAction
-    phone: PrivacyAction
-    ip_address: PrivacyAction
-    credit_card: PrivacyAction
-    national_id: PrivacyAction
-    iban: PrivacyAction
-    url_credentials: PrivacyAction
-    api_key: PrivacyAction
+    email: PrivacyAction = "mask"
+    phone: PrivacyAction = "mask"
+    ip_address: PrivacyAction = "mask"
+    credit_card: PrivacyAction = "mask"
+    national_id: PrivacyAction = "mask"
+    iban: PrivacyAction = "mask"
+    url_credentials: PrivacyAction = "mask"
+    api_key: PrivacyAction = "mask"
 
     def actions(self) -> dict[str, str]:
         """Return kind to action, in the order of the fields."""
@@ -139,14 +139,14 @@ class CleanSettings:
         trusted: anyone who can reach it can run code in its workers and in this stage (SECURITY.md).
     """
 
-    repairs: RepairSettings
-    filters: FilterSettings
-    privacy: PrivacySettings
-    duplicates: Literal["pair", "source", "none"]
-    near_duplicates: float
-    evidence_rows: int
-    workers: int
-    scheduler: str
+    repairs: RepairSettings = RepairSettings()
+    filters: FilterSettings = FilterSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    duplicates: Literal["pair", "source", "none"] = "pair"
+    near_duplicates: float = 0.95
+    evidence_rows: int = 100_000
+    workers: int = 1
+    scheduler: str = ""
 
     def __post_init__(self) -> None:
         require(self.near_duplicates == 0 or 0.5 <= self.near_duplicates <= 1, "near_duplicates: must be 0 (off), or from 0.5 to 1.")

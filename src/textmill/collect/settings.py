@@ -95,9 +95,9 @@ class CollectSettings:
     sources: the sources. Their order does not matter: rows are sorted by the names of wheels and files.
     """
 
-    max_row_bytes: int
-    max_bad_share: float
     sources: list[SourceSettings]
+    max_row_bytes: int = 1_000_000
+    max_bad_share: float = 0.01
 
     def __post_init__(self) -> None:
         require(len(self.sources) > 0, "sources: is empty. Name at least one.")

@@ -13,7 +13,7 @@ from textmill.commands.asking import DVC, output_of
 
 def main(base: str) -> int:
     parts = ["## Metrics", _table("metrics", "diff", base, "--md", "--targets", "metrics/summary.json")]
-    parts += ["## Parameters", _table("params", "diff", base, "--md")]
+    parts += ["## Parameters", _table("params", "diff", base, "--md", "--targets", "params.yaml")]
     text = "\n\n".join(parts) + "\n"
     print(text)
     if summary := os.environ.get("GITHUB_STEP_SUMMARY"):

@@ -23,6 +23,7 @@ from ruamel.yaml.comments import CommentedSeq
 from textmill.base.files import write_text
 
 PACKAGE = Path("src/textmill")
+_PINS = "packages.yaml"
 FREE = PACKAGE / "tracking"
 BY_FILE = PACKAGE / "settings"
 PACKAGES = {
@@ -124,19 +125,17 @@ def main(write: bool) -> int:
         stage = entry.get("do", entry)
         files, packages = expected(stage["cmd"])
         declared = {dependency for dependency in stage["deps"] if _is_code(dependency)}
-        pinned = {
-            key.removeprefix("packages.") for param in stage.get("params", []) if isinstance(param, dict) for key in param["packages.yaml"]
-        }
+        pinned = {key.removeprefix("packages.") for param in stage.get("params", []) if _PINS in param for key in param[_PINS]}
         for kind, want, have in (("code", files, declared), ("packages", packages, pinned)):
             if want != have:
                 wrong += 1
                 print(f"{name}: {kind}: missing {sorted(want - have)}, superfluous {sorted(have - want)}")
         stage["deps"] = [dependency for dependency in stage["deps"] if not _is_code(dependency)] + sorted(files)
-        params = [param for param in stage.get("params", []) if not isinstance(param, dict)]
+        params = [param for param in stage.get("params", []) if _PINS not in param]
         if packages:
             pins = CommentedSeq(f"packages.{package}" for package in sorted(packages))
             pins.fa.set_flow_style()  # one line for all
-            params.append({"packages.yaml": pins})
+            params.append({_PINS: pins})
         if params:
             stage["params"] = params
     if write:

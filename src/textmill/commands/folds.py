@@ -14,6 +14,7 @@ from textmill.base.errors import UserError
 from textmill.base.files import write_text
 from textmill.pipeline.fold_lists import ENSEMBLE, FOLD, MATRIX
 from textmill.settings.params_file import read_params
+from textmill.split.settings import SplitSettings
 
 
 def with_folds(pipeline: str, folds: list[int]) -> str:
@@ -34,8 +35,8 @@ def with_folds(pipeline: str, folds: list[int]) -> str:
 def main() -> int:
     path = Path("dvc.yaml")
     params = read_params(Path("params.yaml"))
-    split = params.get("split") if isinstance(params, dict) else None
-    folds = split.get("folds") if isinstance(split, dict) else None
+    split = params.get("split", {}) if isinstance(params, dict) else None
+    folds = split.get("folds", SplitSettings().folds) if isinstance(split, dict) else None
     if not isinstance(folds, list) or not folds or not all(type(fold) is int for fold in folds) or folds != list(range(len(folds))):
         raise UserError("split.folds in params.yaml must be 0, 1, 2, ... in order.")
     write_text(path, with_folds(path.read_text(encoding="utf-8"), folds))

@@ -83,7 +83,7 @@ def _bring_data(place: Path, needed: Sequence[str]) -> None:
     if paths.WHEELS.is_dir():  # downloads, which are not an output of a stage
         (place / paths.WHEELS).parent.mkdir(parents=True, exist_ok=True)
         (place / paths.WHEELS).symlink_to(paths.WHEELS.resolve())
-    bring_initial_weights(place, read_params(place / "params.yaml")["train"].get("init_from", ""))
+    bring_initial_weights(place, read_params(place / "params.yaml").get("train", {}).get("init_from", ""))
     if not needed:
         return
     try:

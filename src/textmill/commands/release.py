@@ -15,6 +15,7 @@ from textmill.commands.dvc_runs import DvcRuns
 from textmill.pipeline.locked import locked_stages
 from textmill.settings.params_file import read_params
 from textmill.settings.schema import converted
+from textmill.settings.tree import with_defaults
 from textmill.tasks.settings import TaskSettings, model_name
 from textmill.track.publication import registered_version
 
@@ -24,7 +25,7 @@ def main() -> int:
     os.environ.setdefault("TEXTMILL_REBUILD", str(process_key(os.getpid())))
     if code := DvcRuns()("repro", "-f", "-s", "track"):
         return code
-    params = read_params(Path("params.yaml"))
+    params = with_defaults(read_params(Path("params.yaml")))
     name = model_name(params["export"]["name"], converted(params["tasks"], dict[str, TaskSettings], "tasks"))
     version = registered_version(name, _locked_model(Path("dvc.lock")))
     if version is None:

@@ -12,6 +12,7 @@ from dvc.dependency.param import ParamsDependency
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from textmill.base import paths
 from textmill.base.errors import UserError
 from textmill.tuning.settings import SearchSettings
 from textmill.tuning.space import Dimension, flattened, value_at
@@ -51,9 +52,9 @@ def search_inputs(stage: str) -> SearchInputs:
         files: dict[str, str] = {}
         for dependency in (dependency for each in stages for dependency in each.deps):
             if not isinstance(dependency, ParamsDependency):
-                if dependency.def_path not in written | {"params.yaml"} and dependency.def_path not in files:
+                if dependency.def_path not in written | {"params.yaml", "recipes/default.yaml"} and dependency.def_path not in files:
                     files[dependency.def_path] = dependency.get_hash().value
-            elif dependency.def_path == "params.yaml":
+            elif dependency.def_path == paths.SETTINGS.as_posix():
                 keys |= set(dependency.params)
             else:
                 pins |= dependency.read_params()
@@ -71,6 +72,7 @@ def require_reach(inputs: SearchInputs, keys: Iterable[str], stage: str) -> None
 def study_name(search: SearchSettings, space: Mapping[str, Dimension], inputs: SearchInputs, params: Any) -> str:
     """Return a name that changes whenever the values of trials are no longer comparable.
 
+    params: the content of params.yaml with all defaults.
     It depends on code, data, package versions, the space, the metric, its direction, and all params of the stage outside the space.
     It does not depend on the number of trials, or on the settings of the sampler and the pruner.
     """

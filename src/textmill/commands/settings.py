@@ -13,10 +13,12 @@ from textmill.base.errors import UserError
 from textmill.settings.manual import MISSING, Setting, introduction, manual
 from textmill.settings.params_file import read_params
 from textmill.settings.schema import OTHER_TRAININGS, completed
-from textmill.settings.tree import SECTIONS
+from textmill.settings.tree import DEFAULT_SEED, SECTIONS
 
 _WIDTH = 100
-_SEED = Setting("seed", "whole number", MISSING, "Random seed of the whole pipeline. Another seed gives another split and other models.")
+_SEED = Setting(
+    "seed", "whole number", DEFAULT_SEED, "Random seed of the whole pipeline. Another seed gives another split and other models."
+)
 
 
 def main(key: str, markdown: bool) -> int:

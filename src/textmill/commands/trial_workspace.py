@@ -57,7 +57,7 @@ def workspace(folder: Path, stage: str) -> Iterator[Path]:
 def set_params(place: Path, params: Any) -> None:
     """Write the params and initial weights into the copy, and remove files that a killed dvc may have left broken."""
     write_params(place / "params.yaml", params)
-    bring_initial_weights(place, params["train"].get("init_from", ""))
+    bring_initial_weights(place, params.get("train", {}).get("init_from", ""))
     (place / ".dvc/tmp/rwlock").unlink(missing_ok=True)
     (place / _STAGE_LOCK).unlink(missing_ok=True)
     if _STAGE_LOCK.is_file():

@@ -213,7 +213,7 @@ def main(storage: str) -> int:
         require_reach(inputs, tune.space, search.stage)
         if search.metric_file.as_posix() not in inputs.outputs:
             raise UserError(f"tune.yaml: search.metric names {search.metric_file}, which is not an output of {search.stage}.")
-        name = study_name(search, tune.space, inputs, params)
+        name = study_name(search, tune.space, inputs, with_defaults(params))
         HOME.mkdir(exist_ok=True)
         study = open_study(name, search, storage or f"sqlite:///{HOME.resolve() / 'studies.db'}")
         _tell_where_it_starts(study, tune, params, name)
@@ -262,12 +262,23 @@ def _end(study: Study, tune: Tune, params: Any, parent: RunLog) -> None:
     print(f"tune: best is trial {best.number}, {tune.search.metric} {best.value:.6g}, with {_shown(found)}")
     print(f"tune: {BEST} is params.yaml with these values. To use it, run one of these commands:")
     print(f"  cp {BEST} params.yaml")
-    print(f"  dvc exp run {' '.join(overrides(found))}")
+    print(f"  dvc exp run {' '.join(overrides(found, params))}")
 
 
-def overrides(values: Mapping[str, Any]) -> list[str]:
-    """Return the arguments of `dvc exp run` in Hydra's syntax, quoted for the shell."""
-    return [f"-S {shlex.quote(f'{key}={_hydra(value)}')}" for key, value in values.items()]
+def overrides(values: Mapping[str, Any], params: Any) -> list[str]:
+    """Return the arguments of `dvc exp run` in Hydra's syntax, quoted for the shell.
+
+    params: content of params.yaml. A key that it lacks is added with `++`.
+    """
+    return [f"-S {shlex.quote(f'{_sign(params, key)}{key}={_hydra(value)}')}" for key, value in values.items()]
+
+
+def _sign(params: Any, key: str) -> str:
+    try:
+        value_at(params, key)
+    except KeyError:
+        return "++"
+    return ""
 
 
 def _hydra(value: Any) -> str:

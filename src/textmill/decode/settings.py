@@ -33,10 +33,10 @@ class DecodeSettings:
     kept_tokens: tokens at the start that are kept even then: those of the name of the task.
     """
 
-    beam_size: int
-    length_penalty: float
-    max_tokens: int
-    batch_size: int
+    beam_size: int = 4
+    length_penalty: float = 1.0
+    max_tokens: int = 128
+    batch_size: int = 32
     device: Literal["auto", "cpu", "cuda"] = "auto"
     method: Literal["beam", "sampling", "labels"] = "beam"
     min_tokens: int = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from textmill.settings.schema import require
@@ -27,16 +27,16 @@ class DistillSettings:
     train: training of the student, on all development data, without a validation set, for exactly max_steps.
     """
 
-    labelled_by: Literal["out_of_fold", "ensemble"]
-    beam_size: int
-    num_hypotheses: int
-    min_chrf: float
-    start_from: Literal["scratch", "teacher"]
-    original_share: float
-    encoder_layers: int
-    decoder_layers: int
-    feed_forward: int
-    train: TrainSettings
+    labelled_by: Literal["out_of_fold", "ensemble"] = "out_of_fold"
+    beam_size: int = 4
+    num_hypotheses: int = 4
+    min_chrf: float = 30.0
+    start_from: Literal["scratch", "teacher"] = "teacher"
+    original_share: float = 1.0
+    encoder_layers: int = 0
+    decoder_layers: int = 0
+    feed_forward: int = 0
+    train: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
         require(self.beam_size >= 1, "beam_size: must be 1 or more.")

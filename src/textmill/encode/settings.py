@@ -15,7 +15,7 @@ class EncodeSettings:
     max_source_tokens: the same for the source side; some kinds of task cut the source instead (docs/tasks.md). 0 is max_tokens.
     """
 
-    max_tokens: int
+    max_tokens: int = 128
     max_source_tokens: int = 0
 
     def __post_init__(self) -> None:

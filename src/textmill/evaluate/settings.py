@@ -14,7 +14,7 @@ class EvaluateSettings:
     bootstrap_samples: number of bootstrap resamplings of the test set for each interval and comparison (Koehn 2004).
     """
 
-    bootstrap_samples: int
+    bootstrap_samples: int = 1000
 
     def __post_init__(self) -> None:
         require(self.bootstrap_samples >= 100, "bootstrap_samples: must be 100 or more.")

@@ -18,11 +18,11 @@ class ExportSettings:
     max_size_ratio: largest allowed size of the int8 model file, as a ratio to the float32 torch weights.
     """
 
-    name: str
-    parity_sentences: int
-    max_log_probability_difference: float
-    min_identical: float
-    max_size_ratio: float
+    name: str = "auto"
+    parity_sentences: int = 200
+    max_log_probability_difference: float = 1e-4
+    min_identical: float = 0.99
+    max_size_ratio: float = 0.27
 
     def __post_init__(self) -> None:
         require(

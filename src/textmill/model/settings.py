@@ -34,22 +34,22 @@ class ModelSettings:
     attention_dropout: dropout on the attention weights. Above 0, torch has no fast attention kernel on a CPU.
     """
 
-    architecture: Literal["encoder_decoder", "decoder_only", "lstm"]
-    width: int
-    heads: int
-    key_value_heads: int
-    feed_forward: int
-    encoder_layers: int
-    decoder_layers: int
-    norm: Literal["layer_norm", "rms_norm"]
-    norm_position: Literal["pre", "post"]
-    positions: Literal["sinusoidal", "learned", "rotary"]
-    max_positions: int
-    activation: Literal["relu", "gelu", "swiglu"]
-    tied_embeddings: bool
-    embeddings: Literal["random", "word2vec"]
-    dropout: float
-    attention_dropout: float
+    architecture: Literal["encoder_decoder", "decoder_only", "lstm"] = "encoder_decoder"
+    width: int = 160
+    heads: int = 4
+    key_value_heads: int = 0
+    feed_forward: int = 640
+    encoder_layers: int = 2
+    decoder_layers: int = 2
+    norm: Literal["layer_norm", "rms_norm"] = "layer_norm"
+    norm_position: Literal["pre", "post"] = "pre"
+    positions: Literal["sinusoidal", "learned", "rotary"] = "sinusoidal"
+    max_positions: int = 0
+    activation: Literal["relu", "gelu", "swiglu"] = "relu"
+    tied_embeddings: bool = True
+    embeddings: Literal["random", "word2vec"] = "random"
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("width", "heads", "feed_forward", "encoder_layers", "decoder_layers"):

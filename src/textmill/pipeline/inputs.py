@@ -36,7 +36,7 @@ class StageInputs:
     files: MD5 of every file that the stage depends on, by path. The hash of a folder ends in `.dir`, as in DVC.
     key: hash of the command, the files and the params.
     has_outputs: whether the stage has outputs.
-    params: params that the stage declares, nested as in params.yaml.
+    params: params that the stage declares, nested as in params.yaml. They come from the completed settings and packages.yaml.
     """
 
     files: dict[str, str]
@@ -69,6 +69,7 @@ def stage_inputs(stage: str) -> StageInputs:
             added = dict(_added(repo, folder))
             recorded |= added
             watched |= {path: content_md5(repo, Path(path)) for path in added if Path(path).exists()}
+        watched |= {each.def_path: content_md5(repo, Path(each.def_path)) for each in definition.params if each.exists}
         if _differing(watched, recorded):
             _await_settled()  # another dvc process may be writing dvc.lock
             recorded |= _on_record(repo, stage)[1]

@@ -2,9 +2,10 @@
 
 DVC runs the script, and sets DVC_STAGE and DVC_ROOT. The names and types of the arguments of `main` say what it needs:
 
-- a settings class: built from the section of params.yaml with the name of the argument; dvc.yaml must declare the section
+- a settings class: built from the section of the completed settings (data/preflight/settings.json) with the name of the argument;
+  dvc.yaml must declare the section
 - a mapping of names to a settings class (`tasks`): the same, one object per name
-- `seed`: the number in params.yaml
+- `seed`: the number there
 - `fingerprint`: a hash of all inputs of the stage (code, data, params)
 - `log`: the MLflow run of the stage, or an object that logs nothing
 - all others: the arguments of the command line, in order
@@ -27,7 +28,7 @@ from textmill.base.errors import UserError
 from textmill.base.lifetime import raise_when_stopped
 from textmill.pipeline.inputs import stage_inputs
 from textmill.pipeline.site_cache import require_private_site_cache
-from textmill.settings.schema import build, completed, converted
+from textmill.settings.schema import build, converted
 from textmill.tracking.environment import environment, record_environment, say_if_new
 from textmill.tracking.runs import stage_run
 
@@ -45,7 +46,7 @@ def run_stage(main: Callable[..., None]) -> None:
             raise UserError("stages are run by DVC. Use `dvc repro -s STAGE`; `dvc stage list` shows the names.")
         require_private_site_cache()  # before any use of DVC, which loads pickled values from there
         inputs, here = stage_inputs(stage), environment()
-        declared = completed(inputs.params)
+        declared = dict(inputs.params)
         _check_packages(declared.pop("packages", {}))
         arguments = _settings_arguments(main, declared)
         say_if_new(stage, here)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textmill.settings.schema import require
 from textmill.train.settings import TrainSettings
@@ -19,12 +19,12 @@ class PruneSettings:
     fine_tune: training of the pruned model.
     """
 
-    encoder_heads: int
-    decoder_heads: int
-    feed_forward_removed: float
-    multiple_of: int
-    importance_batches: int
-    fine_tune: TrainSettings
+    encoder_heads: int = 3
+    decoder_heads: int = 3
+    feed_forward_removed: float = 0.4
+    multiple_of: int = 16
+    importance_batches: int = 40
+    fine_tune: TrainSettings = field(default_factory=TrainSettings)
 
     def __post_init__(self) -> None:
         for name in ("encoder_heads", "decoder_heads", "multiple_of", "importance_batches"):

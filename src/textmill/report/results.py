@@ -19,11 +19,7 @@ from textmill.evaluate.metrics import METRICS
 from textmill.evaluate.metrics.interface import Metric, predictions_of, resamplings
 from textmill.evaluate.significance import Difference, paired_difference
 from textmill.report.slices import Slice, all_slices
-from textmill.settings.params_file import read_params
-from textmill.settings.schema import completed
 from textmill.tasks.settings import Tasks, TaskSettings, by_stored_name
-
-_PARAMS, _DEFAULT = Path("params.yaml"), Path("recipes/default.yaml")
 
 
 @dataclass(frozen=True)
@@ -86,7 +82,7 @@ class Results:
     """What the stages before have written.
 
     histories: learning curves by model, columns of history.csv (None: no value). models: loss, parameters and size of every model.
-    tasks: in the order of params.yaml. params, default_params: params.yaml and recipes/default.yaml, with what trainings inherit.
+    tasks: in the order of params.yaml. params, default_params: params.yaml and recipes/default.yaml, with all defaults.
     """
 
     corpus: dict[str, Any]
@@ -137,8 +133,8 @@ def read_results(folds: Sequence[int], tasks: Tasks, samples: int, seed: int) ->
         export=read_json(paths.EXPORT_METRICS),
         models=models,
         tasks=[task_results(name, task, test, systems, predictions, samples, seed) for name, task in by_stored_name(tasks).items()],
-        params=completed(read_params(_PARAMS)),
-        default_params=completed(read_params(_DEFAULT)),
+        params=read_json(paths.SETTINGS),
+        default_params=read_json(paths.DEFAULT_SETTINGS),
     )
 
 

@@ -62,17 +62,16 @@ def converted(value: Any, kind: Any, key: str) -> Any:
 def completed(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return `params` with the trainings of distill, prune and back_translate filled in from `train`.
 
-    Settings of `train` that have no meaning there are not inherited. Missing sections stay missing, and values of a wrong type
-    stay as they are: `build` reports them.
+    Settings of `train` that have no meaning there are not inherited. Values of a wrong type stay as they are: `build` reports them.
     """
     full = dict(params)
-    train = params.get("train")
+    train = params.get("train", {})
     if isinstance(train, Mapping):
         common = {name: value for name, value in train.items() if name not in _NOT_INHERITED}
         for section, key in OTHER_TRAININGS:
-            values = params.get(section)
-            if isinstance(values, Mapping) and isinstance(values.get(key), Mapping):
-                full[section] = {**values, key: common | dict(values[key])}
+            values = params.get(section, {})
+            if isinstance(values, Mapping) and isinstance(values.get(key, {}), Mapping):
+                full[section] = {**values, key: common | dict(values.get(key, {}))}
     return full
 
 

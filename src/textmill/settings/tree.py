@@ -43,19 +43,26 @@ SECTIONS: dict[str, Any] = {
     "report": ReportSettings,
 }
 
+DEFAULT_SEED = 1
 SEEDS = 1 << 31  # NumPy allows 2**32; this leaves room for the fold and repeat numbers that are added
 
 
 def with_defaults(params: Mapping[str, Any]) -> dict[str, Any]:
     """Return `params`, which must be valid, with all defaults and inherited settings filled in."""
-    full = completed(params)
-    return full | {name: _filled(_as_values(built(section, full[name], name)), full[name]) for name, section in SECTIONS.items()}
+    full = _all_sections(params)
+    sections = {name: _filled(_as_values(built(section, full[name], name)), full[name]) for name, section in SECTIONS.items()}
+    return {"seed": DEFAULT_SEED} | full | sections
 
 
 def _as_values(section: Any) -> dict[str, Any]:
     if isinstance(section, Mapping):
         return {name: dataclasses.asdict(each) for name, each in section.items()}
     return dataclasses.asdict(section)
+
+
+def _all_sections(params: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `params` with what trainings inherit, and an empty mapping for each missing section."""
+    return {name: {} for name in SECTIONS} | completed(params)
 
 
 def _filled(defaults: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,18 +73,18 @@ def _filled(defaults: dict[str, Any], values: Mapping[str, Any]) -> dict[str, An
 
 def check_settings(params: Mapping[str, Any]) -> None:
     """Raise UserError if `params`, the whole of params.yaml, has an unknown or missing key, a wrong type or an invalid value."""
+    if not isinstance(params, Mapping):
+        raise UserError("params.yaml: must be a mapping of sections, such as `collect:`. docs/settings.md lists them.")
     known = ["seed", *SECTIONS]
     for name in params:
         if name not in known:
             close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
             hint = f"Did you mean {close[0]}?" if close else f"Known sections: {', '.join(known)}."
             raise UserError(f"params.yaml: unknown section {name}. {hint}")
-    for name in known:
-        if name not in params:
-            raise UserError(f"params.yaml: section {name} is missing. Add it.")
-    if not isinstance(params["seed"], int) or isinstance(params["seed"], bool) or not 0 <= params["seed"] < SEEDS:
-        raise UserError(f"params.yaml: seed must be a whole number from 0 to {SEEDS - 1}, not {params['seed']!r}.")
-    full = completed(params)
+    seed = params.get("seed", DEFAULT_SEED)
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < SEEDS:
+        raise UserError(f"params.yaml: seed must be a whole number from 0 to {SEEDS - 1}, not {seed!r}.")
+    full = _all_sections(params)
     # `train` comes first, so that a mistake is reported there and not in a section that inherits it.
     train = {"train": build(TrainSettings, full["train"], "train")}
     sections = {name: train.get(name) or built(section, full[name], name) for name, section in SECTIONS.items()}

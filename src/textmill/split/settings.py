@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from textmill.settings.schema import require
@@ -25,13 +25,13 @@ class SplitSettings:
         A Han, kana or hangul character counts as a word.
     """
 
-    folds: list[int]
-    num_folds: int
-    repeats: int
-    test_share: float
-    similarity: float
-    group_targets: Literal["auto", "always", "never"]
-    overlap_units: int
+    folds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    num_folds: int = 3
+    repeats: int = 1
+    test_share: float = 0.12
+    similarity: float = 0.5
+    group_targets: Literal["auto", "always", "never"] = "auto"
+    overlap_units: int = 13
 
     def __post_init__(self) -> None:
         require(len(self.folds) > 0 and self.folds == list(range(len(self.folds))), "folds: must be 0, 1, 2, ... in order.")

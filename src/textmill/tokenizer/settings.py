@@ -21,11 +21,11 @@ class TokenizerSettings:
         (tokenizer/protection.py). Switch it off if the model must read or translate such spans, for example in classification.
     """
 
-    vocabulary_size: int | Literal["auto"]
-    model_type: Literal["unigram", "bpe"]
-    character_coverage: float
-    num_threads: int
-    protect_spans: bool
+    vocabulary_size: int | Literal["auto"] = "auto"
+    model_type: Literal["unigram", "bpe"] = "unigram"
+    character_coverage: float = 0.9995
+    num_threads: int = 2
+    protect_spans: bool = True
 
     def __post_init__(self) -> None:
         require(

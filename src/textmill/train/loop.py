@@ -158,7 +158,7 @@ class Trainer:
                 loss_sum += loss
                 losses += 1
                 tokens += count
-                is_validation = position.step % settings.validate_every == 0 or position.step == settings.max_steps
+                is_validation = position.step % settings.validation_interval == 0 or position.step == settings.max_steps
                 if is_validation or position.step % _STEPS_BETWEEN_FINITE_CHECKS == 0:
                     reduced = self.processes.total(loss_sum) / self.processes.size
                     self._require_finite(reduced)

@@ -10,7 +10,7 @@ from textmill.train.settings import TrainSettings
 
 def inverse_sqrt(step: int, settings: TrainSettings) -> float:
     """Linear warm-up, then decay proportional to 1/sqrt(step). Vaswani et al. 2017, section 5.3."""
-    warmup = max(settings.warmup_steps, 1)
+    warmup = max(settings.num_warmup_steps, 1)
     return settings.learning_rate * min(step / warmup, math.sqrt(warmup / step))
 
 
@@ -21,15 +21,15 @@ def step_lr(step: int, settings: TrainSettings) -> float:
 
 def cosine(step: int, settings: TrainSettings) -> float:
     """Linear warm-up, then half a cosine that would reach 0 one step after the last. Loshchilov & Hutter 2017, without restarts."""
-    if step <= settings.warmup_steps:
-        return settings.learning_rate * step / settings.warmup_steps
-    done = (step - settings.warmup_steps) / (settings.max_steps + 1 - settings.warmup_steps)
+    if step <= settings.num_warmup_steps:
+        return settings.learning_rate * step / settings.num_warmup_steps
+    done = (step - settings.num_warmup_steps) / (settings.max_steps + 1 - settings.num_warmup_steps)
     return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
 
 
 def constant(step: int, settings: TrainSettings) -> float:
     """Linear warm-up, then a constant rate."""
-    return settings.learning_rate * min(step / max(settings.warmup_steps, 1), 1.0)
+    return settings.learning_rate * min(step / max(settings.num_warmup_steps, 1), 1.0)
 
 
 def warmup_stable_decay(step: int, settings: TrainSettings) -> float:

@@ -14,7 +14,7 @@ class TrainSettings:
 
     batch_tokens: largest size of a batch in tokens, padding included: rows times the length of the longest side.
     max_steps: number of optimizer steps.
-    validate_every: steps between two validations.
+    validate_every: steps between two validations. `auto`: a tenth of max_steps.
     patience: stop early after this many validations without improvement; 0 never stops early.
     optimizer: adam (Kingma & Ba 2015) or adamw (Loshchilov & Hutter 2019).
     learning_rate: peak learning rate.
@@ -22,7 +22,7 @@ class TrainSettings:
     schedule: learning rate schedule after the warm-up: inverse_sqrt (1/sqrt(step); Vaswani et al. 2017, section 5.3), cosine (half a
         cosine to 0 at max_steps), constant, or warmup_stable_decay (constant, then linear to 0 over the last decay_steps); or
         step_lr, without warm-up (the rate is multiplied by gamma every step_size steps).
-    warmup_steps: steps over which the learning rate rises linearly from 0.
+    warmup_steps: steps over which the learning rate rises linearly from 0. `auto`: a sixth of max_steps, at most 4,000.
     step_size: for step_lr, steps between two drops of the learning rate.
     gamma: for step_lr, factor of the learning rate at every drop.
     label_smoothing: share of the target probability that is spread over the vocabulary (Szegedy et al. 2016); 0 is off.
@@ -59,23 +59,23 @@ class TrainSettings:
     profile: also record some steps with torch.profiler, and log a trace and a table of the slowest operators to MLflow.
     """
 
-    batch_tokens: int
-    max_steps: int
-    validate_every: int
-    patience: int
-    optimizer: Literal["adam", "adamw"]
-    learning_rate: float
-    weight_decay: float
-    schedule: Literal["inverse_sqrt", "step_lr", "cosine", "constant", "warmup_stable_decay"]
-    warmup_steps: int
-    step_size: int
-    gamma: float
-    label_smoothing: float
-    gradient_clip: float
-    average_checkpoints: int
-    precision: Literal["auto", "float32", "bfloat16"]
-    device: Literal["auto", "cpu", "cuda"]
-    num_threads: int
+    batch_tokens: int = 600
+    max_steps: int = 1900
+    validate_every: int | Literal["auto"] = "auto"
+    patience: int = 0
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 2e-3
+    weight_decay: float = 0.0
+    schedule: Literal["inverse_sqrt", "step_lr", "cosine", "constant", "warmup_stable_decay"] = "inverse_sqrt"
+    warmup_steps: int | Literal["auto"] = "auto"
+    step_size: int = 500
+    gamma: float = 0.5
+    label_smoothing: float = 0.1
+    gradient_clip: float = 1.0
+    average_checkpoints: int = 3
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    num_threads: int = 2
     decay_steps: int = 0
     ema_decay: float = 0.0
     accumulate: int = 1
@@ -98,7 +98,6 @@ class TrainSettings:
         for name in (
             "batch_tokens",
             "max_steps",
-            "validate_every",
             "step_size",
             "average_checkpoints",
             "num_threads",
@@ -111,7 +110,6 @@ class TrainSettings:
         for name in (
             "patience",
             "weight_decay",
-            "warmup_steps",
             "gradient_clip",
             "decay_steps",
             "r_drop",
@@ -119,6 +117,8 @@ class TrainSettings:
             "num_workers",
         ):
             require(getattr(self, name) >= 0, f"{name}: must be 0 or more.")
+        require(self.validation_interval >= 1, "validate_every: must be 1 or more.")
+        require(self.num_warmup_steps >= 0, "warmup_steps: must be 0 or more.")
         require(self.learning_rate > 0, "learning_rate: must be above 0.")
         require(0 <= self.label_smoothing < 1, "label_smoothing: must be at least 0 and below 1.")
         require(0 < self.gamma <= 1, "gamma: must be above 0 and at most 1.")
@@ -136,6 +136,16 @@ class TrainSettings:
         require(
             not is_recorded or not (is_parallel or self.compile), "cuda_graphs: always works only with parallel: none and without compile."
         )
-        require(self.warmup_steps < self.max_steps, "warmup_steps: must be below max_steps.")
-        is_room = self.warmup_steps + self.decay_steps <= self.max_steps
+        require(self.num_warmup_steps < self.max_steps, "warmup_steps: must be below max_steps.")
+        is_room = self.num_warmup_steps + self.decay_steps <= self.max_steps
         require(is_room, "decay_steps: plus warmup_steps must be at most max_steps, or the peak rate is never reached.")
+
+    @property
+    def validation_interval(self) -> int:
+        """Steps between two validations, with `auto` resolved."""
+        return max(self.max_steps // 10, 1) if self.validate_every == "auto" else self.validate_every
+
+    @property
+    def num_warmup_steps(self) -> int:
+        """Number of warm-up steps, with `auto` resolved."""
+        return min(self.max_steps // 6, 4000) if self.warmup_steps == "auto" else self.warmup_steps

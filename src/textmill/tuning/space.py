@@ -132,11 +132,13 @@ def value_at(params: Any, key: str) -> Any:
 
 
 def with_values(params: Any, values: Mapping[str, Any]) -> Any:
-    """Return a copy of `params` with some values changed. Comments of a round-trip YAML tree are kept."""
+    """Return a copy of `params` with some values changed. Sections that it lacks are added. Comments of a round-trip YAML tree are kept."""
     changed = copy.deepcopy(params)
     for key, value in values.items():
         *above, last = key.split(".")
-        parent = value_at(changed, ".".join(above)) if above else changed
+        parent = changed
+        for part in above:
+            parent = parent[int(part)] if isinstance(parent, list) else parent.setdefault(part, {})
         parent[int(last) if isinstance(parent, list) else last] = value
     return changed
 
@@ -164,7 +166,8 @@ def _dimension(entry: Any, current: Any, where: str) -> Dimension:
     numbers = [low, high] if step is None else [low, high, step]
     if not all(isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number) for number in numbers):
         raise UserError(f"{where}: low, high and step must be numbers; step is optional (write 1.0e-3, not 1e-3).")
-    if not isinstance(current, int | float) or isinstance(current, bool):
+    is_auto = current == "auto"  # a number that the stage computes
+    if not is_auto and (not isinstance(current, int | float) or isinstance(current, bool)):
         raise UserError(f"{where}: is {current!r} in params.yaml, which is not a number. Use choices.")
     if not low < high:
         raise UserError(f"{where}: low must be below high.")
@@ -172,7 +175,7 @@ def _dimension(entry: Any, current: Any, where: str) -> Dimension:
         raise UserError(f"{where}: log must be true or false; log: true needs low above 0 and no step.")
     if step is not None and not 0 < step <= high - low:
         raise UserError(f"{where}: step must be above 0 and at most high - low.")
-    is_whole = all(isinstance(number, int) for number in [*numbers, current])
+    is_whole = all(isinstance(number, int) for number in (numbers if is_auto else [*numbers, current]))
     return Range(low, high, log, step, is_whole)
 
 
