@@ -180,9 +180,11 @@ def test_the_feed_forward_width_of_the_models_can_be_changed_alone() -> None:
 
 def test_a_missing_key_and_an_unknown_section_are_named() -> None:
     for change, message in (
-        (lambda p: p["collect"].pop("target_language"), "key collect.target_language is missing"),
+        (lambda p: p["tasks"]["translate"].pop("target_language"), "tasks.translate.target_language: is missing"),
         (lambda p: p["collect"].pop("sources"), "key collect.sources is missing"),
-        (lambda p: p.pop("collect"), "key collect.source_language is missing"),
+        (lambda p: p.pop("collect"), "key collect.sources is missing"),
+        (lambda p: p["tasks"]["translate"].pop("source_language"), "key tasks.translate.source_language is missing"),
+        (lambda p: p.pop("tasks"), "tasks is empty. Name at least one"),
         (lambda p: p.update(trian={}), "unknown section trian. Did you mean train?"),
         (lambda p: p.update(seed="1"), "seed must be a whole number"),
         (lambda p: p.update(seed=-1), "seed must be a whole number from 0 to 2147483647, not -1"),
@@ -196,7 +198,8 @@ def test_a_missing_key_and_an_unknown_section_are_named() -> None:
 
 
 SHORT: dict[str, Any] = {
-    "collect": {"source_language": "en", "target_language": "de", "sources": [{"format": "tsv", "path": "data/raw/a.tsv"}]}
+    "tasks": {"translate": {"source_language": "en", "target_language": "de"}},
+    "collect": {"sources": [{"format": "tsv", "path": "data/raw/a.tsv"}]},
 }
 
 

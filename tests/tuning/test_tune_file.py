@@ -170,7 +170,7 @@ def test_values_are_written_as_hydra_reads_them(tmp_path: Path) -> None:
 
 
 def test_settings_that_a_short_file_leaves_out_are_searched_and_added(tmp_path: Path) -> None:
-    short = {"collect": PARAMS["collect"]}
+    short = {"tasks": PARAMS["tasks"], "collect": PARAMS["collect"]}
     space = read_space(
         {"train.warmup_steps": {"low": 100, "high": 200}, "prune.fine_tune.max_steps": {"low": 300, "high": 500}}, short, "t"
     )

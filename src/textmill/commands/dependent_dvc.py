@@ -12,6 +12,7 @@ import signal
 import sys
 from contextlib import suppress
 from types import FrameType
+from typing import Any
 
 import psutil
 
@@ -31,6 +32,7 @@ def main() -> int:
     end_with_parent(signal.SIGKILL, int(os.environ.pop(PARENT)))
     for number in _SIGNALS:
         signal.signal(number, _stop)
+    sys.unraisablehook = _hide_own_interrupt
     try:
         from dvc.cli import main as dvc  # here and not above: the import takes a second, in which the parent may die
 
@@ -63,6 +65,12 @@ def _stop(_: int, frame: FrameType | None) -> None:
     _is_interrupted = True
     signal.setitimer(signal.ITIMER_REAL, _SECONDS_TO_NEXT_LOOK)
     raise KeyboardInterrupt
+
+
+def _hide_own_interrupt(dropped: Any) -> None:
+    """Say nothing of an interrupt of `_stop` that Python drops in a destructor: the next try comes by itself."""
+    if not (_is_interrupted and issubclass(dropped.exc_type, KeyboardInterrupt)):
+        sys.__unraisablehook__(dropped)
 
 
 def _writes(frame: FrameType | None) -> bool:
