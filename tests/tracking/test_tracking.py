@@ -115,7 +115,7 @@ def test_trials_of_processes_that_are_gone_are_closed_as_failed(tmp_path: Path) 
 
 
 def test_a_failing_and_a_terminated_stage_are_closed_as_such(store: Path) -> None:
-    start(store, "fails", "raise ValueError").communicate(timeout=600)
+    start(store, "fails", "raise ValueError").communicate(timeout=3600)
     terminated = start(
         store,
         "ends",
@@ -123,14 +123,14 @@ def test_a_failing_and_a_terminated_stage_are_closed_as_such(store: Path) -> Non
     )
     assert terminated.stdout is not None and terminated.stdout.readline() == "ready\n"
     terminated.send_signal(signal.SIGTERM)
-    terminated.communicate(timeout=600)
+    terminated.communicate(timeout=3600)
     status = {run.data.tags.get("dvc.stage"): run.info.status for run in runs(store)}
     assert (status["fails"], status["ends"]) == ("FAILED", "KILLED")
 
 
 def test_a_rebuild_is_closed_as_its_stage_was_and_a_later_stage_of_it_changes_nothing(store: Path) -> None:
     for stage, program in (("clean", ""), ("fails", "raise ValueError"), ("beside", "")):
-        start(store, stage, program).communicate(timeout=600)
+        start(store, stage, program).communicate(timeout=3600)
     [rebuild] = [run for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"]
     assert rebuild.info.status == "FAILED"
 
@@ -141,7 +141,7 @@ def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) 
     killed.kill()
     killed.communicate()
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "RUNNING"
-    start(store, "next", TEXTMILL_REBUILD="two").communicate(timeout=600)
+    start(store, "next", TEXTMILL_REBUILD="two").communicate(timeout=3600)
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "KILLED"
 
 
@@ -189,7 +189,7 @@ def test_after_a_killed_rebuild_and_a_complete_one_each_fold_has_exactly_one_fin
 
 def test_a_rebuild_that_track_did_not_complete_has_not_finished_however_well_its_stages_ended(store: Path) -> None:
     for rebuild, program in (("well", ""), ("badly", "raise ValueError"), ("next", "")):
-        start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=600)
+        start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=3600)
     status = {run.data.tags["textmill.rebuild"]: run.info.status for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
     assert (status["well"], status["badly"], status["next"]) == ("KILLED", "FAILED", "RUNNING")
 
@@ -201,11 +201,11 @@ def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_publ
         "stage = publication.LockedStage('clean', 'no run has it', 'hash', {}, {})\n"
         "publication.publish_rebuild([stage], Path('dvc.lock'), 'name')"
     )
-    start(store, "track", killing, TEXTMILL_REBUILD="published by halves").communicate(timeout=600)
+    start(store, "track", killing, TEXTMILL_REBUILD="published by halves").communicate(timeout=3600)
     half = next(run for run in runs(store) if run.info.run_name == "clean (restored)")
     assert half.info.status == "RUNNING"
     closing = "print(close_left_open())"
-    out = start(store, "clean", closing, TEXTMILL_REBUILD="after halves").communicate(timeout=600)[0]
+    out = start(store, "clean", closing, TEXTMILL_REBUILD="after halves").communicate(timeout=3600)[0]
     left = {run.info.status for run in runs(store) if half.data.tags["mlflow.parentRunId"] in (run.info.run_id, *run.data.tags.values())}
     assert left == {"KILLED"}
     assert out.split("\n")[0] == "0", "the next rebuild has closed them all"
@@ -213,7 +213,7 @@ def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_publ
 
 def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_store(store: Path, tmp_path: Path) -> None:
     killed = start(store, "killed alone", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", TEXTMILL_REBUILD="next")
-    killed.communicate(timeout=600)
+    killed.communicate(timeout=3600)
     program = "from textmill.tracking.store import close_left_open, runs_left_open as left; print('killed alone' in left(), close_left_open(), left())"
     environment = {**os.environ, "DVC_ROOT": str(store)}
     done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
@@ -231,7 +231,7 @@ def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> No
     answers = []
     for program in (asked, f"{closing}; {asked}"):
         process = start(store, "clean", program, TEXTMILL_REBUILD="published")
-        answers.append(process.communicate(timeout=600)[0].split("\n")[0])
+        answers.append(process.communicate(timeout=3600)[0].split("\n")[0])
     assert answers == ["False", "True"]
 
 
@@ -256,7 +256,7 @@ def test_a_clock_that_is_set_does_not_split_a_rebuild(tmp_path: Path) -> None:
 
 def test_a_broken_store_costs_one_line_and_not_the_traceback_that_mlflow_logs(tmp_path: Path) -> None:
     breaking = "from pathlib import Path; Path('.mlflow/mlflow.db').write_bytes(b'no database ' * 9999); log.flush()"
-    out, err = start(tmp_path, "train@0", breaking).communicate(timeout=600)
+    out, err = start(tmp_path, "train@0", breaking).communicate(timeout=3600)
     assert out == "done\n"
     assert err.count("tracking:") == 1 and "Traceback" not in err, err
 
@@ -264,7 +264,7 @@ def test_a_broken_store_costs_one_line_and_not_the_traceback_that_mlflow_logs(tm
 def test_a_server_that_refuses_costs_one_line_and_no_time(tmp_path: Path) -> None:
     started = time.monotonic()
     process = start(tmp_path, "train@0", MLFLOW_TRACKING_URI="http://user:secret@127.0.0.1:9")
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=3600)
     assert (process.returncode, out) == (0, "done\n")
     assert err.count("tracking:") == 1 and "dvc repro -f -s track" in err
     assert "secret" not in err
@@ -347,7 +347,7 @@ def test_a_server_that_dies_in_the_middle_costs_one_line_and_keeps_what_it_had(t
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
-    out, err = start(tmp_path, "train@0", TEXTMILL_TRACKING="off").communicate(timeout=600)
+    out, err = start(tmp_path, "train@0", TEXTMILL_TRACKING="off").communicate(timeout=3600)
     assert (out, "tracking" in err) == ("done\n", False)
     assert not (tmp_path / ".mlflow").exists()
 
@@ -415,7 +415,7 @@ def test_a_store_that_is_held_for_a_moment_gets_every_point(tmp_path: Path) -> N
     process.stdin.flush()  # type: ignore[union-attr]
     time.sleep(0.5)
     holder.communicate("")
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=3600)
     assert (process.returncode, out) == (0, "done\n") and "tracking:" not in err
     [run] = [run for run in runs(tmp_path) if run.data.tags.get("dvc.stage") == "waits"]
     assert run.info.status == "FINISHED"
@@ -436,6 +436,6 @@ def test_a_store_on_a_full_disk_loses_no_work_and_says_so_in_one_line(tmp_path: 
     """RLIMIT_FSIZE stands in for the full disk."""
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); log.metrics({'late': 1.0}, 9); log.flush()"
     process = start(tmp_path, "fills", full)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=3600)
     assert (process.returncode, out) == (0, "done\n")
     assert err.count("tracking: the MLflow store failed") == 1
