@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from textmill.tracking.connection import git_state, was_opened
 
@@ -28,10 +29,14 @@ print("done")
 """
 
 
-def start(folder: Path, stage: str, *more: str, stdin: int | None = None, **environment: str) -> subprocess.Popen[str]:
+def start(folder: Path, stage: str, *more: str, **environment: str) -> Forked:
     settings = {**os.environ, "DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "one", **environment}
-    command = [sys.executable, "-c", RUN, stage, *more]
-    return subprocess.Popen(command, env=settings, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    return Forked(RUN, stage, *more, env=settings, cwd=folder)
+
+
+def test_the_processes_of_these_tests_have_mlflow_from_the_start(tmp_path: Path) -> None:
+    program = "import sys; print('mlflow.store.tracking.sqlalchemy_store' in sys.modules)"
+    assert Forked(program, env=os.environ, cwd=tmp_path).communicate() == ("True\n", "")
 
 
 def client(store: Path | str):  # type: ignore[no-untyped-def]
@@ -98,14 +103,9 @@ parent.end("FINISHED")
 
 def test_trials_of_processes_that_are_gone_are_closed_as_failed(tmp_path: Path) -> None:
     for part in ("trial", "elsewhere", "end"):
-        run = subprocess.run(
-            [sys.executable, "-c", SEARCH, part],
-            env={**os.environ, "DVC_ROOT": str(tmp_path)},
-            cwd=tmp_path,
-            capture_output=True,
-            check=False,
-        )
-        assert run.returncode == (0 if part == "end" else -signal.SIGKILL), run.stderr
+        search = Forked(SEARCH, part, env={**os.environ, "DVC_ROOT": str(tmp_path)}, cwd=tmp_path)
+        _, err = search.communicate(timeout=3600)
+        assert search.returncode == (0 if part == "end" else -signal.SIGKILL), err
     found = {run.info.run_name: run for run in runs(tmp_path) if run.data.tags["textmill.role"] == "trial"}
     assert {name: (run.info.status, run.data.tags["state"]) for name, run in found.items()} == {
         "trial 0": ("KILLED", "failed"),
@@ -121,7 +121,7 @@ def test_a_failing_and_a_terminated_stage_are_closed_as_such(store: Path) -> Non
         "ends",
         "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); print('ready', flush=True); time.sleep(60)",
     )
-    assert terminated.stdout is not None and terminated.stdout.readline() == "ready\n"
+    assert terminated.stdout.readline() == "ready\n"
     terminated.send_signal(signal.SIGTERM)
     terminated.communicate(timeout=3600)
     status = {run.data.tags.get("dvc.stage"): run.info.status for run in runs(store)}
@@ -137,7 +137,7 @@ def test_a_rebuild_is_closed_as_its_stage_was_and_a_later_stage_of_it_changes_no
 
 def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) -> None:
     killed = start(store, "killed", "print('ready', flush=True); time.sleep(60)")
-    assert killed.stdout is not None and killed.stdout.readline() == "ready\n"
+    assert killed.stdout.readline() == "ready\n"
     killed.kill()
     killed.communicate()
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "RUNNING"
@@ -170,9 +170,10 @@ print(publication.publish_rebuild(stages, Path("dvc.lock"), "name"))
 def test_after_a_killed_rebuild_and_a_complete_one_each_fold_has_exactly_one_finished_run(store: Path) -> None:
     for rebuild, program, code in (("fold killed", KILLED_REBUILD, -signal.SIGKILL), ("folds complete", COMPLETE_REBUILD, 0)):
         settings = {**os.environ, "DVC_ROOT": str(store), "TEXTMILL_REBUILD": rebuild}
-        done = subprocess.run([sys.executable, "-c", program], env=settings, cwd=store, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
-    assert done.stdout == "{'ran': 2, 'cached': 1, 'restored': 0}\n", done.stderr
+        done = Forked(program, env=settings, cwd=store)
+        out, err = done.communicate(timeout=3600)
+        assert done.returncode == code, err
+    assert out == "{'ran': 2, 'cached': 1, 'restored': 0}\n", err
     parents = {run.info.run_id: run for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
     folds = [run for run in runs(store) if run.data.tags.get("dvc.stage", "").startswith("fold@")]
     complete = [run for run in folds if parents[run.data.tags["mlflow.parentRunId"]].data.tags["textmill.rebuild"] == "folds complete"]
@@ -216,13 +217,13 @@ def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_
     killed.communicate(timeout=3600)
     program = "from textmill.tracking.store import close_left_open, runs_left_open as left; print('killed alone' in left(), close_left_open(), left())"
     environment = {**os.environ, "DVC_ROOT": str(store)}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    was_named, closed, *others = done.stdout.split()
+    out, err = Forked(program, env=environment, cwd=store).communicate(timeout=3600)
+    was_named, closed, *others = out.split()
     assert (was_named, others) == ("True", ["[]"]) and int(closed) >= 1
     assert "RUNNING" not in {run.info.status for run in runs(store)}
     environment["DVC_ROOT"] = str(tmp_path)
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "False 0 []\n" and not list(tmp_path.iterdir())
+    out, err = Forked(program, env=environment, cwd=store).communicate(timeout=3600)
+    assert (out, err) == ("False 0 []\n", "") and not list(tmp_path.iterdir())
 
 
 def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:
@@ -333,8 +334,8 @@ def test_a_server_that_dies_in_the_middle_costs_one_line_and_keeps_what_it_had(t
                 is_up = True
         # A busy machine may need longer than 30 s for the first answers.
         settings = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "TEXTMILL_TRACKING_SECONDS": "600"}
-        process = start(tmp_path, "train@0", _LOG_AFTER_A_PAUSE, stdin=subprocess.PIPE, **settings)
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process = start(tmp_path, "train@0", _LOG_AFTER_A_PAUSE, **settings)
+        assert process.stdout.readline() == "ready\n"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
@@ -400,10 +401,8 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return holder
 
 
-def ready_to_log(folder: Path, stage: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "held"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", RUN, stage, _LOG], env=environment, cwd=folder, text=True, **pipes)  # type: ignore[call-overload]
+def ready_to_log(folder: Path, stage: str) -> Forked:
+    process = start(folder, stage, _LOG, TEXTMILL_REBUILD="held")
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -411,8 +410,8 @@ def ready_to_log(folder: Path, stage: str) -> subprocess.Popen[str]:
 def test_a_store_that_is_held_for_a_moment_gets_every_point(tmp_path: Path) -> None:
     process = ready_to_log(tmp_path, "waits")
     holder = hold(tmp_path)
-    process.stdin.write("go\n")  # type: ignore[union-attr]
-    process.stdin.flush()  # type: ignore[union-attr]
+    process.stdin.write("go\n")
+    process.stdin.flush()
     time.sleep(0.5)
     holder.communicate("")
     out, err = process.communicate(timeout=3600)
