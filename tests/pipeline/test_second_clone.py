@@ -7,6 +7,7 @@ outputs; the gate, with a third clone that pulls.
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,12 +28,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     done = run(other, *DVC, "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9", PYTHONHASHSEED="7")
     assert done.returncode == 0, done.stderr[-3000:]
     assert "dvc repro -f -s track" in done.stdout + done.stderr
+    shutil.copy(other / "dvc.lock", lock_of(other))
     return other
-
-
-def test_a_second_clone_with_its_server_down_gives_the_same_lock(clone: Clone, request: pytest.FixtureRequest) -> None:
-    first = request.getfixturevalue("first")  # not an argument: pytest would wait for it before it makes the second clone
-    assert (clone / "dvc.lock").read_text() == lock_of(first).read_text()
 
 
 def test_what_was_made_while_the_server_was_down_can_be_published_later(clone: Clone) -> None:
@@ -165,3 +162,9 @@ def test_the_log_of_a_rebuild_that_meets_escape_sequences_has_none(clone: Clone)
     assert done.returncode != 0 and "data/raw/toy.tsv" in done.stderr
     assert "\x1b[31m" not in done.stdout + done.stderr
     assert run(clone, *DVC, "checkout").returncode == 0
+
+
+def test_a_second_clone_with_its_server_down_gives_the_same_lock(clone: Clone, request: pytest.FixtureRequest) -> None:
+    """The last of the file, and `first` no argument: else this worker would wait for the one that makes the first rebuild."""
+    first = request.getfixturevalue("first")
+    assert lock_of(clone).read_text() == lock_of(first).read_text()
