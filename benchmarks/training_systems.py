@@ -315,6 +315,7 @@ def _allow_inexact_kernels() -> None:
     from textmill.model import device
 
     device.torch.use_deterministic_algorithms = lambda *_: None  # type: ignore[attr-defined]
+    device.torch.set_deterministic_debug_mode = lambda *_: None  # type: ignore[attr-defined]
 
 
 def main() -> None:

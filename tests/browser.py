@@ -39,7 +39,7 @@ def mlflow_ui(clone: Path) -> Iterator[str]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         try:
-            process.wait(timeout=600)
+            process.wait(timeout=3600)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
 

@@ -30,6 +30,14 @@ for name in [name for name in os.environ if name.startswith(_READ_BY_US)]:
 os.environ["DVC_NO_ANALYTICS"] = "1"
 
 
+_LONGEST = ("test_pipeline.py", "test_second_clone.py", "test_folds.py", "test_tuning.py", "test_gpu.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, so that workers end at the same time. The first two make a rebuild each, side by side."""
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+
+
 @pytest.fixture(scope="module", autouse=True)
 def unchanged_environment() -> Iterator[None]:
     """A test file leaves our variables as they were: what one sets, another file of the same process would meet by chance."""

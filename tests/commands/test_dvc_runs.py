@@ -90,7 +90,7 @@ def test_the_stage_closes_what_it_has_open_and_no_process_is_left(
         assert line, make.communicate()
         before += line
     act(psutil.Process(make.pid))
-    out, err = make.communicate(timeout=600)  # returns when no process has the pipes any more
+    out, err = make.communicate(timeout=3600)  # returns when no process has the pipes any more
     assert make.returncode != 0
     assert out.startswith("closed\n") and "later" not in out
     assert "Traceback" not in err and "train: stopped." in err, err

@@ -57,7 +57,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, tokenizer: Tokenizer) -> Pa
 
 
 def run(folder: Path, program: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-c", PROGRAM + program, str(folder)], capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run([sys.executable, "-c", PROGRAM + program, str(folder)], capture_output=True, text=True, check=False, timeout=3600)
 
 
 def test_eight_threads_get_what_one_gets(folder: Path) -> None:

@@ -57,7 +57,7 @@ def test_of_two_rebuilds_of_one_stage_the_second_is_refused_and_of_two_stages_bo
     assert first.poll() is None, "the first is unharmed"
     (project / "go").touch()
     assert dvc(project, "repro", "-s", "two").returncode == 0
-    assert first.wait(120) == 0
+    assert first.wait(3600) == 0
     lock = (project / "dvc.lock").read_text()
     assert "  one:" in lock and "  two:" in lock
 
@@ -174,11 +174,11 @@ def test_a_second_rebuild_is_not_disturbed_by_a_stage_of_the_first_that_is_still
         assert first.poll() is None
     (project / "in.txt").write_text("second")
     first.send_signal(number)
-    assert first.wait(120) == -number
+    assert first.wait(3600) == -number
     second = dvc(project, "repro", PYTHONPATH=environment["PYTHONPATH"])
     assert second.returncode == 0, second.stderr
     (project / "second.done").touch()
-    _, err = first.communicate(timeout=120)  # returns when no process has the pipes any more
+    _, err = first.communicate(timeout=3600)  # returns when no process has the pipes any more
     assert err.endswith("write: stopped.\n"), "the first was not stopping: then this test shows nothing"
     assert (project / "out.txt").read_text() == "second" and not list(project.glob(".out.txt*"))
     assert "up to date" in dvc(project, "status").stdout

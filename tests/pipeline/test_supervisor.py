@@ -95,7 +95,7 @@ def test_a_stage_closes_what_it_has_open_and_never_outlives_its_dvc(
 ) -> None:
     dvc, supervisor, stage = start(project, how)
     act(dvc.pid, supervisor, stage)
-    out, err = dvc.communicate(timeout=600)  # returns when no process has the pipes any more
+    out, err = dvc.communicate(timeout=3600)  # returns when no process has the pipes any more
     assert (dvc.returncode, out) == (code, said), err
     assert err.startswith(line) and err.count("\n") == bool(line)
 

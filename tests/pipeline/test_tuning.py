@@ -8,7 +8,7 @@ from pathlib import Path
 import optuna
 import pytest
 from ruamel.yaml import YAML
-from test_pipeline import change, make_clone, run, store
+from test_pipeline import change, make_clone, run, share_cache, store
 
 from textmill.settings.tree import check_settings
 
@@ -29,8 +29,9 @@ space:
 """
 
 
-def test_a_search_prunes_survives_failures_goes_on_and_leaves_params_that_dvc_takes(tmp_path: Path) -> None:
+def test_a_search_prunes_survives_failures_goes_on_and_leaves_params_that_dvc_takes(tmp_path: Path, first: Path) -> None:
     clone = make_clone(tmp_path / "clone")
+    share_cache(clone, first)
     change(clone, lambda params: params["train"].update(max_steps=200, validate_every=10))
     (clone / "tune.yaml").write_text(TUNE.format(trials=1), encoding="utf-8")
     tune = (sys.executable, "-m", "textmill", "tune")

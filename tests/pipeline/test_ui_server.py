@@ -24,7 +24,7 @@ class Server:
 
     def answer(self, path: str, body: object = None, **headers: str) -> tuple[int, bytes]:
         """Status and content. The path goes out as it is: other clients would take `..` out of it."""
-        connection = http.client.HTTPConnection(self.host, timeout=120)
+        connection = http.client.HTTPConnection(self.host, timeout=3600)
         try:
             content = None if body is None else json.dumps(body)
             connection.request("GET" if body is None else "POST", path, content, {"Content-Type": "application/json", **headers})

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from forked import Forked
 
 from textmill.tracking.connection import git_state, was_opened
 
@@ -28,10 +29,14 @@ print("done")
 """
 
 
-def start(folder: Path, stage: str, *more: str, stdin: int | None = None, **environment: str) -> subprocess.Popen[str]:
+def start(folder: Path, stage: str, *more: str, **environment: str) -> Forked:
     settings = {**os.environ, "DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "one", **environment}
-    command = [sys.executable, "-c", RUN, stage, *more]
-    return subprocess.Popen(command, env=settings, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
+    return Forked(RUN, stage, *more, env=settings, cwd=folder)
+
+
+def test_the_processes_of_these_tests_have_mlflow_from_the_start(tmp_path: Path) -> None:
+    program = "import sys; print('mlflow.store.tracking.sqlalchemy_store' in sys.modules)"
+    assert Forked(program, env=os.environ, cwd=tmp_path).communicate() == ("True\n", "")
 
 
 def client(store: Path | str):  # type: ignore[no-untyped-def]
@@ -98,14 +103,9 @@ parent.end("FINISHED")
 
 def test_trials_of_processes_that_are_gone_are_closed_as_failed(tmp_path: Path) -> None:
     for part in ("trial", "elsewhere", "end"):
-        run = subprocess.run(
-            [sys.executable, "-c", SEARCH, part],
-            env={**os.environ, "DVC_ROOT": str(tmp_path)},
-            cwd=tmp_path,
-            capture_output=True,
-            check=False,
-        )
-        assert run.returncode == (0 if part == "end" else -signal.SIGKILL), run.stderr
+        search = Forked(SEARCH, part, env={**os.environ, "DVC_ROOT": str(tmp_path)}, cwd=tmp_path)
+        _, err = search.communicate(timeout=3600)
+        assert search.returncode == (0 if part == "end" else -signal.SIGKILL), err
     found = {run.info.run_name: run for run in runs(tmp_path) if run.data.tags["textmill.role"] == "trial"}
     assert {name: (run.info.status, run.data.tags["state"]) for name, run in found.items()} == {
         "trial 0": ("KILLED", "failed"),
@@ -115,33 +115,33 @@ def test_trials_of_processes_that_are_gone_are_closed_as_failed(tmp_path: Path) 
 
 
 def test_a_failing_and_a_terminated_stage_are_closed_as_such(store: Path) -> None:
-    start(store, "fails", "raise ValueError").communicate(timeout=600)
+    start(store, "fails", "raise ValueError").communicate(timeout=3600)
     terminated = start(
         store,
         "ends",
         "import signal; signal.signal(signal.SIGTERM, lambda *_: sys.exit(143)); print('ready', flush=True); time.sleep(60)",
     )
-    assert terminated.stdout is not None and terminated.stdout.readline() == "ready\n"
+    assert terminated.stdout.readline() == "ready\n"
     terminated.send_signal(signal.SIGTERM)
-    terminated.communicate(timeout=600)
+    terminated.communicate(timeout=3600)
     status = {run.data.tags.get("dvc.stage"): run.info.status for run in runs(store)}
     assert (status["fails"], status["ends"]) == ("FAILED", "KILLED")
 
 
 def test_a_rebuild_is_closed_as_its_stage_was_and_a_later_stage_of_it_changes_nothing(store: Path) -> None:
     for stage, program in (("clean", ""), ("fails", "raise ValueError"), ("beside", "")):
-        start(store, stage, program).communicate(timeout=600)
+        start(store, stage, program).communicate(timeout=3600)
     [rebuild] = [run for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"]
     assert rebuild.info.status == "FAILED"
 
 
 def test_the_run_of_a_killed_process_is_closed_by_the_next_rebuild(store: Path) -> None:
     killed = start(store, "killed", "print('ready', flush=True); time.sleep(60)")
-    assert killed.stdout is not None and killed.stdout.readline() == "ready\n"
+    assert killed.stdout.readline() == "ready\n"
     killed.kill()
     killed.communicate()
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "RUNNING"
-    start(store, "next", TEXTMILL_REBUILD="two").communicate(timeout=600)
+    start(store, "next", TEXTMILL_REBUILD="two").communicate(timeout=3600)
     assert next(run for run in runs(store) if run.data.tags.get("dvc.stage") == "killed").info.status == "KILLED"
 
 
@@ -170,9 +170,10 @@ print(publication.publish_rebuild(stages, Path("dvc.lock"), "name"))
 def test_after_a_killed_rebuild_and_a_complete_one_each_fold_has_exactly_one_finished_run(store: Path) -> None:
     for rebuild, program, code in (("fold killed", KILLED_REBUILD, -signal.SIGKILL), ("folds complete", COMPLETE_REBUILD, 0)):
         settings = {**os.environ, "DVC_ROOT": str(store), "TEXTMILL_REBUILD": rebuild}
-        done = subprocess.run([sys.executable, "-c", program], env=settings, cwd=store, capture_output=True, text=True, check=False)
-        assert done.returncode == code, done.stderr
-    assert done.stdout == "{'ran': 2, 'cached': 1, 'restored': 0}\n", done.stderr
+        done = Forked(program, env=settings, cwd=store)
+        out, err = done.communicate(timeout=3600)
+        assert done.returncode == code, err
+    assert out == "{'ran': 2, 'cached': 1, 'restored': 0}\n", err
     parents = {run.info.run_id: run for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
     folds = [run for run in runs(store) if run.data.tags.get("dvc.stage", "").startswith("fold@")]
     complete = [run for run in folds if parents[run.data.tags["mlflow.parentRunId"]].data.tags["textmill.rebuild"] == "folds complete"]
@@ -189,7 +190,7 @@ def test_after_a_killed_rebuild_and_a_complete_one_each_fold_has_exactly_one_fin
 
 def test_a_rebuild_that_track_did_not_complete_has_not_finished_however_well_its_stages_ended(store: Path) -> None:
     for rebuild, program in (("well", ""), ("badly", "raise ValueError"), ("next", "")):
-        start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=600)
+        start(store, "clean", program, TEXTMILL_REBUILD=rebuild).communicate(timeout=3600)
     status = {run.data.tags["textmill.rebuild"]: run.info.status for run in runs(store) if run.data.tags["textmill.role"] == "rebuild"}
     assert (status["well"], status["badly"], status["next"]) == ("KILLED", "FAILED", "RUNNING")
 
@@ -201,11 +202,11 @@ def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_publ
         "stage = publication.LockedStage('clean', 'no run has it', 'hash', {}, {})\n"
         "publication.publish_rebuild([stage], Path('dvc.lock'), 'name')"
     )
-    start(store, "track", killing, TEXTMILL_REBUILD="published by halves").communicate(timeout=600)
+    start(store, "track", killing, TEXTMILL_REBUILD="published by halves").communicate(timeout=3600)
     half = next(run for run in runs(store) if run.info.run_name == "clean (restored)")
     assert half.info.status == "RUNNING"
     closing = "print(close_left_open())"
-    out = start(store, "clean", closing, TEXTMILL_REBUILD="after halves").communicate(timeout=600)[0]
+    out = start(store, "clean", closing, TEXTMILL_REBUILD="after halves").communicate(timeout=3600)[0]
     left = {run.info.status for run in runs(store) if half.data.tags["mlflow.parentRunId"] in (run.info.run_id, *run.data.tags.values())}
     assert left == {"KILLED"}
     assert out.split("\n")[0] == "0", "the next rebuild has closed them all"
@@ -213,16 +214,16 @@ def test_runs_of_a_killed_track_are_closed_and_what_it_had_not_published_is_publ
 
 def test_what_is_left_open_can_be_closed_without_a_rebuild_and_without_making_a_store(store: Path, tmp_path: Path) -> None:
     killed = start(store, "killed alone", "import os, signal; os.kill(os.getpid(), signal.SIGKILL)", TEXTMILL_REBUILD="next")
-    killed.communicate(timeout=600)
+    killed.communicate(timeout=3600)
     program = "from textmill.tracking.store import close_left_open, runs_left_open as left; print('killed alone' in left(), close_left_open(), left())"
     environment = {**os.environ, "DVC_ROOT": str(store)}
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    was_named, closed, *others = done.stdout.split()
+    out, err = Forked(program, env=environment, cwd=store).communicate(timeout=3600)
+    was_named, closed, *others = out.split()
     assert (was_named, others) == ("True", ["[]"]) and int(closed) >= 1
     assert "RUNNING" not in {run.info.status for run in runs(store)}
     environment["DVC_ROOT"] = str(tmp_path)
-    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout == "False 0 []\n" and not list(tmp_path.iterdir())
+    out, err = Forked(program, env=environment, cwd=store).communicate(timeout=3600)
+    assert (out, err) == ("False 0 []\n", "") and not list(tmp_path.iterdir())
 
 
 def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> None:
@@ -231,7 +232,7 @@ def test_a_rebuild_is_published_when_track_has_closed_its_run(store: Path) -> No
     answers = []
     for program in (asked, f"{closing}; {asked}"):
         process = start(store, "clean", program, TEXTMILL_REBUILD="published")
-        answers.append(process.communicate(timeout=600)[0].split("\n")[0])
+        answers.append(process.communicate(timeout=3600)[0].split("\n")[0])
     assert answers == ["False", "True"]
 
 
@@ -256,7 +257,7 @@ def test_a_clock_that_is_set_does_not_split_a_rebuild(tmp_path: Path) -> None:
 
 def test_a_broken_store_costs_one_line_and_not_the_traceback_that_mlflow_logs(tmp_path: Path) -> None:
     breaking = "from pathlib import Path; Path('.mlflow/mlflow.db').write_bytes(b'no database ' * 9999); log.flush()"
-    out, err = start(tmp_path, "train@0", breaking).communicate(timeout=600)
+    out, err = start(tmp_path, "train@0", breaking).communicate(timeout=3600)
     assert out == "done\n"
     assert err.count("tracking:") == 1 and "Traceback" not in err, err
 
@@ -264,7 +265,7 @@ def test_a_broken_store_costs_one_line_and_not_the_traceback_that_mlflow_logs(tm
 def test_a_server_that_refuses_costs_one_line_and_no_time(tmp_path: Path) -> None:
     started = time.monotonic()
     process = start(tmp_path, "train@0", MLFLOW_TRACKING_URI="http://user:secret@127.0.0.1:9")
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=3600)
     assert (process.returncode, out) == (0, "done\n")
     assert err.count("tracking:") == 1 and "dvc repro -f -s track" in err
     assert "secret" not in err
@@ -333,8 +334,8 @@ def test_a_server_that_dies_in_the_middle_costs_one_line_and_keeps_what_it_had(t
                 is_up = True
         # A busy machine may need longer than 30 s for the first answers.
         settings = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{port}", "TEXTMILL_TRACKING_SECONDS": "600"}
-        process = start(tmp_path, "train@0", _LOG_AFTER_A_PAUSE, stdin=subprocess.PIPE, **settings)
-        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        process = start(tmp_path, "train@0", _LOG_AFTER_A_PAUSE, **settings)
+        assert process.stdout.readline() == "ready\n"
     finally:
         os.killpg(server.pid, signal.SIGKILL)
         server.wait()
@@ -347,7 +348,7 @@ def test_a_server_that_dies_in_the_middle_costs_one_line_and_keeps_what_it_had(t
 
 
 def test_it_can_be_switched_off(tmp_path: Path) -> None:
-    out, err = start(tmp_path, "train@0", TEXTMILL_TRACKING="off").communicate(timeout=600)
+    out, err = start(tmp_path, "train@0", TEXTMILL_TRACKING="off").communicate(timeout=3600)
     assert (out, "tracking" in err) == ("done\n", False)
     assert not (tmp_path / ".mlflow").exists()
 
@@ -400,10 +401,8 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return holder
 
 
-def ready_to_log(folder: Path, stage: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "DVC_ROOT": str(folder), "TEXTMILL_REBUILD": "held"}
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    process = subprocess.Popen([sys.executable, "-c", RUN, stage, _LOG], env=environment, cwd=folder, text=True, **pipes)  # type: ignore[call-overload]
+def ready_to_log(folder: Path, stage: str) -> Forked:
+    process = start(folder, stage, _LOG, TEXTMILL_REBUILD="held")
     assert process.stdout.readline() == "ready\n"
     return process
 
@@ -411,11 +410,11 @@ def ready_to_log(folder: Path, stage: str) -> subprocess.Popen[str]:
 def test_a_store_that_is_held_for_a_moment_gets_every_point(tmp_path: Path) -> None:
     process = ready_to_log(tmp_path, "waits")
     holder = hold(tmp_path)
-    process.stdin.write("go\n")  # type: ignore[union-attr]
-    process.stdin.flush()  # type: ignore[union-attr]
+    process.stdin.write("go\n")
+    process.stdin.flush()
     time.sleep(0.5)
     holder.communicate("")
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=3600)
     assert (process.returncode, out) == (0, "done\n") and "tracking:" not in err
     [run] = [run for run in runs(tmp_path) if run.data.tags.get("dvc.stage") == "waits"]
     assert run.info.status == "FINISHED"
@@ -436,6 +435,6 @@ def test_a_store_on_a_full_disk_loses_no_work_and_says_so_in_one_line(tmp_path: 
     """RLIMIT_FSIZE stands in for the full disk."""
     full = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096)); log.metrics({'late': 1.0}, 9); log.flush()"
     process = start(tmp_path, "fills", full)
-    out, err = process.communicate(timeout=600)
+    out, err = process.communicate(timeout=3600)
     assert (process.returncode, out) == (0, "done\n")
     assert err.count("tracking: the MLflow store failed") == 1

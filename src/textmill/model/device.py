@@ -26,7 +26,10 @@ def choose_device(device: str) -> torch.device:
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("params.yaml: device is cuda, but torch finds no GPU. Use auto or cpu, or install the CUDA build of torch.")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when CUDA starts; without it cuBLAS is not deterministic
-    torch.use_deterministic_algorithms(True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid; takes 6 % of a small step
     is_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    if is_cuda:
+        torch.use_deterministic_algorithms(True)
+    else:  # the same, without telling the compiler, which takes more than a second to import and is not used on a CPU
+        torch.set_deterministic_debug_mode("error")
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a debugging aid; takes 6 % of a small step
     return torch.device("cuda" if is_cuda else "cpu")
