@@ -152,7 +152,7 @@ def task_results(
     name: of the task in tables. systems, predictions: of all tasks, by system; baselines of other tasks are left out.
     """
     chosen = [system for system in systems if system in task.special.baselines or "size_bytes" in systems[system]]
-    own = {system: systems[system].get("tasks", {}).get(name, systems[system]) for system in chosen}
+    own = {system: _of_task(systems[system], name) for system in chosen}
     tables = {system: _rows_of(predictions[system], name) for system in chosen}
     rows = _rows_of(test, name)
     compare = _Comparing(task, tables, len(rows), samples, seed)
@@ -166,6 +166,14 @@ def task_results(
         exported_against_baselines=compare.pairs([("exported", baseline) for baseline in against]),
         slices=compare.slices("exported", results.memory, rows),
     )
+
+
+def _of_task(metrics: dict[str, Any], task: str) -> dict[str, Any]:
+    """Return the scores of a system on one task, with its size."""
+    if "tasks" not in metrics:
+        return metrics
+    size = {"size_bytes": metrics["size_bytes"]} if "size_bytes" in metrics else {}
+    return metrics["tasks"][task] | size
 
 
 def _rows_of(table: pd.DataFrame, task: str) -> pd.DataFrame:
