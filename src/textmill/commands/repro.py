@@ -83,7 +83,7 @@ def closing_lines(seconds: float) -> str:
 
 def _lines_of_task(task: str, scores: dict[str, Any]) -> str:
     student, exported = scores["systems"]["student"], scores["systems"]["exported"]
-    metric = next(iter(student))  # the deciding one comes first
+    metric = scores["metric"]
     heading = f"{task}:\n" if task else ""
     return (
         f"\n{heading}student   {student[metric]:6.2f} {metric}   {student['megabytes']:7.2f} MB\n"

@@ -173,7 +173,7 @@ def _of_task(metrics: dict[str, Any], task: str) -> dict[str, Any]:
     if "tasks" not in metrics:
         return metrics
     size = {"size_bytes": metrics["size_bytes"]} if "size_bytes" in metrics else {}
-    return metrics["tasks"][task] | size
+    return {**metrics["tasks"][task], **size}
 
 
 def _rows_of(table: pd.DataFrame, task: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ _DECIMALS = 2
 def summary(results: Results) -> dict[str, Any]:
     """Scores, sizes in MB and rows, rounded to two decimals: metrics/summary.json, which git tracks.
 
-    The first metric decides, so the best baseline is the best one in it. folds: mean and standard deviation over the fold models.
+    `metric` decides, so the best baseline is the best one in it. folds: mean and standard deviation over the fold models.
     With several tasks, `tasks` has the scores of each.
     """
     clean, split = results.corpus["clean"], results.corpus["split"]
@@ -57,6 +57,7 @@ def _of_task(results: TaskResults) -> dict[str, Any]:
     best = results.best(results.baselines)
     metric = results.metric
     return {
+        "metric": metric,
         "systems": {
             name: _scores(results, name) | _megabytes(results.systems[name])
             for name in (*_MODELS, *results.baselines)

@@ -36,8 +36,8 @@ def headline_metrics() -> dict[str, float]:
 
 
 def _of_task(prefix: str, scores: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of one task in its deciding metric, which is the first of a system."""
-    systems, metric = scores["systems"], next(iter(scores["systems"]["student"]))
+    """The numbers of one task in its deciding metric."""
+    systems, metric = scores["systems"], scores["metric"]
     found = {f"student_{metric}": systems["student"][metric], f"exported_{metric}": systems["exported"][metric]}
     found |= {f"best_baseline_{metric}": value for value in scores["best_baseline"].values()}
     found |= {f"folds_{metric}_{name}": value for name, value in scores["folds"].get(metric, {}).items()}
