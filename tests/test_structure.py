@@ -51,7 +51,7 @@ KNOWS: dict[str, set[str]] = {
     "tracking": set(),
     "track": {"serving", "tracking"},
     "pipeline": {"tracking", "track"},
-    "commands": {"tracking", "track", "pipeline", "tuning", "decode", "serving"},
+    "commands": {"tracking", "track", "pipeline", "tuning", "tasks", "collect", "decode", "evaluate", "serving"},
 }
 KNOW_DVC = {"pipeline", "commands"}
 

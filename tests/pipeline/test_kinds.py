@@ -130,6 +130,26 @@ def test_the_exported_model_does_what_each_kind_needs(clone: Clone) -> None:
     assert pieces[-1].reason in ("end", "length")
 
 
+def test_a_new_file_is_scored_as_the_test_set_was(clone: Clone) -> None:
+    shown = run(clone, "textmill", "evaluate", "models/export/int8", "data/raw/label-test.jsonl", "--task", "label", "--json")
+    assert shown.returncode == 0, shown.stderr
+    scores = json.loads((clone / "data/evaluate/exported/metrics.json").read_text(encoding="utf-8"))["tasks"]["label"]
+    again = json.loads(shown.stdout)
+    assert [again[name]["score"] for name in ("accuracy", "brier")] == pytest.approx(
+        [scores[name]["score"] for name in ("accuracy", "brier")]
+    )
+    table = run(clone, "textmill", "evaluate", "models/export/int8", "data/raw/answer-test.jsonl", "--task", "answer")
+    assert table.returncode == 0 and table.stdout.split("\n")[1].startswith("f1 ")
+    for arguments, message in (
+        (["data/raw/answer-test.jsonl"], "this model has several tasks: answer, "),
+        (["data/raw/none.jsonl", "--task", "answer"], "data/raw/none.jsonl: no such file"),
+        (["README.md", "--task", "answer"], "README.md: the name must end in one of .jsonl, .csv"),
+        (["data/raw/answer-test.jsonl", "--task", "answer", "--columns", "question", "target"], "question"),
+    ):
+        wrong = run(clone, "textmill", "evaluate", "models/export/int8", *arguments)
+        assert wrong.returncode == 2 and message in wrong.stderr and wrong.stderr.count("\n") == 1, wrong.stderr
+
+
 def test_a_second_run_does_nothing(clone: Clone) -> None:
     done = run(clone, *DVC, "status", TEXTMILL_TRACKING="off")
     assert done.returncode == 0 and "up to date" in done.stdout, done.stdout

@@ -15,7 +15,7 @@ from textmill.base.errors import UserError
 
 _GROUPS = {
     "Run the pipeline": ("recipe", "repro", "tune", "settings"),
-    "Use a model": ("run", "chat"),
+    "Use a model": ("run", "chat", "evaluate"),
     "Inspect the results": ("ui", "rejected", "changes"),
     "Check and release": ("gate", "doctor", "verify", "release"),
     "Keep dvc.yaml up to date": ("folds", "dependencies", "setup"),
@@ -228,6 +228,25 @@ def chat(model: str, task: str, seed: int | None, top_p: float | None, temperatu
     from textmill.commands import chat as this
 
     _run(lambda: this.main(model, task, _options(seed, top_p, temperature), verbose), needs_project=False)
+
+
+@textmill.command()
+@click.argument("model")
+@click.argument("file")
+@click.option("-t", "--task", default="", help="Task, for a model of several tasks.")
+@click.option("--columns", nargs=2, default=("source", "target"), show_default=True, help="Columns of source and target.")
+@click.option("--samples", type=_Number(min=100), default=1000, show_default=True, help="Bootstrap resamplings for the intervals.")
+@click.option("--seed", type=_Number(min=0), default=1, show_default=True, help="Seed of the resamplings.")
+@click.option("--json", "as_json", is_flag=True, help="Print all numbers as one line of JSON.")
+def evaluate(model: str, file: str, **more: Any) -> None:
+    """Score an exported MODEL on the pairs of FILE.
+
+    MODEL is a folder or a model in MLflow, as for `run`. FILE is a table (jsonl, csv, tsv or parquet). The metrics are those of the kind
+    of the task, with 95 % intervals.
+    """
+    from textmill.commands import evaluate as this
+
+    _run(lambda: this.main(model, file, this.Request(**more)), needs_project=False)
 
 
 @textmill.command()

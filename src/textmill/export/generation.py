@@ -15,7 +15,7 @@ from textmill.tasks.settings import Tasks, by_stored_name
 def generation_of(
     decode: DecodeSettings, tasks: Tasks, labels: Mapping[str, Sequence[str]], sources: Sequence[SourceSettings]
 ) -> dict[str, Any]:
-    """Return what differs between tasks, the labels, and the separator between the turns of a dialogue; without the keys that are empty.
+    """Return kinds and languages, what differs between tasks, the labels, and the separator between the turns of a dialogue; without the keys that are empty.
 
     labels: of the tasks that have some, by name in tables. sources: collect.sources.
     Raises UserError if the sources of dialogues have several separators.
@@ -28,5 +28,9 @@ def generation_of(
     separators = sorted({source.turn_separator for source in sources if source.format == "conversations"})
     if len(separators) > 1:
         raise UserError(f"collect.sources have {len(separators)} values of turn_separator, but a model can know only one. Use one.")
-    found = {"of_tasks": of_tasks, "labels": dict(labels), "turn_separator": separators[0] if separators else None}
+    about = {
+        name: {"kind": task.kind, "source_language": task.source_language, "target_language": task.languages.target_language}
+        for name, task in by_stored_name(tasks).items()
+    }
+    found = {"about": about, "of_tasks": of_tasks, "labels": dict(labels), "turn_separator": separators[0] if separators else None}
     return {key: value for key, value in found.items() if value}

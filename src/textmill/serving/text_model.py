@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,7 +144,7 @@ class TextModel:
             raise UserError("this model has no turn separator: it was not trained on dialogue. Pass one turn.")
         for first in range(len(listed) - 1):
             joined = (separator or "").join(listed[first:])
-            if len(encode_sources(with_tasks([joined], [task]), self.tokenizer)[0]) <= self.decode.source_limit:
+            if len(encode_sources(with_tasks([joined], [task]), self.tokenizer)[0]) <= self.generation.decode_of(task).source_limit:
                 return joined
         return listed[-1] if listed else ""
 
@@ -153,7 +153,7 @@ class TextModel:
         seed = given.pop("seed", 0)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise UserError(f"seed is {shown(seed)}, but must be a whole number.")
-        decode = self.generation.decode_of(task)
+        decode = replace(self.generation.decode_of(task), kept_tokens=self.tokenizer.task_tokens(task))
         for name in given:
             if name not in _OPTIONS:
                 raise UserError(f"unknown option {name}. Known: {', '.join(sorted(_OPTIONS | {'seed'}))}.")
