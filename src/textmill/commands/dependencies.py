@@ -33,7 +33,7 @@ PACKAGES = {
     "rouge_score": "rouge-score",
 }  # import name -> distribution, where they differ
 # These packages display, schedule or log; they do not change results.
-HARMLESS = {"distributed", "dvc", "dvc_data", "mlflow", "psutil", "ruamel", "tqdm", "yaml", "markupsafe"}
+HARMLESS = {"distributed", "dvc", "dvc_data", "matplotlib", "mlflow", "psutil", "ruamel", "tqdm", "yaml", "markupsafe"}
 
 
 def closure(script: Path) -> tuple[set[str], set[str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from textmill.base.files import read_json
 from textmill.track.headline import all_params, headline_metrics
 from textmill.track.locked_stage import LockedStage
 from textmill.track.models import publish_models, version_of
+from textmill.track.plots import write_plots
 from textmill.tracking.connection import Connection, connect, git_state, source_tags, this_process
 from textmill.tracking.redaction import redacted
 from textmill.tracking.runs import log_metrics_batch, log_params
@@ -151,6 +153,9 @@ def _complete_parent(connection: Connection, stages: Sequence[LockedStage], lock
     for path in (lock_file, Path("params.yaml"), paths.SUMMARY, paths.STATISTICS, paths.ENVIRONMENT):
         if path.is_file():
             client.log_artifact(parent, str(path))
+    with tempfile.TemporaryDirectory() as folder:
+        for path in write_plots(Path(folder)):
+            client.log_artifact(parent, str(path), "plots")
     if paths.REPORT.is_file():
         client.log_text(parent, report_with_speeds(), paths.REPORT.name)
 
