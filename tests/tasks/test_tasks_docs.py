@@ -40,7 +40,7 @@ def test_every_kind_has_an_example_and_its_row_names_how_it_is_scored() -> None:
     cells = {row[0].strip(" `"): row[1:] for row in (line.strip("|").split("|") for line in PAGE.split("\n") if line.startswith("| `"))}
     words = {"beam": "beam search", "sampling": "sampling", "labels": "most probable label"}
     cut = {"drop": "the pair is left out", "end": "cut at its end", "start": "cut at its start"}
-    taught = {"outputs": "outputs", "probabilities": "label probabilities", "nothing": "the original pairs only"}
+    taught = {"outputs": "outputs", "probabilities": "label probabilities", "nothing": "nothing"}
     for name, kind in KINDS.items():
         reported, baselines, decoding, long_source, learns = (cell.strip() for cell in cells[name])
         assert (decoding, long_source) == (words[kind.method], cut["drop" if kind.long_sources == "drop" else kind.cut])
