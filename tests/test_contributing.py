@@ -33,6 +33,24 @@ CHECKS = {
         test_evaluation.test_everything_that_makes_a_metric_or_baseline_is_listed()
         test_words.test_every_text_is_used_and_every_text_that_is_used_exists()
         """,
+    "Add a kind of task": """
+        import test_structure, test_tasks, test_tasks_docs
+        from textmill.evaluate.baselines import BASELINES
+        from textmill.evaluate.metrics import METRICS
+        from textmill.settings.tree import check_settings
+        from textmill.tasks.kinds import KINDS
+        kind = KINDS["correction"]
+        assert {*kind.metrics, *kind.compared} <= set(METRICS) and set(kind.baselines) <= set(BASELINES)
+        check_settings({
+            "tasks": {"correct": {"kind": "correction", "source_language": "en"}},
+            "collect": {"sources": [{"format": "tsv", "path": "data/raw/mine.tsv"}]},
+        })
+        test_tasks.test_a_sentence_that_needs_no_correction_is_kept()
+        test_tasks.test_the_settings_know_every_kind()
+        test_tasks.test_what_a_kind_switches_off_exists()
+        test_tasks_docs.test_every_kind_has_an_example_and_its_row_names_how_it_is_scored()
+        test_structure.test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date()
+        """,
     "Add a stage": """
         import test_drawing, test_structure
         from dvc.repo import Repo
