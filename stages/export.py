@@ -28,7 +28,7 @@ from textmill.base.files import read_json, write_json, write_text
 from textmill.collect.settings import CollectSettings
 from textmill.decode.settings import DecodeSettings
 from textmill.encode.encoded_corpus import EncodedCorpus
-from textmill.export.generation import generation_of
+from textmill.export.generation import example_of, generation_of
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
 from textmill.export.settings import ExportSettings
@@ -43,7 +43,10 @@ def main(export: ExportSettings, decode: DecodeSettings, tasks: dict[str, TaskSe
     generation = generation_of(decode, tasks, read_json(paths.LABELS), collect.sources)
     metrics = export_model(paths.PRUNED, corpus, tokenizer, paths.EXPORTED, export, decode, generation)
     write_json(paths.EXPORT_METRICS, metrics)
-    write_text(paths.MODEL_CARD, model_card(model_name(export.name, tasks), tasks, read_json(paths.DISTILL_METRICS), metrics, decode))
+    card = model_card(
+        model_name(export.name, tasks), tasks, read_json(paths.DISTILL_METRICS), metrics, decode, example_of(corpus, tokenizer, tasks)
+    )
+    write_text(paths.MODEL_CARD, card)
     log.metrics(metrics)
     log.artifact(paths.MODEL_CARD)
 

@@ -145,8 +145,10 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
     for name, tasks in {"none": [""], "one": ["ui"], "two": ["qa", "ui"]}.items():
         (tmp_path / name).mkdir()
         folders[name] = exported(tmp_path / name, model, replace(corpus, tasks=tasks), tokenizer)
-    card = model_card("toy", TASKS, DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE)
-    assert "| Tasks | qa, ui |" in card and 'generate(["Save the file"], task="qa")' in card
+    both = {"qa": TaskSettings("en", kind="question_answering"), "ui": TASKS["translate"]}
+    card = model_card("toy", both, DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE, "Save the \"file\"")
+    assert "| Tasks | qa, ui |" in card and 'generate(["Save the \\"file\\""], task="qa")' in card
+    assert "for question answering in en (qa); translation from en to zh (ui), made" in card
     models = {name: TextModel.load(folder) for name, folder in folders.items()}
     plain = models["none"].generate(["Open the file", "ui: Open the file"])
     assert models["one"].generate(["Open the file"]) == models["two"].generate(["Open the file"], task="ui") == plain[1:]
@@ -220,7 +222,7 @@ def test_the_model_card_claims_distillation_and_pruning_only_if_they_took_place(
         "size_ratio": 0.26,
         "tasks": [""],
     }
-    card = model_card("toy", TASKS, DISTILLED | change, metrics, DECODE)
+    card = model_card("toy", TASKS, DISTILLED | change, metrics, DECODE, "Save the file")
     assert f"| Training pairs | {training_pairs} |\n| Parameters | {parameters} |\n" in card
     assert ("distill" in card) == ("teacher" in card) == ("distillation" in training_pairs)
     assert "ensemble" not in card and ("prun" in card) == ("pruned" in parameters)

@@ -9,7 +9,10 @@ from typing import Any
 from textmill.base.errors import UserError
 from textmill.collect.settings import SourceSettings
 from textmill.decode.settings import DecodeSettings, decode_of
+from textmill.encode.encoded_corpus import EncodedCorpus
 from textmill.tasks.settings import Tasks, by_stored_name
+from textmill.tokenizer.tasks import with_tasks
+from textmill.tokenizer.tokenizer import Tokenizer
 
 
 def generation_of(
@@ -34,3 +37,10 @@ def generation_of(
     }
     found = {"about": about, "of_tasks": of_tasks, "labels": dict(labels), "turn_separator": separators[0] if separators else None}
     return {key: value for key, value in found.items() if value}
+
+
+def example_of(corpus: EncodedCorpus, tokenizer: Tokenizer, tasks: Tasks) -> str:
+    """Return a source of the first task, without the name of the task."""
+    name = next(iter(by_stored_name(tasks)))
+    row = next(row for row in range(len(corpus)) if corpus.task_of(row) == name)
+    return tokenizer.decode(corpus.source(row)).removeprefix(with_tasks([""], [name])[0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,7 +27,7 @@ A text-to-text Transformer for {kinds}, made with textmill and exported for CTra
 ## Use
 
     from textmill.serving.text_model import TextModel
-    TextModel.load("int8").generate(["Save the file"]{argument})
+    TextModel.load("int8").{call}
 
 The model needs ctranslate2 and sentencepiece, but not torch. `manifest.json` contains the SHA-256 of every file, and
 `TextModel.load` checks them.
@@ -48,18 +49,19 @@ def model_card(
     distill_metrics: Mapping[str, Any],
     export_metrics: Mapping[str, Any],
     decode: DecodeSettings,
+    example: str,
 ) -> str:
     """Write the card in Markdown.
 
     distill_metrics: number of training pairs, and parameters before pruning; an output of the stage `distill`.
-    export_metrics: from `export_model`.
+    export_metrics: from `export_model`. example: a source of the first task.
     """
     parity, named = export_metrics["parity"], [task for task in export_metrics["tasks"] if task]
     return _CARD.format(
         name=name,
-        training_pairs=_training_pairs(distill_metrics["originals"], distill_metrics["distilled"]),
+        training_pairs=_training_pairs(distill_metrics),
         tasks=", ".join(named) or "one, without a name",
-        argument=f', task="{named[0]}"' if named else "",
+        call=_call(tasks, example),
         kinds="; ".join(_described(name, task) for name, task in tasks.items()),
         parameters=_parameters(export_metrics["parameters"], distill_metrics["parameters"]),
         int8_bytes=export_metrics["size_bytes"]["int8"],
@@ -79,9 +81,21 @@ def _described(name: str, task: TaskSettings) -> str:
     return f"{kind} {languages}" if name == task.kind or name == "translate" else f"{kind} {languages} ({name})"
 
 
-def _training_pairs(originals: int, distilled: int) -> str:
+def _call(tasks: Tasks, example: str) -> str:
+    """Return a call of the first task, as Python."""
+    name, task = next(iter(tasks.items()))
+    method = "classify" if task.special.method == "labels" else "generate"
+    argument = f", task={json.dumps(name, ensure_ascii=False)}" if len(tasks) > 1 else ""
+    return f"{method}([{json.dumps(example, ensure_ascii=False)}]{argument})"
+
+
+def _training_pairs(distill_metrics: Mapping[str, Any]) -> str:
     """Name only the kinds of pairs that the model was trained on."""
-    kinds = {"with their original target": originals, "with the output of a teacher model as target (knowledge distillation)": distilled}
+    kinds = {
+        "with their original target": distill_metrics["originals"],
+        "with the output of a teacher model as target (knowledge distillation)": distill_metrics["distilled"],
+        "with a label and the probability that a teacher model gives it (knowledge distillation)": distill_metrics.get("soft_labels", 0),
+    }
     return ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
 
 

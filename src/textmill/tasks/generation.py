@@ -1,4 +1,4 @@
-"""Text generation: the source is a prompt or empty; the target is a text that goes on from it."""
+"""Text generation: the source is a prompt; the target is a text that goes on from it."""
 
 from textmill.tasks.kind import OF_TRANSLATIONS, TaskKind
 

@@ -11,8 +11,8 @@ class TaskKind:
     """A kind of task. No code outside this room asks which kind it is: it reads these fields.
 
     name: as in params.yaml, tasks.NAME.kind.
-    metrics: names in METRICS (evaluate). The first one decides: verdict, best fold, order of samples.
-    compared: those on which systems are compared; they need no more than the outputs.
+    metrics: names in METRICS (evaluate). The first one decides: best fold, best baseline, order of samples.
+    compared: those on which systems are compared, for the verdict; they need no more than the outputs.
     baselines: names in BASELINES (evaluate).
     repairs_off, filters_off: repairs and filters of `clean` that make no sense here and are off, whatever `clean` says.
     duplicates: what makes two rows duplicates: see CleanSettings.

@@ -16,7 +16,7 @@ _CODES = {"bpt", "ept", "it", "ph", "ut"}  # a translation tool puts these in pl
 
 
 def read_tmx(reading: Reading) -> Iterator[Found]:
-    """Yield one row per translation unit: its segments in the two languages of `collect`. `zh-CN` counts as `zh`.
+    """Yield one row per translation unit: its segments in the two languages of the task. `zh-CN` counts as `zh`.
 
     If a unit has several segments in one language, the first is used. Inline codes of tools (bpt, ept, it, ph, ut) are removed;
     highlighted text is kept.
