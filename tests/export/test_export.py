@@ -146,7 +146,7 @@ def test_tasks_travel_with_the_model_and_an_unknown_one_is_named_with_the_known(
         (tmp_path / name).mkdir()
         folders[name] = exported(tmp_path / name, model, replace(corpus, tasks=tasks), tokenizer)
     both = {"qa": TaskSettings("en", kind="question_answering"), "ui": TASKS["translate"]}
-    card = model_card("toy", both, DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE, "Save the \"file\"")
+    card = model_card("toy", both, DISTILLED, read_json(tmp_path / "two" / "metrics.json"), DECODE, 'Save the "file"')
     assert "| Tasks | qa, ui |" in card and 'generate(["Save the \\"file\\""], task="qa")' in card
     assert "for question answering in en (qa); translation from en to zh (ui), made" in card
     models = {name: TextModel.load(folder) for name, folder in folders.items()}
