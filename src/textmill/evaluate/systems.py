@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,12 @@ def evaluate_engine(
     """
     test = evaluation.test
     sources = with_tasks(test["source"], test["task"])
-    losses = reference_log_probabilities(engine, tokenizer, test)
+    settings = {name: replace(decode_of(decode, task), kept_tokens=tokenizer.task_tokens(name)) for name, task in evaluation.tasks.items()}
+    losses = reference_log_probabilities(engine, tokenizer, test, settings)
     texts, truncated = [""] * len(test), 0
     probabilities: list[list[float]] = [[] for _ in texts]
-    for name, task in evaluation.tasks.items():
-        rows = np.flatnonzero(test["task"] == name).tolist()
-        own, labels = replace(decode_of(decode, task), kept_tokens=tokenizer.task_tokens(name)), evaluation.labels.get(name, [])
+    for name, own in settings.items():
+        rows, labels = np.flatnonzero(test["task"] == name).tolist(), evaluation.labels.get(name, [])
         outputs, of_labels = decoded(engine, tokenizer, [sources[row] for row in rows], own, labels, evaluation.seed)
         truncated += sum(output.is_source_truncated for output in outputs)
         for row, output, each in zip(rows, outputs, of_labels, strict=True):
@@ -62,11 +63,18 @@ def _in_order(outputs: Sequence[Output], labels: Sequence[str]) -> list[float]:
     return [by_label[label] for label in labels]
 
 
-def reference_log_probabilities(engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame) -> list[list[float] | None]:
-    """Return, per row, the natural-log probability of each token of the reference and of END; None for a pair that is longer than the
-    learned positions of the model."""
-    pairs = list(zip(*tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist()), strict=True))
-    fitting = [row for row, pair in enumerate(pairs) if engine.can_score(*pair)]
+def reference_log_probabilities(
+    engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame, settings: Mapping[str, DecodeSettings] = MappingProxyType({})
+) -> list[list[float] | None]:
+    """Return, per row, the natural-log probability of each token of the reference and of END, given what the model reads of the source.
+
+    None for an empty source, and for a pair that is longer than the learned positions of the model.
+    settings: by the name of the task in tables; without one, sources are read whole.
+    """
+    sources, targets = tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist())
+    read = [settings[task].read_part(source) if task in settings else source for source, task in zip(sources, test["task"], strict=True)]
+    pairs = list(zip(read, targets, strict=True))
+    fitting = [row for row, pair in enumerate(pairs) if pair[0] and engine.can_score(*pair)]
     scores = engine.score([pairs[row][0] for row in fitting], [pairs[row][1] for row in fitting]) if fitting else []
     found: list[list[float] | None] = [None] * len(pairs)
     for row, score in zip(fitting, scores, strict=True):
