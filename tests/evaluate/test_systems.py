@@ -21,6 +21,17 @@ def evaluation(sources: list[str], targets: list[str], task: TaskSettings) -> Ev
     return evaluation_of(test, test, {"only": task}, {"": LABELS} if task.special.target_is_label else {}, 100, 1)
 
 
+def test_labels_are_scored_by_their_method_alone(model: Seq2SeqModel, tokenizer: Tokenizer) -> None:
+    """A classification may be decoded as free text, and then it has no probabilities."""
+    engine, sources = TorchEngine([model]), [source for source, _ in PAIRS[:3]]
+    for decode, has_probabilities in (({}, True), ({"method": "beam"}, False)):
+        task = TaskSettings("en", kind="classification", decode=decode)
+        metrics, predictions = evaluate_engine(engine, tokenizer, evaluation(sources, ["open", "open", "close"], task), DECODE)
+        assert [len(each) for each in predictions["probabilities"]] == [2 * has_probabilities] * 3
+        assert set(predictions["hypothesis"]) <= set(LABELS) or not has_probabilities
+        assert ("brier" in metrics) == has_probabilities and "accuracy" in metrics
+
+
 @pytest.mark.parametrize("kind", ["generation", "classification"])
 def test_a_reference_of_an_empty_source_is_not_scored(model: Seq2SeqModel, tokenizer: Tokenizer, kind: str) -> None:
     task, targets = TaskSettings("en", kind=kind), ["open", "close"]  # type: ignore[arg-type]

@@ -49,10 +49,11 @@ def evaluate_engine(
 def decoded(
     engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings, labels: Sequence[str], seed: int
 ) -> tuple[list[Output], list[list[float]]]:
-    """Decode sources of one task. Returns the best output of each, and the probabilities of its labels, empty without labels.
+    """Decode sources of one task. Returns the best output of each, and the probabilities of its labels, empty if they were not scored.
 
-    labels: of the task; empty if it has none.
+    labels: of the task; empty if it has none. Only the method labels scores them.
     """
+    labels = labels if decode.method == "labels" else ()
     found = generate_n_best(sources, tokenizer, engine, decode, labels, max(len(labels), 1), seed)
     probabilities = [_in_order(outputs, labels) for outputs in found]
     return [outputs[0] for outputs in found], probabilities
