@@ -238,6 +238,18 @@ def test_a_table_of_positions_holds_the_longest_text() -> None:
         params["model"]["max_positions"] -= 1
         with pytest.raises(UserError, match=f"a text can have {needed} positions"):
             check_settings(params)
+        params["model"]["max_positions"] += 1
+        params["tasks"]["translate"]["decode"] = {"max_source_tokens": 400}
+        with pytest.raises(UserError, match=f"a text can have {400 if architecture == 'encoder_decoder' else 528} positions"):
+            check_settings(params)
+
+
+def test_a_task_without_a_source_is_named() -> None:
+    tasks = {name: {"kind": "dialogue", "source_language": "en"} for name in ("chat", "talk")}
+    params = SHORT | {"tasks": tasks, "collect": {"sources": [SHORT["collect"]["sources"][0] | {"task": "chat"}]}}
+    with pytest.raises(UserError, match=r"\Aparams.yaml: tasks.talk: no source in collect.sources has this task. Add one, or [^\n]*\Z"):
+        check_settings(params)
+    check_settings(params | {"tasks": {"chat": tasks["chat"]}})
 
 
 def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
