@@ -305,3 +305,19 @@ def test_a_training_takes_over_from_train_what_it_leaves_out_but_nothing_that_fo
         assert (training["r_drop"], training["batch_tokens"]) == (r_drop, 700)
         assert training["max_steps"] == PARAMS[section][key]["max_steps"] and "subword_sampling" not in training
     check_settings(changed)
+
+
+def test_what_follows_from_the_kind_is_set_for_a_task_alone() -> None:
+    """Set for all tasks, it would have no effect."""
+    for key, value in (("method", "sampling"), ("cut", "start")):
+        with pytest.raises(UserError, match=rf"\Aparams.yaml: decode.{key} follows from the kind of each task. Set it in [^\n]*\Z"):
+            check_settings(SHORT | {"decode": {key: value}})
+        check_settings(SHORT | {"tasks": {"translate": SHORT["tasks"]["translate"] | {"decode": {key: value}}}})
+
+
+def test_min_p_is_refused_if_the_exported_model_would_need_it() -> None:
+    task = {"tasks": {"poem": {"kind": "generation", "source_language": "en"}}}
+    with pytest.raises(UserError, match=r"\Aparams.yaml: tasks.poem: min_p is 0.1, but the exported model does not have it[^\n]*\Z"):
+        check_settings(SHORT | task | {"decode": {"min_p": 0.1}})
+    check_settings(SHORT | {"decode": {"min_p": 0.1}})
+    check_settings(SHORT | task | {"decode": {"min_p": 0.1}, "model": {"architecture": "lstm"}})

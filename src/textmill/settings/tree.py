@@ -111,12 +111,19 @@ def _check_tasks(sections: Mapping[str, Any]) -> None:
                 stored_name(source.task, tasks)
             except UserError as error:
                 raise UserError(f"params.yaml: {section}.sources[{position}].task: {error}") from None
+    for key, default in (("method", "beam"), ("cut", "end")):
+        if getattr(sections["decode"], key) != default:
+            raise UserError(f"params.yaml: decode.{key} follows from the kind of each task. Set it in tasks.NAME.decode, for one task.")
     with_source = {stored_name(source.task, tasks) for source in sections["collect"].sources}
     for name, task in tasks.items():
         if stored_name(name, tasks) not in with_source:
             raise UserError(f"params.yaml: tasks.{name}: no source in collect.sources has this task. Add one, or remove the task.")
         settings_of(sections["clean"], tasks, name)
-        decode_of(sections["decode"], task, f"tasks.{name}.decode")
+        own = decode_of(sections["decode"], task, f"tasks.{name}.decode")
+        if own.method == "sampling" and own.min_p and sections["model"].architecture != "lstm":
+            raise UserError(
+                f"params.yaml: tasks.{name}: min_p is {own.min_p}, but the exported model does not have it. Use top_p or top_k."
+            )
 
 
 def _check_together(sections: Mapping[str, Any]) -> None:
