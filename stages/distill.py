@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from textmill.base import paths
 from textmill.base.files import write_json
-from textmill.decode.settings import DecodeSettings
+from textmill.decode.settings import DecodeSettings, decode_of
 from textmill.distill.distillation import Teaching
 from textmill.distill.settings import DistillSettings
 from textmill.distill.student import distill_student
@@ -22,7 +22,7 @@ from textmill.model.settings import ModelSettings
 from textmill.model.weights import load_model, save_model
 from textmill.pipeline.runner import run_stage
 from textmill.split.settings import FoldsSettings
-from textmill.tasks.settings import TaskSettings, kinds_of
+from textmill.tasks.settings import TaskSettings, by_stored_name, kinds_of
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 from textmill.train.checkpoints import CheckpointFile
@@ -45,9 +45,9 @@ def main(
     teachers = [load_model(paths.fold_model(fold)) for fold in split.folds]
     checkpoint = CheckpointFile(paths.CHECKPOINTS / "distill", fingerprint)
     tokenizer = Tokenizer.load(paths.TOKENIZER)
-    student, pairs, counts, result = distill_student(
-        corpus, teachers, tokenizer, model, Teaching(distill, decode, kinds_of(tasks)), Run("train student", seed, checkpoint, log.metrics)
-    )
+    decodes = {name: decode_of(decode, task) for name, task in by_stored_name(tasks).items()}
+    teaching, run = Teaching(distill, decode, kinds_of(tasks), decodes), Run("train student", seed, checkpoint, log.metrics)
+    student, pairs, counts, result = distill_student(corpus, teachers, tokenizer, model, teaching, run)
     save_model(paths.STUDENT, student)
     pairs.save(paths.DISTILLED_CORPUS)
     write_history(paths.STUDENT_HISTORY, result.history)

@@ -430,6 +430,15 @@ def test_files_and_functions_stay_small() -> None:
     assert all(len(path.read_text(encoding="utf-8").split("\n")) <= 61 for path in Path("recipes").glob("*.yaml") if path.stem != "default")
 
 
+def test_no_code_outside_tasks_asks_which_kind_a_task_is() -> None:
+    from textmill.tasks.kinds import KINDS
+
+    asks = re.compile(rf"""kind\s*(==|!=|in|not in)\s*[("'\[{{]+({"|".join(KINDS)})\b""")
+    assert asks.search('if task.kind == "translation":')
+    others = [path for path in [*SOURCES, *STAGES, *Path("src").rglob("*.jinja")] if "tasks" not in path.parts]
+    assert [path.as_posix() for path in others if asks.search(path.read_text(encoding="utf-8"))] == []
+
+
 def test_a_filter_its_setting_and_its_reason_have_one_name() -> None:
     from textmill.clean.filters import FILTERS
     from textmill.clean.settings import FilterSettings

@@ -151,6 +151,22 @@ def test_what_decoding_cut_short_is_not_distilled(corpus: EncodedCorpus, tokeniz
     assert pairs.source_lengths().max() <= limit and pairs.target_lengths().max() < limit
 
 
+def test_teachers_decode_each_task_by_its_own_settings(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    tasks = ["long" if row % 2 else "short" for row in range(len(PLAIN))]
+    pairs = encoded_corpus(
+        [corpus.source(row) for row in PLAIN],
+        [corpus.target(row) for row in PLAIN],
+        corpus.folds[list(PLAIN)].numpy(),
+        corpus.vocabulary_size,
+        tasks=tasks,
+    )
+    decodes = {"short": replace(DECODE, max_tokens=1, max_source_tokens=24), "long": replace(DECODE, method="sampling")}
+    teaching = Teaching(replace(DISTILL, original_share=0.0), replace(DECODE, max_tokens=1), decodes=decodes)
+    distilled, counts = distilled_corpus(pairs, [writer(corpus, {WORD})] * 3, tokenizer, teaching, RUN)
+    assert distilled.tasks == ["long"] and counts["distilled"] == tasks.count("long")
+    assert teaching.decode_of("long").method == "beam", "what is taught is searched, not drawn"
+
+
 def test_a_student_that_would_learn_nothing_is_an_error(corpus: EncodedCorpus, tokenizer: Tokenizer) -> None:
     few = encoded_corpus([corpus.source(0)], [corpus.target(0)], np.array([[0]]), corpus.vocabulary_size)
     settings = replace(DISTILL, original_share=0.0, min_chrf=100.0)

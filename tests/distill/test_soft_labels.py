@@ -54,3 +54,20 @@ def test_the_labels_of_a_source_have_the_probabilities_of_its_out_of_fold_teache
         found = {tuple(pairs.target(place)): float(pairs.weight[place]) / 2.0 for place in own}
         assert found == pytest.approx({label: share / sum(kept.values()) for label, share in kept.items()}, rel=1e-4)
         assert sum(found.values()) == pytest.approx(1.0)
+
+
+def test_a_source_that_is_empty_has_no_soft_labels(labelled: EncodedCorpus, tokenizer: Tokenizer) -> None:
+    rows = range(len(labelled))
+    emptied = encoded_corpus(
+        [[] if row == 3 else labelled.source(row) for row in rows],
+        [labelled.target(row) for row in rows],
+        labelled.folds.numpy(),
+        labelled.vocabulary_size,
+        tasks=[labelled.task_of(row) for row in rows],
+    )
+    torch.manual_seed(0)
+    teachers = [build_model(Shape.of(MODEL, labelled.vocabulary_size))] * 3
+    settings = replace(DISTILL, original_share=0.0)
+    kinds = {"label": KINDS["classification"], "other": KINDS["generation"]}
+    pairs, _ = distilled_corpus(emptied, teachers, tokenizer, Teaching(settings, DECODE, kinds), RUN)
+    assert {tuple(pairs.source(place)) for place in range(len(pairs))} == {tuple(labelled.source(row)) for row in (1, 5, 7, 9, 11)}

@@ -20,7 +20,7 @@ from textmill.base.errors import UserError
 from textmill.base.files import read_json, sha256_of, write_json
 from textmill.decode.ct2_engine import CTranslate2Engine
 from textmill.decode.torch_engine import TorchEngine
-from textmill.encode.encoded_corpus import EncodedCorpus
+from textmill.encode.encoded_corpus import EncodedCorpus, encoded_corpus
 from textmill.export.ct2_spec import write_ct2
 from textmill.export.model_card import model_card
 from textmill.export.package import export_model
@@ -115,6 +115,20 @@ def test_a_failed_check_writes_nothing(
     with pytest.raises(UserError, match=message):
         exported(tmp_path, model, corpus, tokenizer, settings)
     assert not (tmp_path / "export").exists()
+
+
+def test_parity_is_measured_on_pairs_with_a_source(
+    model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path
+) -> None:
+    for name, empty in (("some", 2), ("all", 9)):
+        sources, targets = [[] if row < empty else corpus.source(row) for row in range(9)], [corpus.target(row) for row in range(9)]
+        pairs = encoded_corpus(sources, targets, corpus.folds[:9].numpy(), corpus.vocabulary_size)
+        if empty == len(pairs):
+            with pytest.raises(UserError, match="every source of the training pairs is empty"):
+                exported(tmp_path / name, model, pairs, tokenizer)
+        else:
+            exported(tmp_path / name, model, pairs, tokenizer)
+            assert read_json(tmp_path / name / "metrics.json")["parity_sentences"] == len(pairs) - empty
 
 
 def test_an_export_is_the_same_bytes_twice(model: Seq2SeqModel, corpus: EncodedCorpus, tokenizer: Tokenizer, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from browser import CHROMIUM, FLAGS
 
+from textmill.report.outputs import ranked_outputs
 from textmill.report.page import SECTIONS, render_page
 from textmill.report.results import Results
 from textmill.report.settings import ReportSettings
@@ -111,6 +112,16 @@ def test_a_large_test_set_is_not_warned_of(make: Make) -> None:
 
 def test_one_fold_is_not_compared_with_itself(make: Make) -> None:
     assert "ensemble vs. fold 0" in rendered(make()) and "ensemble vs. fold 0" not in rendered(make(folds=1))
+
+
+def test_a_row_without_a_score_is_no_example_of_a_good_output(make: Make) -> None:
+    task = make().tasks[0]
+    table = task.predictions["exported"]
+    table.loc[5, "score"] = float("nan")
+    ranked = ranked_outputs(task)
+    assert len(ranked) == len(table) - 1 and ranked["score"].is_monotonic_increasing
+    table["score"] = float("nan")
+    assert len(ranked_outputs(task)) == len(table), "there is nothing else to show"
 
 
 def test_settings_that_differ_from_the_default_recipe_are_listed(make: Make) -> None:

@@ -200,3 +200,17 @@ def test_a_dialogue_is_trimmed_from_its_old_end(translator: TextModel, model_fol
     with pytest.raises(UserError, match="this model has no turn separator"):
         translator.reply(turns)
     assert translator.reply(turns[:1]) == translator.generate(turns[:1])[0]
+
+
+def test_the_settings_of_a_task_decide_what_is_read_of_a_long_text(model_folder: Path, tmp_path: Path) -> None:
+    """The name of the task stays when the start of a text is cut, and a dialogue is trimmed to the limit of its task."""
+    own = {"cut": "start", "max_source_tokens": 40}
+    model = with_generation(model_folder, tmp_path / "own", turn_separator=" | ", of_tasks={"ui": own})
+    text = "Save the page now " * 20
+    name, ids = model.tokenizer.encode("ui: "), model.tokenizer.encode(f"ui: {text}")
+    read = [*name, *ids[len(ids) - 40 + len(name) :]]
+    whole = model.generation.decode_of("ui")
+    assert model.generate_with_scores([text])[0].score == model.engine.generate([read], whole)[0][0].score
+    turns = ["Save the page now", "保存页面", "Close the window"]
+    assert DECODE.max_tokens < len(model.tokenizer.encode(f"ui: {' | '.join(turns)}")) <= 40
+    assert model.prompt(turns) == " | ".join(turns)

@@ -238,6 +238,18 @@ def test_a_table_of_positions_holds_the_longest_text() -> None:
         params["model"]["max_positions"] -= 1
         with pytest.raises(UserError, match=f"a text can have {needed} positions"):
             check_settings(params)
+        params["model"]["max_positions"] += 1
+        params["tasks"]["translate"]["decode"] = {"max_source_tokens": 400}
+        with pytest.raises(UserError, match=f"a text can have {400 if architecture == 'encoder_decoder' else 528} positions"):
+            check_settings(params)
+
+
+def test_a_task_without_a_source_is_named() -> None:
+    tasks = {name: {"kind": "dialogue", "source_language": "en"} for name in ("chat", "talk")}
+    params = SHORT | {"tasks": tasks, "collect": {"sources": [SHORT["collect"]["sources"][0] | {"task": "chat"}]}}
+    with pytest.raises(UserError, match=r"\Aparams.yaml: tasks.talk: no source in collect.sources has this task. Add one, or [^\n]*\Z"):
+        check_settings(params)
+    check_settings(params | {"tasks": {"chat": tasks["chat"]}})
 
 
 def test_an_lstm_passes_and_says_what_it_cannot_do() -> None:
@@ -293,3 +305,19 @@ def test_a_training_takes_over_from_train_what_it_leaves_out_but_nothing_that_fo
         assert (training["r_drop"], training["batch_tokens"]) == (r_drop, 700)
         assert training["max_steps"] == PARAMS[section][key]["max_steps"] and "subword_sampling" not in training
     check_settings(changed)
+
+
+def test_what_follows_from_the_kind_is_set_for_a_task_alone() -> None:
+    """Set for all tasks, it would have no effect."""
+    for key, value in (("method", "sampling"), ("cut", "start")):
+        with pytest.raises(UserError, match=rf"\Aparams.yaml: decode.{key} follows from the kind of each task. Set it in [^\n]*\Z"):
+            check_settings(SHORT | {"decode": {key: value}})
+        check_settings(SHORT | {"tasks": {"translate": SHORT["tasks"]["translate"] | {"decode": {key: value}}}})
+
+
+def test_min_p_is_refused_if_the_exported_model_would_need_it() -> None:
+    task = {"tasks": {"poem": {"kind": "generation", "source_language": "en"}}}
+    with pytest.raises(UserError, match=r"\Aparams.yaml: tasks.poem: min_p is 0.1, but the exported model does not have it[^\n]*\Z"):
+        check_settings(SHORT | task | {"decode": {"min_p": 0.1}})
+    check_settings(SHORT | {"decode": {"min_p": 0.1}})
+    check_settings(SHORT | task | {"decode": {"min_p": 0.1}, "model": {"architecture": "lstm"}})

@@ -405,3 +405,5 @@ def test_prompts_and_labels_are_no_content_and_a_task_without_test_rows_is_named
     assert labels_of(labels, kinds) == {"label": ["no", "yes"]}
     with pytest.raises(UserError, match=r"task label: has no pair in the test set\. Mark one of its sources"):
         split_corpus(pd.concat([poems, test, labels.assign(id=lambda table: "l" + table["id"])]), settings_with(), 1, kinds)
+    with pytest.raises(UserError, match=r"\Atask label: none of its pairs passed the stage clean\. [^\n]*\Z"):
+        split_corpus(poems, settings_with(), 1, kinds)

@@ -20,7 +20,8 @@ class DecodeSettings:
     max_tokens: largest length of an output in tokens.
     batch_size: number of texts decoded together.
     device: device of the evaluate stages: cpu, cuda or auto. The exported model always runs on a CPU.
-    method: beam, sampling (tokens are drawn at random), or labels (the most probable of a given list of outputs).
+    method: beam, sampling (tokens are drawn at random), or labels (the most probable of a given list of outputs). It follows from the kind
+        of the task; set it in `tasks.NAME.decode` only.
     min_tokens: smallest length of an output in tokens.
     no_repeat_ngram: an output has no n-gram of this many tokens twice; 0 is off.
     repetition_penalty: logits of tokens that the output already has are divided by it (multiplied if negative); 1 is off.
@@ -29,7 +30,8 @@ class DecodeSettings:
     top_p: draw from the fewest most probable tokens whose probabilities sum to top_p or more; 1 is off.
     min_p: draw only from tokens with at least this share of the highest probability; 0 is off.
     max_source_tokens: longer sources are cut to this length, and counted; 0 is max_tokens.
-    cut: which end of a source that is too long is cut. In a dialogue the newest turn is at the end, so the start is cut.
+    cut: which end of a source that is too long is cut. In a dialogue the newest turn is at the end, so the start is cut. It follows
+        from the kind of the task; set it in `tasks.NAME.decode` only.
     kept_tokens: tokens at the start that are kept even then: those of the name of the task.
     """
 

@@ -30,12 +30,21 @@ class Teaching(NamedTuple):
     """How teachers teach.
 
     decode: their decoding settings, but for the beam size. kinds: the kind of each task, by its name in tables; it says what is taught.
-    Without one, outputs are.
+    Without one, outputs are. decodes: the decoding settings of each task, by the same name; without one, `decode` applies.
     """
 
     distill: DistillSettings
     decode: DecodeSettings
     kinds: Mapping[str, TaskKind] = MappingProxyType({})
+    decodes: Mapping[str, DecodeSettings] = MappingProxyType({})
+
+    def taught(self, task: str) -> str:
+        """Return what is taught of a task: outputs, probabilities or nothing."""
+        return self.kinds[task].taught if task in self.kinds else "outputs"
+
+    def decode_of(self, task: str) -> DecodeSettings:
+        """Return how teachers decode a task: outputs that are taught are searched, not drawn."""
+        return replace(self.decodes.get(task, self.decode), method="beam", beam_size=self.distill.beam_size)
 
 
 def distilled_corpus(
@@ -62,13 +71,10 @@ def distilled_corpus(
     Where label probabilities are taught, a source has one pair for each label, with its probability as a factor of the weight
     (see soft_labels.py).
     """
-    distill, kinds = teaching.distill, teaching.kinds
-    taught = {task: kinds[task].taught if task in kinds else "outputs" for task in corpus.tasks}
-    of_row = [taught[corpus.task_of(row)] for row in range(len(corpus))]
+    distill = teaching.distill
+    of_row = [teaching.taught(corpus.task_of(row)) for row in range(len(corpus))]
     by_teachers = _labelled_by(corpus, len(teachers), distill)
-    hypotheses = _labelled(
-        corpus, teachers, by_teachers, of_row, distill, replace(teaching.decode, beam_size=distill.beam_size), run.device
-    )
+    hypotheses = _labelled(corpus, teachers, by_teachers, teaching, run.device)
     chosen = [
         _nearest(corpus.source(row), corpus.target(row), candidates, tokenizer, distill.min_chrf)
         for row, candidates in enumerate(hypotheses)
@@ -126,20 +132,21 @@ def _labelled(
     corpus: EncodedCorpus,
     teachers: Sequence[Seq2SeqModel],
     by_teachers: Mapping[tuple[int, ...], list[int]],
-    taught: Sequence[str],
-    distill: DistillSettings,
-    decode: DecodeSettings,
+    teaching: Teaching,
     device: torch.device,
 ) -> list[list[Hypothesis]]:
     """Return the finished outputs of the teachers for every source of which outputs are taught; several teachers decode as an ensemble."""
     hypotheses: list[list[Hypothesis]] = [[] for _ in range(len(corpus))]
-    is_uncut = (corpus.source_lengths() <= decode.source_limit).tolist()
+    lengths, task_of = corpus.source_lengths().tolist(), [corpus.task_of(row) for row in range(len(corpus))]
     for folds, all_rows in by_teachers.items():
-        rows = [row for row in all_rows if is_uncut[row] and taught[row] == "outputs"]
         engine = TorchEngine([teachers[fold] for fold in folds], device)
-        found = engine.generate([corpus.source(row) for row in rows], decode, distill.num_hypotheses)
-        for row, candidates in zip(rows, found, strict=True):
-            hypotheses[row] = [candidate for candidate in candidates if candidate.is_finished(decode)]
+        for task in corpus.tasks:
+            decode = teaching.decode_of(task)
+            is_taught = teaching.taught(task) == "outputs"
+            rows = [row for row in all_rows if is_taught and task_of[row] == task and lengths[row] <= decode.source_limit]
+            found = engine.generate([corpus.source(row) for row in rows], decode, teaching.distill.num_hypotheses)
+            for row, candidates in zip(rows, found, strict=True):
+                hypotheses[row] = [candidate for candidate in candidates if candidate.is_finished(decode)]
     return hypotheses
 
 

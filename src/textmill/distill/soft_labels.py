@@ -34,6 +34,7 @@ def soft_labels(
     device: torch.device,
 ) -> list[SoftLabel]:
     """Return the labels of every row that have at least a probability of 0.02, in the order of the rows. Per row, they sum to 1.
+    A row with an empty source has none.
 
     rows: rows of tasks whose targets are labels. by_teachers: the rows that each group of teachers labels. The labels of a task are its
     targets in the corpus. A pair that is seen p times per epoch has on average p times the gradient, so the weights of the pairs of one
@@ -44,18 +45,18 @@ def soft_labels(
     of_task: dict[str, list[list[int]]] = {}
     for task in corpus.tasks:
         of_task[task] = [list(label) for label in sorted({tuple(corpus.target(row)) for row in rows if corpus.task_of(row) == task})]
-    wanted, found = set(rows), {}
+    wanted, found = {row: source for row in rows if (source := corpus.source(row))}, {}
     for folds, all_rows in by_teachers.items():
         own = [row for row in all_rows if row in wanted]
         engine = TorchEngine([teachers[fold] for fold in folds], device)
         pairs = [(row, label) for row in own for label in of_task[corpus.task_of(row)]]
-        scores = engine.score([corpus.source(row) for row, _ in pairs], [label for _, label in pairs])
+        scores = engine.score([wanted[row] for row, _ in pairs], [label for _, label in pairs])
         place = 0
         for row in own:
             labels = of_task[corpus.task_of(row)]
             found[row] = _probable(row, labels, [math.fsum(score) for score in scores[place : place + len(labels)]])
             place += len(labels)
-    return [each for row in rows for each in found[row]]
+    return [each for row in wanted for each in found[row]]
 
 
 def _probable(row: int, labels: Sequence[list[int]], scores: Sequence[float]) -> list[SoftLabel]:

@@ -7,7 +7,7 @@ A baseline uses only the development pairs with the task of the test row, or all
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -60,19 +60,24 @@ def score_baselines(evaluation: Evaluation, development: pd.DataFrame) -> tuple[
     for name in names:
         tasks = {stored: task for stored, task in evaluation.tasks.items() if name in task.special.baselines}
         test = evaluation.test[evaluation.test["task"].isin(list(tasks))].reset_index(drop=True)
-        outputs = _outputs(name, development[development["task"].isin(list(tasks))].reset_index(drop=True), test)
+        outputs = _outputs(name, tasks, development, test)
         metrics[name], table = score_outputs(evaluation._replace(test=test, tasks=tasks), outputs)
         tables.append(table.assign(system=name))
     return metrics, pd.concat(tables, ignore_index=True)
 
 
-def _outputs(name: str, development: pd.DataFrame, test: pd.DataFrame) -> Outputs:
-    if name != "linear":
-        return only_texts(BASELINES[name](development, test))
+def _outputs(name: str, tasks: Iterable[str], development: pd.DataFrame, test: pd.DataFrame) -> Outputs:
+    """Ask a baseline about each task alone: it may look at all texts that it is given, for example to tell their language."""
+    texts, probabilities = np.empty(len(test), dtype=object), np.empty(len(test), dtype=object)
+    for task in tasks:
+        rows = np.flatnonzero(test["task"] == task)
+        known, asked = (table[table["task"] == task].reset_index(drop=True) for table in (development, test))
+        found = only_texts(BASELINES[name](known, asked)) if name != "linear" else _with_probabilities(known, asked)
+        for row, text, each in zip(rows.tolist(), found.texts, found.probabilities, strict=True):
+            texts[row], probabilities[row] = text, each
+    return Outputs(texts.tolist(), probabilities.tolist())
+
+
+def _with_probabilities(development: pd.DataFrame, test: pd.DataFrame) -> Outputs:
     found = linear_predictions(development, test)  # the only baseline with probabilities
-    probabilities: list[list[float]] = [[] for _ in range(len(test))]
-    for rows, candidates in rows_by_task(development, test):
-        own = [found.labels.index(label) for label in sorted(set(development["target"].iloc[candidates]))]
-        for row in rows.tolist():
-            probabilities[row] = found.probabilities[row, own].tolist()
-    return Outputs(found.outputs, probabilities)
+    return Outputs(found.outputs, found.probabilities.tolist())

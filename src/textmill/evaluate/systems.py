@@ -37,8 +37,7 @@ def evaluate_engine(
     texts, truncated = [""] * len(test), 0
     probabilities: list[list[float]] = [[] for _ in texts]
     for name, own in settings.items():
-        rows = np.flatnonzero(test["task"] == name).tolist()
-        labels = evaluation.labels.get(name, [])
+        rows, labels = np.flatnonzero(test["task"] == name).tolist(), evaluation.labels.get(name, [])
         outputs, of_labels = decoded(engine, tokenizer, [sources[row] for row in rows], own, labels, evaluation.seed)
         truncated += sum(output.is_source_truncated for output in outputs)
         for row, output, each in zip(rows, outputs, of_labels, strict=True):
@@ -50,10 +49,11 @@ def evaluate_engine(
 def decoded(
     engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings, labels: Sequence[str], seed: int
 ) -> tuple[list[Output], list[list[float]]]:
-    """Decode sources of one task. Returns the best output of each, and the probabilities of its labels, empty without labels.
+    """Decode sources of one task. Returns the best output of each, and the probabilities of its labels, empty if they were not scored.
 
-    labels: of the task; empty if it has none.
+    labels: of the task; empty if it has none. Only the method labels scores them.
     """
+    labels = labels if decode.method == "labels" else ()
     found = generate_n_best(sources, tokenizer, engine, decode, labels, max(len(labels), 1), seed)
     probabilities = [_in_order(outputs, labels) for outputs in found]
     return [outputs[0] for outputs in found], probabilities
@@ -67,16 +67,15 @@ def _in_order(outputs: Sequence[Output], labels: Sequence[str]) -> list[float]:
 def reference_log_probabilities(
     engine: Engine, tokenizer: Tokenizer, test: pd.DataFrame, settings: Mapping[str, DecodeSettings] = MappingProxyType({})
 ) -> list[list[float] | None]:
-    """Return, per row, the natural-log probability of each token of the reference and of END; None for a pair that is longer than the
-    learned positions of the model.
+    """Return, per row, the natural-log probability of each token of the reference and of END, given what the model reads of the source.
 
-    settings: of each task, by name in tables; a source that is too long is cut as in decoding.
+    None for an empty source, and for a pair that is longer than the learned positions of the model.
+    settings: by the name of the task in tables; without one, sources are read whole.
     """
-    names = test["task"].tolist()
-    sources, targets = tokenizer.encode_pairs(with_tasks(test["source"], names), test["target"].tolist())
-    read = [settings[name].read_part(ids) if name in settings else ids for name, ids in zip(names, sources, strict=True)]
+    sources, targets = tokenizer.encode_pairs(with_tasks(test["source"], test["task"]), test["target"].tolist())
+    read = [settings[task].read_part(source) if task in settings else source for source, task in zip(sources, test["task"], strict=True)]
     pairs = list(zip(read, targets, strict=True))
-    fitting = [row for row, pair in enumerate(pairs) if engine.can_score(*pair)]
+    fitting = [row for row, pair in enumerate(pairs) if pair[0] and engine.can_score(*pair)]
     scores = engine.score([pairs[row][0] for row in fitting], [pairs[row][1] for row in fitting]) if fitting else []
     found: list[list[float] | None] = [None] * len(pairs)
     for row, score in zip(fitting, scores, strict=True):

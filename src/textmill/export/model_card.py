@@ -77,7 +77,7 @@ def model_card(
 
 def _described(name: str, task: TaskSettings) -> str:
     kind, (source, target) = task.kind.replace("_", " "), task.languages.codes()
-    languages = f"from {source} to {target}" if task.kind == "translation" else f"in {source}"
+    languages = f"from {source} to {target}" if task.special.is_between_languages else f"in {source}"
     return f"{kind} {languages}" if name == task.kind or name == "translate" else f"{kind} {languages} ({name})"
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
+
+import numpy as np
 
 from textmill.base.errors import UserError
 from textmill.base.files import sha256_of, write_bytes, write_json
@@ -37,25 +39,25 @@ def export_model(
 ) -> dict[str, Any]:
     """Convert the model in `weights` to float32 and int8, check it, and then write `folder`/float32 and `folder`/int8.
 
-    corpus: parity is measured on its first pairs.
+    corpus: parity is measured on its first pairs with a source.
     of_tasks: the optional keys of generation.json, which replace those of `decode`; see serving/generation.py.
     Returns parity, sizes and tasks.
-    Raises UserError with the measured number if a check of `export` fails. Then nothing is written.
+    Raises UserError with the measured number if a check of `export` fails, or if no pair has a source. Then nothing is written.
     """
-    model = load_model(weights)
+    model, rows = load_model(weights), _parity_rows(corpus, export.parity_sentences)
     with tempfile.TemporaryDirectory(prefix="textmill-export-") as temporary:
         candidates = {name: Path(temporary) / name for name in QUANTIZATIONS}
         for name, candidate in candidates.items():
             candidate.mkdir()
             write_ct2(model, tokenizer.pieces, candidate, name)
-        parities = _parities(model, candidates, corpus, export, decode)
+        parities = _parities(model, candidates, corpus, rows, decode)
         size_ratio = (candidates["int8"] / "model.bin").stat().st_size / weights.stat().st_size
         _require(parities["float32"], size_ratio, export)
         for name, candidate in candidates.items():
             _write_package(candidate, folder / name, tokenizer, asdict(decode) | {"tasks": corpus.tasks} | dict(of_tasks))
     return {
         "parity": {name: asdict(parity) for name, parity in parities.items()},
-        "parity_sentences": min(export.parity_sentences, len(corpus)),
+        "parity_sentences": len(rows),
         "size_bytes": {name: (folder / name / "model.bin").stat().st_size for name in QUANTIZATIONS},
         "parameters": num_parameters(model),
         "torch_size_bytes": weights.stat().st_size,
@@ -64,10 +66,17 @@ def export_model(
     }
 
 
+def _parity_rows(corpus: EncodedCorpus, number: int) -> list[int]:
+    """Return the first pairs whose source is not empty: the model defines no probability for the others."""
+    rows: list[int] = np.flatnonzero(corpus.lengths()[0])[:number].tolist()
+    if not rows:
+        raise UserError("every source of the training pairs is empty, so the export cannot be compared with torch. Give them a prompt.")
+    return rows
+
+
 def _parities(
-    model: Seq2SeqModel, candidates: dict[str, Path], corpus: EncodedCorpus, export: ExportSettings, decode: DecodeSettings
+    model: Seq2SeqModel, candidates: dict[str, Path], corpus: EncodedCorpus, rows: Sequence[int], decode: DecodeSettings
 ) -> dict[str, Parity]:
-    rows = range(min(export.parity_sentences, len(corpus)))
     sources, targets = [corpus.source(row) for row in rows], [corpus.target(row) for row in rows]
     reference = TorchEngine([model])
     return {

@@ -20,14 +20,16 @@ Sample = dict[str, Any]
 def ranked_outputs(results: TaskResults) -> pd.DataFrame:
     """Source, reference and outputs of MODELS and of one baseline, from the worst score of the exported model to the best.
 
-    Other columns: `score`, in the deciding metric; `rank`, lower is worse; `origin` and `line` of the test row.
+    Other columns: `score`, in the deciding metric; `rank`, lower is worse; `origin` and `line` of the test row. Rows that the model
+    could not score are left out if others have a score.
     """
     table = results.predictions["exported"][["source", "reference", "score"]].copy()
     for name in (*MODELS, results.memory):
         table[name] = results.predictions[name]["hypothesis"]
     table["origin"], table["line"] = results.test["origin"].to_numpy(), results.test["line"].to_numpy()
     table["rank"] = table["score"] if results.is_higher_better else -table["score"]
-    return table.sort_values("rank", kind="stable")
+    scored = table[table["score"].notna()]
+    return (scored if len(scored) else table).sort_values("rank", kind="stable")
 
 
 def headline_samples(ranked: pd.DataFrame) -> list[Sample]:

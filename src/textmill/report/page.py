@@ -102,9 +102,8 @@ def _names(languages: LanguageSettings, words: Words) -> dict[str, str]:
 
 
 def _title(tasks: Tasks, words: Words) -> str:
-    languages = first_languages(tasks)
-    if len(tasks) == 1 and next(iter(tasks.values())).kind == "translation":
-        return words.plain("title", **_names(languages, words))
+    if len(tasks) == 1 and next(iter(tasks.values())).special.is_between_languages:
+        return words.plain("title", **_names(first_languages(tasks), words))
     return words.plain("title_of_tasks", tasks=words.plain("listing").join(tasks))
 
 

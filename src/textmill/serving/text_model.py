@@ -140,11 +140,12 @@ class TextModel:
         """
         listed = require_texts(turns, "turns")
         separator, task = self.generation.turn_separator, self._known(task)
+        limit = self._decode_of(task).source_limit
         if separator is None and len(listed) > 1:
             raise UserError("this model has no turn separator: it was not trained on dialogue. Pass one turn.")
         for first in range(len(listed) - 1):
             joined = (separator or "").join(listed[first:])
-            if len(encode_sources(with_tasks([joined], [task]), self.tokenizer)[0]) <= self.generation.decode_of(task).source_limit:
+            if len(encode_sources(with_tasks([joined], [task]), self.tokenizer)[0]) <= limit:
                 return joined
         return listed[-1] if listed else ""
 
@@ -153,7 +154,7 @@ class TextModel:
         seed = given.pop("seed", 0)
         if isinstance(seed, bool) or not isinstance(seed, int):
             raise UserError(f"seed is {shown(seed)}, but must be a whole number.")
-        decode = replace(self.generation.decode_of(task), kept_tokens=self.tokenizer.task_tokens(task))
+        decode = self._decode_of(task)
         for name in given:
             if name not in _OPTIONS:
                 raise UserError(f"unknown option {name}. Known: {', '.join(sorted(_OPTIONS | {'seed'}))}.")
@@ -163,6 +164,9 @@ class TextModel:
             return build(DecodeSettings, asdict(decode) | given, "decode"), seed
         except UserError as error:
             raise UserError(str(error).removeprefix("params.yaml: decode.")) from None
+
+    def _decode_of(self, task: str) -> DecodeSettings:
+        return replace(self.generation.decode_of(task), kept_tokens=self.tokenizer.task_tokens(task))
 
     def _require_beam_size(self, beam_size: Any, name: str) -> None:
         largest = len(self.tokenizer.pieces)

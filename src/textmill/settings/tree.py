@@ -100,7 +100,7 @@ def built(section: Any, values: Any, key: str) -> Any:
 
 
 def _check_tasks(sections: Mapping[str, Any]) -> None:
-    """Raise UserError if a source names no task, or a task has wrong settings."""
+    """Raise UserError if a source names no task, or a task has no source, or wrong settings."""
     tasks: dict[str, TaskSettings] = sections["tasks"]
     if not tasks:
         raise UserError("params.yaml: tasks is empty. Name at least one, with its kind and languages.")
@@ -111,9 +111,19 @@ def _check_tasks(sections: Mapping[str, Any]) -> None:
                 stored_name(source.task, tasks)
             except UserError as error:
                 raise UserError(f"params.yaml: {section}.sources[{position}].task: {error}") from None
+    for key, default in (("method", "beam"), ("cut", "end")):
+        if getattr(sections["decode"], key) != default:
+            raise UserError(f"params.yaml: decode.{key} follows from the kind of each task. Set it in tasks.NAME.decode, for one task.")
+    with_source = {stored_name(source.task, tasks) for source in sections["collect"].sources}
     for name, task in tasks.items():
+        if stored_name(name, tasks) not in with_source:
+            raise UserError(f"params.yaml: tasks.{name}: no source in collect.sources has this task. Add one, or remove the task.")
         settings_of(sections["clean"], tasks, name)
-        decode_of(sections["decode"], task, f"tasks.{name}.decode")
+        own = decode_of(sections["decode"], task, f"tasks.{name}.decode")
+        if own.method == "sampling" and own.min_p and sections["model"].architecture != "lstm":
+            raise UserError(
+                f"params.yaml: tasks.{name}: min_p is {own.min_p}, but the exported model does not have it. Use top_p or top_k."
+            )
 
 
 def _check_together(sections: Mapping[str, Any]) -> None:
@@ -146,10 +156,11 @@ def _check_together(sections: Mapping[str, Any]) -> None:
                 f"params.yaml: prune.{stack}_heads is {wanted}, but model.key_value_heads makes groups of {group} heads that share a key."
                 f" A group is pruned as a whole. Make it a multiple of {group}."
             )
-    needed = _positions_needed(model.architecture, sections["encode"], sections["decode"])
+    decodes = [decode_of(sections["decode"], task, f"tasks.{name}.decode") for name, task in sections["tasks"].items()]
+    needed = max(_positions_needed(model.architecture, sections["encode"], decode) for decode in [sections["decode"], *decodes])
     if model.positions == "learned" and model.max_positions < needed:
         raise UserError(
-            f"params.yaml: model.max_positions is {model.max_positions}, but with encode.max_tokens and decode.max_tokens a text"
+            f"params.yaml: model.max_positions is {model.max_positions}, but with the limits of encode, decode and tasks a text"
             f" can have {needed} positions. Raise it to {needed}, or lower them."
         )
 

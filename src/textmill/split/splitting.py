@@ -41,8 +41,10 @@ def split_corpus(pairs: pd.DataFrame, split: SplitSettings, seed: int, kinds: Ki
     on the order of the rows.
     kinds: the kind of each task, by its name in the table. A task without one is taken for a translation.
     Raises UserError if there are fewer groups than parts, if pairs that must stay together are more than a fold, or if a task has no
-    pair in the test set or in the development set.
+    pair at all, in the test set or in the development set.
     """
+    for task in sorted(set(kinds) - set(pairs["task"])):
+        raise UserError(f"task {task}: none of its pairs passed the stage clean. data/clean/metrics.json says why. Correct its sources.")
     pairs = pairs.sort_values("id", kind="stable").reset_index(drop=True)
     is_official = (pairs["official_split"] == "test").to_numpy(dtype=bool)
     parts = _official(pairs, is_official, split, kinds) if is_official.any() else _cut(pairs, split, seed, kinds)

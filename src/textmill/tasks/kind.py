@@ -19,6 +19,7 @@ class TaskKind:
     near_duplicates: whether near-duplicates are removed as well.
     content: the sides that are content: looked at for leaks into the test set. Prompts and control codes are none.
     target_is_label: whether targets are labels: in no language, and not text that could leak.
+    is_between_languages: whether source and target are in different languages, so that both must be named.
     cut: the end of a long source that is cut off.
     long_sources: whether a training pair with a long source is cut as well, or left out.
     method: how outputs are decoded (DecodeSettings).
@@ -35,6 +36,7 @@ class TaskKind:
     near_duplicates: bool = True
     content: tuple[Literal["source", "target"], ...] = ("source", "target")
     target_is_label: bool = False
+    is_between_languages: bool = False
     cut: Literal["end", "start"] = "end"
     long_sources: Literal["cut", "drop"] = "cut"
     method: Literal["beam", "sampling", "labels"] = "beam"

@@ -41,7 +41,8 @@ class TaskSettings:
         for name, code in (("source_language", self.source_language), ("target_language", self.target_language or "und")):
             require(code.isascii() and code.islower() and 2 <= len(code) <= 3, f"{name}: {code!r} is not a language code such as en or zh.")
         require(
-            bool(self.target_language) or self.kind != "translation", "target_language: is missing. A translation needs one, such as zh."
+            bool(self.target_language) or not self.special.is_between_languages,
+            "target_language: is missing. A translation needs one, such as zh.",
         )
 
     @property
@@ -132,5 +133,5 @@ def model_name(name: str, tasks: Tasks) -> str:
     if len(tasks) > 1:
         return "-".join(["textmill", *(task.replace(" ", "-") for task in tasks)])
     ((task, settings),) = tasks.items()
-    codes = settings.languages.codes() if settings.kind == "translation" else (task.replace(" ", "-"), settings.source_language)
+    codes = settings.languages.codes() if settings.special.is_between_languages else (task.replace(" ", "-"), settings.source_language)
     return "-".join(["textmill", *codes])

@@ -6,6 +6,7 @@ TRANSLATION = TaskKind(
     name="translation",
     metrics=("chrf", "bleu", "exact_match", "placeholders_kept"),
     compared=("chrf", "bleu"),
+    is_between_languages=True,
     long_sources="drop",  # the target would say more than the rest of the source
     baselines=("copy", "translation_memory", "majority"),
 )

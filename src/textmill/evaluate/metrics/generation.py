@@ -73,12 +73,13 @@ def costs(predictions: Predictions, size: _Size) -> np.ndarray:
     """Return, per segment, the negative log probability of the first reference in nats, and its size: (N, 2).
 
     size: maps the reference and its number of tokens to its size.
-    All zero, so that a metric does not apply, if the token log probabilities are unknown.
+    All zero, so that a metric does not apply, if the token log probabilities are unknown; those of a row that the model could not score
+    are empty.
     """
     if predictions.token_log_probabilities is None:
         return np.zeros((len(predictions.sources), 2))
     pairs = zip(predictions.first_references, predictions.token_log_probabilities, strict=True)
-    return np.array([[-math.fsum(each), size(text, len(each))] for text, each in pairs], dtype=float)
+    return np.array([[-math.fsum(each), size(text, len(each))] if each else [0, 0] for text, each in pairs], dtype=float)
 
 
 def _distinct(name: str, order: int, target_language: str) -> Metric:

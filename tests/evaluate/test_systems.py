@@ -1,0 +1,54 @@
+"""Models on the test set: what they decode, score and read."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+from toy import DECODE, PAIRS
+
+from textmill.decode.torch_engine import TorchEngine
+from textmill.evaluate.scoring import Evaluation, evaluation_of
+from textmill.evaluate.systems import evaluate_engine
+from textmill.model.interface import Seq2SeqModel
+from textmill.tasks.settings import TaskSettings
+from textmill.tokenizer.tokenizer import Tokenizer
+
+LABELS = ["open", "close"]
+
+
+def evaluation(sources: list[str], targets: list[str], task: TaskSettings) -> Evaluation:
+    test = pd.DataFrame({"id": [str(row) for row in range(len(sources))], "source": sources, "target": targets, "task": ""})
+    return evaluation_of(test, test, {"only": task}, {"": LABELS} if task.special.target_is_label else {}, 100, 1)
+
+
+def test_labels_are_scored_by_their_method_alone(model: Seq2SeqModel, tokenizer: Tokenizer) -> None:
+    """A classification may be decoded as free text, and then it has no probabilities."""
+    engine, sources = TorchEngine([model]), [source for source, _ in PAIRS[:3]]
+    for decode, has_probabilities in (({}, True), ({"method": "beam"}, False)):
+        task = TaskSettings("en", kind="classification", decode=decode)
+        metrics, predictions = evaluate_engine(engine, tokenizer, evaluation(sources, ["open", "open", "close"], task), DECODE)
+        assert [len(each) for each in predictions["probabilities"]] == [2 * has_probabilities] * 3
+        assert set(predictions["hypothesis"]) <= set(LABELS) or not has_probabilities
+        assert ("brier" in metrics) == has_probabilities and "accuracy" in metrics
+
+
+@pytest.mark.parametrize("kind", ["generation", "classification"])
+def test_a_reference_of_an_empty_source_is_not_scored(model: Seq2SeqModel, tokenizer: Tokenizer, kind: str) -> None:
+    task, targets = TaskSettings("en", kind=kind), ["open", "close"]  # type: ignore[arg-type]
+    engine = TorchEngine([model])
+    metrics, predictions = evaluate_engine(engine, tokenizer, evaluation(["Open", ""], targets, task), DECODE)
+    alone, _ = evaluate_engine(engine, tokenizer, evaluation(["Open"], targets[:1], task), DECODE)
+    assert metrics["unscored_pairs"] == 1 and metrics["loss"] == pytest.approx(alone["loss"])
+    if kind == "generation":
+        assert metrics["bits_per_byte"]["score"] == pytest.approx(alone["bits_per_byte"]["score"]), "it costs nothing and has no bytes"
+        assert predictions["score"].isna().tolist() == [False, True]
+
+
+def test_a_reference_is_scored_by_what_the_model_reads_of_its_source(model: Seq2SeqModel, tokenizer: Tokenizer) -> None:
+    long = "Save the page now " * 20
+    read = tokenizer.decode(tokenizer.encode(long)[: DECODE.source_limit])
+    task = TaskSettings("en", target_language="zh")
+    losses = [
+        evaluate_engine(TorchEngine([model]), tokenizer, evaluation([each], ["保存"], task), DECODE)[0]["loss"] for each in (long, read)
+    ]
+    assert losses[0] == pytest.approx(losses[1])
