@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from toy import DECODE, PAIRS
 
+from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
+from textmill.evaluate import systems
 from textmill.evaluate.scoring import Evaluation, evaluation_of
-from textmill.evaluate.systems import evaluate_engine
+from textmill.evaluate.systems import decoded, engine_speed, evaluate_engine
 from textmill.model.interface import Seq2SeqModel
 from textmill.tasks.settings import TaskSettings
 from textmill.tokenizer.tokenizer import Tokenizer
@@ -52,3 +54,16 @@ def test_a_reference_is_scored_by_what_the_model_reads_of_its_source(model: Seq2
         evaluate_engine(TorchEngine([model]), tokenizer, evaluation([each], ["保存"], task), DECODE)[0]["loss"] for each in (long, read)
     ]
     assert losses[0] == pytest.approx(losses[1])
+
+
+def test_speed_is_measured_with_the_method_of_the_task(model: Seq2SeqModel, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def noted(engine: object, tokenizer: object, sources: list[str], decode: DecodeSettings, *more: object) -> object:
+        asked.append((len(sources), decode.method))
+        return decoded(engine, tokenizer, sources, decode, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(systems, "decoded", noted)
+    task, sources = TaskSettings("en", kind="classification"), [source for source, _ in PAIRS[:3]]
+    speed = engine_speed(TorchEngine([model]), tokenizer, evaluation(sources, ["open", "open", "close"], task), DECODE)
+    assert asked == [(3, "labels"), *[(1, "labels")] * 3] and min(speed.values()) > 0
