@@ -57,7 +57,7 @@ def model_card(
     parity, named = export_metrics["parity"], [task for task in export_metrics["tasks"] if task]
     return _CARD.format(
         name=name,
-        training_pairs=_training_pairs(distill_metrics["originals"], distill_metrics["distilled"]),
+        training_pairs=_training_pairs(distill_metrics),
         tasks=", ".join(named) or "one, without a name",
         argument=f', task="{named[0]}"' if named else "",
         kinds="; ".join(_described(name, task) for name, task in tasks.items()),
@@ -79,9 +79,13 @@ def _described(name: str, task: TaskSettings) -> str:
     return f"{kind} {languages}" if name == task.kind or name == "translate" else f"{kind} {languages} ({name})"
 
 
-def _training_pairs(originals: int, distilled: int) -> str:
-    """Name only the kinds of pairs that the model was trained on."""
-    kinds = {"with their original target": originals, "with the output of a teacher model as target (knowledge distillation)": distilled}
+def _training_pairs(counts: Mapping[str, Any]) -> str:
+    """Name only the kinds of pairs that the model was trained on. counts: see `model_card`."""
+    kinds = {
+        "with their original target": counts["originals"],
+        "with the output of a teacher model as target (knowledge distillation)": counts["distilled"],
+        "with a label and its probability by a teacher model (knowledge distillation)": counts.get("soft_labels", 0),
+    }
     return ", ".join(f"{count:,} {kind}" for kind, count in kinds.items() if count)
 
 
