@@ -36,7 +36,7 @@ def test_labels_are_scored_by_their_method_alone(model: Seq2SeqModel, tokenizer:
 
 @pytest.mark.parametrize("kind", ["generation", "classification"])
 def test_a_reference_of_an_empty_source_is_not_scored(model: Seq2SeqModel, tokenizer: Tokenizer, kind: str) -> None:
-    task, targets = TaskSettings("en", kind=kind), ["open", "close"]  # type: ignore[arg-type]
+    task, targets = TaskSettings("en", kind=kind), ["open", "close"]
     engine = TorchEngine([model])
     metrics, predictions = evaluate_engine(engine, tokenizer, evaluation(["Open", ""], targets, task), DECODE)
     alone, _ = evaluate_engine(engine, tokenizer, evaluation(["Open"], targets[:1], task), DECODE)

@@ -86,7 +86,7 @@ def test_the_default_settings_are_right() -> None:
             "collect.sources[0].task: task 'qa' is not in params.yaml, tasks. Known: translate.",
         ),
         ("tasks", "qa_zh", {"source_language": "en", "kind": "dialogue"}, "tasks.qa_zh: use only lower-case letters"),
-        ("tasks", "qa", {"source_language": "en", "kind": "chat"}, "tasks.qa.kind is 'chat' (str), but must be one of: translation, "),
+        ("tasks", "qa", {"source_language": "en", "kind": "chat"}, "tasks.qa.kind: is 'chat', but must be one of: translation, "),
         ("tasks", "qa", {"source_language": "en"}, "tasks.qa.target_language: is missing"),
         (
             "tasks",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from textmill.base.errors import UserError
 from textmill.settings.schema import build, require
@@ -21,7 +21,7 @@ class TaskSettings:
     """Settings of one task; its name is the key. One task needs no name in `collect.sources`. If there are several, each source names its
     task, and "NAME: " is put before every text, so that the model knows what to do.
 
-    kind: what is special about the task: how it is cleaned, decoded, scored and distilled (docs/tasks.md).
+    kind: what is special about the task: how it is cleaned, decoded, scored and distilled. docs/tasks.md lists the kinds.
     source_language, target_language: language codes, such as en (ISO 639-1). `zh` is simplified or traditional Chinese, `yue` is
         written Cantonese, and `und` (undetermined) is for text in no language, such as code. Empty: the target is in the language of
         the source; labels are in none.
@@ -30,12 +30,13 @@ class TaskSettings:
     """
 
     source_language: str
-    kind: Literal["translation", "question_answering", "summarization", "generation", "classification", "dialogue"] = "translation"
+    kind: str = "translation"
     target_language: str = ""
     clean: dict[str, Any] = field(default_factory=dict)
     decode: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        require(self.kind in KINDS, f"kind: is {self.kind!r}, but must be one of: {', '.join(KINDS)}.")
         for name, code in (("source_language", self.source_language), ("target_language", self.target_language or "und")):
             require(code.isascii() and code.islower() and 2 <= len(code) <= 3, f"{name}: {code!r} is not a language code such as en or zh.")
         require(
