@@ -24,7 +24,6 @@ from textmill.evaluate.systems import engine_speed, evaluate_engine, speed_scrip
 from textmill.model.device import choose_device
 from textmill.pipeline.runner import run_stage
 from textmill.tasks.settings import TaskSettings
-from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 from textmill.tracking.runs import RunLog
 
@@ -41,7 +40,7 @@ def main(
     metrics |= {"system": system, "parameters": engine.num_parameters, "size_bytes": total_size(files)}
     write_table(paths.system_predictions(system), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics(system), metrics)
-    speed = engine_speed(engine, tokenizer, with_tasks(test["source"], test["task"]), decode)
+    speed = engine_speed(engine, tokenizer, evaluation, decode)
     write_text(paths.system_speed(system), speed_script(system, speed))
     log.metrics({**metrics, "speed": speed})
     log.table(predictions, "predictions")

@@ -24,7 +24,6 @@ from textmill.evaluate.systems import engine_speed, evaluate_engine, speed_scrip
 from textmill.pipeline.runner import run_stage
 from textmill.serving.text_model import TextModel
 from textmill.tasks.settings import TaskSettings
-from textmill.tokenizer.tasks import with_tasks
 from textmill.tracking.runs import RunLog
 
 
@@ -36,7 +35,7 @@ def main(evaluate: EvaluateSettings, tasks: dict[str, TaskSettings], seed: int, 
     metrics |= {"system": "exported", "size_bytes": total_size([paths.EXPORTED_INT8 / "model.bin"])}
     write_table(paths.system_predictions("exported"), predictions, PREDICTION_SCHEMA)
     write_json(paths.system_metrics("exported"), metrics)
-    speed = engine_speed(model.engine, model.tokenizer, with_tasks(test["source"], test["task"]), model.decode)
+    speed = engine_speed(model.engine, model.tokenizer, evaluation, model.decode)
     write_text(paths.system_speed("exported"), speed_script("exported", speed))
     log.metrics({**metrics, "speed": speed})
     log.table(predictions, "predictions")

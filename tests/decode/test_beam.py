@@ -15,6 +15,8 @@ from toy import DECODE
 from textmill.decode.beam import beam_search
 from textmill.decode.search import Hypothesis
 from textmill.decode.settings import DecodeSettings
+from textmill.decode.torch_engine import TorchEngine
+from textmill.model.interface import Seq2SeqModel
 from textmill.tokenizer.special import BEGIN, END
 
 CPU = torch.device("cpu")
@@ -153,3 +155,15 @@ def test_constraints_hold_for_every_hypothesis_of_a_narrow_beam() -> None:
     for tokens, _ in hypotheses:
         pairs = list(itertools.pairwise(tokens))
         assert len(tokens) >= 5 and len(pairs) == len(set(pairs))
+
+
+def test_long_targets_are_scored_in_smaller_batches_with_the_same_result(model: Seq2SeqModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, targets = TorchEngine([model]), [[300] * length for length in (30, 1, 2, 9, 1, 12)]
+    sources = [[301, 302]] * len(targets)
+    whole = engine.score(sources, targets)
+    shapes, logits = [], model.logits
+    monkeypatch.setattr(model, "logits", lambda states: shapes.append(tuple(states.shape[:2])) or logits(states))
+    monkeypatch.setattr("textmill.decode.torch_engine._SCORE_POSITIONS", 20)
+    for one, other in zip(engine.score(sources, targets), whole, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    assert shapes == [(3, 3), (1, 10), (1, 13), (1, 31)], "one row at least, and else at most 20 positions"

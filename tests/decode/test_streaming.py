@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -122,6 +123,17 @@ def test_label_probabilities_are_the_softmax_of_their_scores(model: Seq2SeqModel
     assert even[0] == pytest.approx([math.log(1 / 4)] * 4, abs=1e-3)
     cold = label_log_probabilities(texts, LABELS, tokenizer, engine, replace(DECODE, temperature=0.5))
     assert cold[0][0] - cold[0][1] == pytest.approx(2 * (plain[0][0] - plain[0][1]), rel=1e-6)
+
+
+def test_labels_of_many_texts_are_scored_in_parts(model: Seq2SeqModel, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, texts = TorchEngine([model]), ["Open the file", "Save %s", "", "Close", "Open the file now"]
+    whole = label_log_probabilities(texts, LABELS, tokenizer, engine, DECODE)
+    sizes, score = [], engine.score
+    monkeypatch.setattr(engine, "score", lambda sources, targets: sizes.append(len(sources)) or score(sources, targets))
+    monkeypatch.setattr("textmill.decode.labels._CHUNK_PAIRS", 9)
+    parts = label_log_probabilities(texts, LABELS, tokenizer, engine, DECODE)
+    assert sizes == [8, 4, 4], "two texts at a time; an empty one is not scored"
+    assert np.array(parts) == pytest.approx(np.array(whole), abs=1e-4)
 
 
 def test_with_the_method_labels_the_output_is_a_label(model: Seq2SeqModel, tokenizer: Tokenizer) -> None:

@@ -84,6 +84,7 @@ def test_baselines() -> None:
     assert BASELINES["copy"](development, test) == ["open file", "close"]
     assert BASELINES["translation_memory"](development, test) == ["甲", "乙"]
     assert BASELINES["majority"](development, test) == ["乙", "乙"]
+    assert BASELINES["translation_memory"](development.assign(source=["", " ", ""]), test) == ["甲", "甲"], "nothing is near"
 
 
 def test_baselines_answer_from_their_own_task(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,9 +6,11 @@ import pandas as pd
 import pytest
 from toy import DECODE, PAIRS
 
+from textmill.decode.settings import DecodeSettings
 from textmill.decode.torch_engine import TorchEngine
+from textmill.evaluate import systems
 from textmill.evaluate.scoring import Evaluation, evaluation_of
-from textmill.evaluate.systems import evaluate_engine
+from textmill.evaluate.systems import decoded, engine_speed, evaluate_engine
 from textmill.model.interface import Seq2SeqModel
 from textmill.tasks.settings import TaskSettings
 from textmill.tokenizer.tokenizer import Tokenizer
@@ -34,7 +36,7 @@ def test_labels_are_scored_by_their_method_alone(model: Seq2SeqModel, tokenizer:
 
 @pytest.mark.parametrize("kind", ["generation", "classification"])
 def test_a_reference_of_an_empty_source_is_not_scored(model: Seq2SeqModel, tokenizer: Tokenizer, kind: str) -> None:
-    task, targets = TaskSettings("en", kind=kind), ["open", "close"]  # type: ignore[arg-type]
+    task, targets = TaskSettings("en", kind=kind), ["open", "close"]
     engine = TorchEngine([model])
     metrics, predictions = evaluate_engine(engine, tokenizer, evaluation(["Open", ""], targets, task), DECODE)
     alone, _ = evaluate_engine(engine, tokenizer, evaluation(["Open"], targets[:1], task), DECODE)
@@ -52,3 +54,16 @@ def test_a_reference_is_scored_by_what_the_model_reads_of_its_source(model: Seq2
         evaluate_engine(TorchEngine([model]), tokenizer, evaluation([each], ["保存"], task), DECODE)[0]["loss"] for each in (long, read)
     ]
     assert losses[0] == pytest.approx(losses[1])
+
+
+def test_speed_is_measured_with_the_method_of_the_task(model: Seq2SeqModel, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[int, str]] = []
+
+    def noted(engine: object, tokenizer: object, sources: list[str], decode: DecodeSettings, *more: object) -> object:
+        asked.append((len(sources), decode.method))
+        return decoded(engine, tokenizer, sources, decode, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(systems, "decoded", noted)
+    task, sources = TaskSettings("en", kind="classification"), [source for source, _ in PAIRS[:3]]
+    speed = engine_speed(TorchEngine([model]), tokenizer, evaluation(sources, ["open", "open", "close"], task), DECODE)
+    assert asked == [(3, "labels"), *[(1, "labels")] * 3] and min(speed.values()) > 0

@@ -218,12 +218,17 @@ def test_a_changed_or_missing_file_is_refused_by_name(
         ),
         ({"distilled": 0}, "1,200 with their original target", "40,000, pruned from 50,000"),
         (
+            {"distilled": 0, "soft_labels": 2500},
+            "1,200 with their original target, 2,500 with a label and its probability by a teacher model (knowledge distillation)",
+            "40,000, pruned from 50,000",
+        ),
+        (
             {"originals": 0, "parameters": 40_000},
             "900 with the output of a teacher model as target (knowledge distillation)",
             "40,000",
         ),
     ],
-    ids=["distilled and pruned", "not distilled", "labels only, not pruned"],
+    ids=["distilled and pruned", "not distilled", "soft labels", "labels only, not pruned"],
 )
 def test_the_model_card_claims_distillation_and_pruning_only_if_they_took_place(
     change: dict[str, int], training_pairs: str, parameters: str

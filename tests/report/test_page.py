@@ -124,6 +124,13 @@ def test_a_row_without_a_score_is_no_example_of_a_good_output(make: Make) -> Non
     assert len(ranked_outputs(task)) == len(table), "there is nothing else to show"
 
 
+def test_the_examples_of_all_tasks_are_counted(make: Make) -> None:
+    results = make()
+    (task,) = results.tasks
+    both = replace(results, tasks=[replace(task, name="first"), replace(task, name="second")])
+    assert "Scored on 180 test examples." in render_page(both, dict.fromkeys(("first", "second"), task.task), ReportSettings())
+
+
 def test_settings_that_differ_from_the_default_recipe_are_listed(make: Make) -> None:
     page = rendered(make())
     assert '<code>train.max_steps</code></th><td class="code">1900</td><td class="code">20</td>' in page

@@ -162,6 +162,11 @@ def test_n_best_outputs_begin_with_the_best_and_a_stream_is_greedy(translator: T
         assert "".join(piece.text for piece in pieces) == greedy and pieces[-1].reason in ("end", "length")
 
 
+def test_labels_are_not_streamed(translator: TextModel) -> None:
+    with pytest.raises(UserError, match=r"\Alabels are not decoded token by token[^\n]*\Z"):
+        translator.stream("Open the file", method="labels")
+
+
 def test_classify_gives_probabilities_of_the_labels_and_uses_the_exported_ones(
     translator: TextModel, model_folder: Path, tmp_path: Path
 ) -> None:

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,16 @@ QA = TaskSettings("en", kind="question_answering")
 LABEL = TaskSettings("zh", kind="classification")
 
 
-def test_the_settings_know_every_kind() -> None:
-    assert all(f"{kind}" in (TaskSettings.__doc__ or "") for kind in KINDS)
+def test_a_new_kind_is_one_line_in_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(KINDS, "toy", replace(KINDS["dialogue"], name="toy"))
+    task = build(TaskSettings, {"source_language": "en", "kind": "toy"}, "tasks.only")
+    assert task.special.name == "toy" and task.languages.codes() == ("en", "en")
+    monkeypatch.undo()
+    with pytest.raises(UserError, match=r"\Aparams.yaml: tasks.only.kind: is 'toy', but must be one of: translation, [^\n]*\Z"):
+        build(TaskSettings, {"source_language": "en", "kind": "toy"}, "tasks.only")
+
+
+def test_the_documentation_has_every_kind() -> None:
     assert all(f"`{kind}`" in Path("docs/tasks.md").read_text(encoding="utf-8") for kind in KINDS)
 
 

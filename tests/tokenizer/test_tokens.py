@@ -168,6 +168,8 @@ def test_encoding_keeps_order_counts_what_is_too_long_and_survives_a_file(tokeni
     assert loaded.folds.tolist() == [[0, 3], [2, 3]] and loaded.vocabulary_size == len(tokenizer.pieces)
     with pytest.raises(UserError, match="every pair is longer"):
         encode_corpus(frame.iloc[1:2], tokenizer, EncodeSettings(20))
+    with pytest.raises(UserError, match=r"encode.max_tokens is 20 \(for sources 30\), and every pair of long is longer"):
+        encode_corpus(frame.assign(task=["ui", "long", "ui"]), tokenizer, EncodeSettings(20, 30))
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 40)), min_size=1, max_size=80), st.integers(1, 300), st.integers(0, 3))

@@ -10,6 +10,8 @@ from textmill.decode.search import Engine
 from textmill.decode.settings import DecodeSettings
 from textmill.tokenizer.tokenizer import Tokenizer
 
+_CHUNK_PAIRS = 100_000  # scored at a time: with 100 labels, the token ids of more texts would take gigabytes
+
 
 def label_log_probabilities(
     texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer, engine: Engine, decode: DecodeSettings
@@ -22,6 +24,14 @@ def label_log_probabilities(
     """
     if len(set(labels)) < len(labels):
         raise UserError("two labels are equal. Remove one.")
+    size = max(1, _CHUNK_PAIRS // max(len(labels), 1))
+    chunks = (texts[start : start + size] for start in range(0, len(texts), size))
+    return [scores for chunk in chunks for scores in _of_chunk(chunk, labels, tokenizer, engine, decode)]
+
+
+def _of_chunk(
+    texts: Sequence[str], labels: Sequence[str], tokenizer: Tokenizer, engine: Engine, decode: DecodeSettings
+) -> list[list[float]]:
     pairs = [(text, label) for text in texts for label in labels]
     sources, targets = tokenizer.encode_pairs([text for text, _ in pairs], [label for _, label in pairs])
     read = [decode.read_part(source) for source in sources]

@@ -23,7 +23,7 @@ from textmill.model.probabilities import token_log_probabilities
 from textmill.model.weights import load_model
 from textmill.tokenizer.special import BEGIN, END
 
-_SCORE_BATCH = 64
+_SCORE_BATCH, _SCORE_POSITIONS = 64, 16_384  # rows of a batch, and target positions, each of which has a logit for every token
 
 
 class TorchEngine:
@@ -85,8 +85,7 @@ class TorchEngine:
             raise ValueError("an empty source has no probability")
         scores: list[list[float]] = [[] for _ in sources]
         order = sorted(range(len(sources)), key=lambda index: (len(targets[index]), len(sources[index])))
-        for start in range(0, len(order), _SCORE_BATCH):
-            rows = order[start : start + _SCORE_BATCH]
+        for rows in _score_batches(order, targets):
             source = padded([sources[row] for row in rows]).to(self.device)
             target_input = padded([[BEGIN, *targets[row]] for row in rows]).to(self.device)
             target_output = padded([[*targets[row], END] for row in rows]).to(self.device)
@@ -98,6 +97,18 @@ class TorchEngine:
     def can_score(self, source: Sequence[int], target: Sequence[int]) -> bool:
         """See Engine."""
         return all(has_positions(model.shape.architecture, model.shape.max_positions, source, target) for model in self.models)
+
+
+def _score_batches(order: Sequence[int], targets: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+    """Divide rows into batches of limited size. order: rows by ascending length of their target."""
+    rows: list[int] = []
+    for row in order:
+        if len(rows) == _SCORE_BATCH or (rows and (len(rows) + 1) * (len(targets[row]) + 1) > _SCORE_POSITIONS):
+            yield rows
+            rows = []
+        rows.append(row)
+    if rows:
+        yield rows
 
 
 class _EnsembleSteps:

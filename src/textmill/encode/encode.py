@@ -35,7 +35,7 @@ def encode_corpus(
     the pair is left out, as the kind of the task says. kinds: by the name of the task in tables; without one, as for a translation.
     Returns the corpus and {"pairs", "back_translated", "too_long", "cut", "source_tokens", "target_tokens"}; with several tasks, also
     "tasks": {name: {"pairs", "too_long", "cut"}}.
-    Raises UserError if no pair remains.
+    Raises UserError if no pair of a task remains.
     """
     names = pairs["task"].tolist()
     sources, targets = tokenizer.encode_pairs(with_tasks(pairs["source"], names), pairs["target"].tolist())
@@ -52,8 +52,11 @@ def encode_corpus(
             counts[name]["cut"] += 1
         counts[name]["pairs"] += 1
         kept.append(index)
-    if not kept:
-        raise UserError(f"params.yaml: encode.max_tokens is {settings.max_tokens}, and every pair is longer. Raise it.")
+    for name in (name for name, each in counts.items() if not each["pairs"]):
+        raise UserError(
+            f"params.yaml: encode.max_tokens is {settings.max_tokens} (for sources {settings.source_limit}), and every pair{_of(name)} is"
+            " longer. Raise it."
+        )
     rows = pairs.iloc[kept]
     corpus = encoded_corpus(
         [sources[i] for i in kept],
@@ -80,9 +83,12 @@ def warnings(metrics: Mapping[str, Any]) -> list[str]:
         total = counts["pairs"] + counts["too_long"]
         for what, key, setting in (("left out", "too_long", "max_tokens"), ("cut", "cut", "max_source_tokens")):
             if counts[key] > _ANNOUNCED * total:
-                of_task = f" of {name}" if name else ""
-                found.append(f"{counts[key]:,} of {total:,} pairs{of_task} are {what}, because they are too long: see encode.{setting}.")
+                found.append(f"{counts[key]:,} of {total:,} pairs{_of(name)} are {what}, because they are too long: see encode.{setting}.")
     return found
+
+
+def _of(task: str) -> str:
+    return f" of {task}" if task else ""
 
 
 def _cutter(name: str, kind: TaskKind, tokenizer: Tokenizer, limit: int) -> Callable[[Sequence[int]], list[int]] | None:

@@ -8,18 +8,19 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
-from textmill.decode.generate import Output, encode_sources, generate_n_best
+from textmill.decode.generate import Output, generate_n_best
 from textmill.decode.search import Engine
 from textmill.decode.settings import DecodeSettings, decode_of
 from textmill.evaluate.scoring import Evaluation, Outputs, score_outputs
 from textmill.tokenizer.tasks import with_tasks
 from textmill.tokenizer.tokenizer import Tokenizer
 
+Result = TypeVar("Result")
 _SPEED_TEXTS, _SPEED_SINGLE_TEXTS = 200, 30
 
 
@@ -30,20 +31,31 @@ def evaluate_engine(
 
     Returns the same as `score_outputs`, plus loss and perplexity of the references and the number of sources that were cut.
     """
-    test = evaluation.test
-    sources = with_tasks(test["source"], test["task"])
-    settings = {name: replace(decode_of(decode, task), kept_tokens=tokenizer.task_tokens(name)) for name, task in evaluation.tasks.items()}
-    losses = reference_log_probabilities(engine, tokenizer, test, settings)
-    texts, truncated = [""] * len(test), 0
-    probabilities: list[list[float]] = [[] for _ in texts]
-    for name, own in settings.items():
-        rows, labels = np.flatnonzero(test["task"] == name).tolist(), evaluation.labels.get(name, [])
-        outputs, of_labels = decoded(engine, tokenizer, [sources[row] for row in rows], own, labels, evaluation.seed)
-        truncated += sum(output.is_source_truncated for output in outputs)
-        for row, output, each in zip(rows, outputs, of_labels, strict=True):
-            texts[row], probabilities[row] = output.text, each
+    settings = _settings_of_tasks(tokenizer, evaluation, decode)
+    losses = reference_log_probabilities(engine, tokenizer, evaluation.test, settings)
+    outputs, probabilities = _all_decoded(engine, tokenizer, evaluation, settings)
+    texts, truncated = [output.text for output in outputs], sum(output.is_source_truncated for output in outputs)
     metrics, predictions = score_outputs(evaluation, Outputs(texts, probabilities, [each or [] for each in losses]))
     return metrics | loss_of(losses) | {"truncated_sources": truncated}, predictions
+
+
+def _settings_of_tasks(tokenizer: Tokenizer, evaluation: Evaluation, decode: DecodeSettings) -> dict[str, DecodeSettings]:
+    return {name: replace(decode_of(decode, task), kept_tokens=tokenizer.task_tokens(name)) for name, task in evaluation.tasks.items()}
+
+
+def _all_decoded(
+    engine: Engine, tokenizer: Tokenizer, evaluation: Evaluation, settings: Mapping[str, DecodeSettings]
+) -> tuple[list[Output], list[list[float]]]:
+    """Return what `decoded` returns, for all rows of the test set. settings: by task."""
+    test = evaluation.test
+    sources = with_tasks(test["source"], test["task"])
+    outputs, probabilities = np.empty(len(test), dtype=object), np.empty(len(test), dtype=object)
+    for name, own in settings.items():
+        rows = np.flatnonzero(test["task"] == name).tolist()
+        found = decoded(engine, tokenizer, [sources[row] for row in rows], own, evaluation.labels.get(name, []), evaluation.seed)
+        for row, output, each in zip(rows, *found, strict=True):
+            outputs[row], probabilities[row] = output, each
+    return outputs.tolist(), probabilities.tolist()
 
 
 def decoded(
@@ -93,18 +105,28 @@ def loss_of(log_probabilities: Sequence[list[float] | None]) -> dict[str, float]
     return {"loss": loss, "perplexity": math.exp(min(loss, 700))} | unscored
 
 
-def engine_speed(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings) -> dict[str, float]:
+def engine_speed(engine: Engine, tokenizer: Tokenizer, evaluation: Evaluation, decode: DecodeSettings) -> dict[str, float]:
     """Measure sentences and output tokens per second, tokenization included, in batches of decode.batch_size and one by one.
 
-    The first sources are used: 200 in batches, 30 one by one. The result depends on the machine and its load, so it is not reproducible.
+    The first rows of the test set are decoded, each by the method of its task: 200 in batches, 30 one by one. The result depends on the
+    machine and its load, so it is not reproducible.
     """
-    batch = _timed(lambda: _decoded_tokens(engine, tokenizer, sources[:_SPEED_TEXTS], decode))
-    single = _timed(lambda: _decoded_tokens(engine, tokenizer, sources[:_SPEED_SINGLE_TEXTS], replace(decode, batch_size=1)))
+    settings, many = _settings_of_tasks(tokenizer, evaluation, decode), evaluation._replace(test=evaluation.test.head(_SPEED_TEXTS))
+    few = many.test.head(_SPEED_SINGLE_TEXTS)
+    singles = list(zip(with_tasks(few["source"], few["task"]), few["task"], strict=True))
+
+    def one_by_one() -> None:
+        for source, task in singles:
+            decoded(engine, tokenizer, [source], settings[task], evaluation.labels.get(task, []), evaluation.seed)
+
+    outputs, seconds = _timed(lambda: _all_decoded(engine, tokenizer, many, settings)[0])
+    _, seconds_alone = _timed(one_by_one)
+    _, targets = tokenizer.encode_pairs(many.test["source"].tolist(), [output.text for output in outputs])
     return {
         "batch_size": decode.batch_size,
-        "sentences_per_second": min(len(sources), _SPEED_TEXTS) / batch[1],
-        "tokens_per_second": batch[0] / batch[1],
-        "sentences_per_second_one_by_one": min(len(sources), _SPEED_SINGLE_TEXTS) / single[1],
+        "sentences_per_second": len(many.test) / seconds,
+        "tokens_per_second": sum(len(target) + 1 for target in targets) / seconds,
+        "sentences_per_second_one_by_one": len(singles) / seconds_alone,
     }
 
 
@@ -113,11 +135,7 @@ def speed_script(system: str, speed: dict[str, float]) -> str:
     return f"textmillSpeed({json.dumps(system)}, {json.dumps(speed, sort_keys=True)});\n"
 
 
-def _decoded_tokens(engine: Engine, tokenizer: Tokenizer, sources: Sequence[str], decode: DecodeSettings) -> int:
-    return sum(len(best[0].tokens) + 1 for best in engine.generate(encode_sources(sources, tokenizer), decode))
-
-
-def _timed(action: Callable[[], int]) -> tuple[int, float]:
+def _timed(action: Callable[[], Result]) -> tuple[Result, float]:
     started = time.perf_counter()
     result = action()
     return result, max(time.perf_counter() - started, 1e-9)

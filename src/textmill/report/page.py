@@ -42,6 +42,7 @@ def render_page(results: Results, tasks: Tasks, settings: ReportSettings) -> str
             tasks=of_tasks,
             first=of_tasks[0],
             exported=of_tasks[0]["exported"],
+            examples=sum(each.systems["exported"]["examples"] for each in results.tasks),
             shares=_SHARES,
             sections=[name for name in SECTIONS if name != "slices" or results.tasks[0].slices],
             warnings=verdict.warnings(results, words),

@@ -85,10 +85,13 @@ class TextModel:
         """Yield one output piece by piece, as soon as its characters are known: by greedy search, or sampled; see Piece.
 
         stop: strings that end the output.
+        Raises UserError if the method is labels, because labels are not decoded token by token.
         """
         (checked,) = require_texts([text], "text")
         task = self._known(task)
         decode, seed = self._with_options(task, options)
+        if decode.method == "labels":
+            raise UserError("labels are not decoded token by token, so they cannot be streamed. Use classify, or another method.")
         source = with_tasks([checked], [task])[0] if checked.strip() else ""
         return stream(source, self.tokenizer, self.engine, decode, require_texts(stop, "stop"), seed)
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
+from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 _MOST_ROWS, _MOST_SIMILARITIES = 1000, 20_000_000  # per matrix product, to bound memory
@@ -14,11 +15,9 @@ _MOST_ROWS, _MOST_SIMILARITIES = 1000, 20_000_000  # per matrix product, to boun
 def translation_memory(development: pd.DataFrame, test: pd.DataFrame) -> list[str]:
     """Return the target of the nearest development source for each test source.
 
-    Nearest by cosine similarity of TF-IDF vectors over character 2- to 4-grams.
+    Nearest by cosine similarity of TF-IDF vectors over character 2- to 4-grams. Of equally near ones, the first.
     """
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
-    known = vectorizer.fit_transform(development["source"])
-    asked = vectorizer.transform(test["source"])
+    known, asked = _vectors(development["source"], test["source"])
     targets = development["target"].to_numpy(dtype=object)
     nearest = np.zeros(len(test), dtype=np.int64)
     for rows, candidates in rows_by_task(development, test):
@@ -28,6 +27,14 @@ def translation_memory(development: pd.DataFrame, test: pd.DataFrame) -> list[st
             part = rows[start : start + size]
             nearest[part] = candidates[(asked[part] @ of_task).toarray().argmax(axis=1)]
     return list(targets[nearest])
+
+
+def _vectors(known: pd.Series[str], asked: pd.Series[str]) -> tuple[csr_matrix, csr_matrix]:
+    """Return the vectors of the known and of the other sources, (N, V) float32."""
+    if not any(map(str.strip, known)):  # prompts may all be empty, and then there is no n-gram
+        return csr_matrix((len(known), 1), dtype=np.float32), csr_matrix((len(asked), 1), dtype=np.float32)
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 4), dtype=np.float32)
+    return vectorizer.fit_transform(known), vectorizer.transform(asked)
 
 
 def rows_by_task(development: pd.DataFrame, test: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:

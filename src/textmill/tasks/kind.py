@@ -13,7 +13,7 @@ class TaskKind:
     name: as in params.yaml, tasks.NAME.kind.
     metrics: names in METRICS (evaluate). The first one decides: best fold, best baseline, order of samples.
     compared: those on which systems are compared, for the verdict; they need no more than the outputs.
-    baselines: names in BASELINES (evaluate).
+    baselines: names in BASELINES (evaluate), at least one.
     repairs_off, filters_off: repairs and filters of `clean` that make no sense here and are off, whatever `clean` says.
     duplicates: what makes two rows duplicates: see CleanSettings.
     near_duplicates: whether near-duplicates are removed as well.
