@@ -149,6 +149,8 @@ def test_a_seed_and_a_source_give_the_same_outputs_alone_in_a_batch_and_in_anoth
     differ = [first != second for first, second in zip(together, outputs(sources, 2), strict=True)]
     assert sum(differ) > 0.8 * len(sources)
     assert sum(row[0] != row[1] for row in together) > 0.8 * len(sources)
+    mixed = engine.generate([*sources, *sources], SAMPLING, 2, [1] * len(sources) + [2] * len(sources))
+    assert [[hypothesis.tokens for hypothesis in row] for row in mixed] == together + outputs(sources, 2), "a seed per source"
 
 
 @pytest.mark.parametrize("name", ["torch", "ct2"])

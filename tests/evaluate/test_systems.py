@@ -56,6 +56,14 @@ def test_a_reference_is_scored_by_what_the_model_reads_of_its_source(model: Seq2
     assert losses[0] == pytest.approx(losses[1])
 
 
+def test_equal_prompts_have_outputs_of_their_own(model: Seq2SeqModel, tokenizer: Tokenizer) -> None:
+    engine, task = TorchEngine([model]), TaskSettings("en", kind="generation")
+    prompts = ["Open", "Save", "Open", "Open"]
+    outputs = evaluate_engine(engine, tokenizer, evaluation(prompts, ["x"] * 4, task), DECODE)[1]["hypothesis"].tolist()
+    alone = evaluate_engine(engine, tokenizer, evaluation(prompts[:2], ["x"] * 2, task), DECODE)[1]["hypothesis"].tolist()
+    assert outputs[:2] == alone and len({outputs[row] for row in (0, 2, 3)}) == 3
+
+
 def test_speed_is_measured_with_the_method_of_the_task(model: Seq2SeqModel, tokenizer: Tokenizer, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, str]] = []
 

@@ -249,7 +249,13 @@ def test_a_test_set_of_toy_pairs_is_the_same_as_ever_far_from_development() -> N
             "20 of 24 pairs share one source or one user group",
         ),
         (frame(sentences(24), group=["a"] * 20 + [""] * 4), {}, "20 of 24 pairs share one source or one user group"),
-        (frame(["a", "b"], official_split=["test"] * 2), {}, "no training pairs remain"),
+        (frame(["a", "b"], official_split=["test"] * 2), {}, "all 2 pairs are an official test set: no training pairs."),
+        (frame(["Alpha beta"] * 2, official_split=["test", ""]), {}, "no training pairs remain"),
+        (
+            frame([f"the same long text of many words and one that differs {chr(97 + n) * 4}" for n in range(24)]),
+            {},
+            "0 development pairs make 0 groups, too few for split.num_folds = 3",
+        ),
         (frame(["one", "two", "three", "four"], group=["a", "b", "c", "d"]), {"num_folds": 3, "repeats": 9}, "Lower it"),
     ],
 )

@@ -10,7 +10,7 @@ from typing import Any
 
 from textmill.base.errors import UserError
 from textmill.decode.ct2_model import Generator, Model, Translator
-from textmill.decode.search import Hypothesis, has_positions, row_seed
+from textmill.decode.search import Hypothesis, Seeds, has_positions, row_seed, seeds_of
 from textmill.decode.settings import DecodeSettings
 
 
@@ -34,13 +34,14 @@ class CTranslate2Engine:
         self._ids = {piece: index for index, piece in enumerate(self._pieces)}
 
     def generate(
-        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: int = 0
+        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: Seeds = 0
     ) -> list[list[Hypothesis]]:
         """See Engine. Raises UserError in a process forked after the model was loaded, and for decode.min_p.
 
         Each sampled row is decoded alone, by one thread at a time.
         """
         self._require_possible(decode)
+        seeds = seeds_of(seed, len(sources))
         found = [[Hypothesis([], 0.0)] for _ in sources]
         rows = [row for row, source in enumerate(sources) if source]
         cut = [decode.read_part(sources[row]) for row in rows]
@@ -49,8 +50,8 @@ class CTranslate2Engine:
             # With top_k 1 there is nothing to draw, and CTranslate2 refuses to return one output several times.
             number = 1 if decode.top_k == 1 else num_hypotheses
             outputs = [
-                self._model.sample(source, self._pieces, decode, number, row_seed(seed, ids))
-                for source, ids in zip(named, cut, strict=True)
+                self._model.sample(source, self._pieces, decode, number, row_seed(seeds[row], ids))
+                for row, source, ids in zip(rows, named, cut, strict=True)
             ]
             outputs = [output * (num_hypotheses // number) for output in outputs]
         else:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from textmill.base.errors import UserError
 from textmill.decode.labels import label_log_probabilities
-from textmill.decode.search import Engine, Hypothesis
+from textmill.decode.search import Engine, Hypothesis, Seeds
 from textmill.decode.settings import DecodeSettings
 from textmill.tokenizer.protection import Protected, keeps_slots, restore
 from textmill.tokenizer.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ class Output(NamedTuple):
 
 
 def generate(
-    texts: Sequence[str], tokenizer: Tokenizer, engine: Engine, decode: DecodeSettings, labels: Sequence[str] = (), seed: int = 0
+    texts: Sequence[str], tokenizer: Tokenizer, engine: Engine, decode: DecodeSettings, labels: Sequence[str] = (), seed: Seeds = 0
 ) -> list[str]:
     """Return the best output per text, in order. If an output of the beam keeps the slots of its source, the best of those is taken.
 
@@ -47,11 +47,11 @@ def generate_n_best(
     decode: DecodeSettings,
     labels: Sequence[str] = (),
     number: int = 1,
-    seed: int = 0,
+    seed: Seeds = 0,
 ) -> list[list[Output]]:
     """Return up to `number` outputs per text with their scores: those that keep the slots of their source first, then by score.
 
-    number: the beam is widened to it.
+    number: the beam is widened to it. seed: for the method sampling; one for all texts, or one per text.
     Raises UserError if the method is labels and there are none.
     """
     if decode.method == "labels":

@@ -20,17 +20,20 @@ class Hypothesis(NamedTuple):
         return len(self.tokens) < decode.max_tokens
 
 
+Seeds = int | Sequence[int]
+
+
 class Engine(Protocol):
     """A model that decodes and scores, whatever library computes it."""
 
     def generate(
-        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: int = 0
+        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: Seeds = 0
     ) -> list[list[Hypothesis]]:
         """Return outputs of every source, sorted by score: drawn if decode.method is sampling, otherwise found by beam search.
 
         An empty source has an empty output.
         num_hypotheses: per source; in a beam search at most decode.beam_size. They are drawn independently.
-        seed: for sampling. The same seed and source give the same outputs, whatever other sources there are, and in every order.
+        seed: for sampling; one for all sources, or one per source. The same seed and source give the same outputs, whatever other sources there are, and in every order.
         """
         ...
 
@@ -56,6 +59,14 @@ def has_positions(architecture: str, max_positions: int, source: Sequence[int], 
         return True
     target_length = len(target) + 1
     return (len(source) + target_length if architecture == "decoder_only" else max(len(source), target_length)) <= max_positions
+
+
+def seeds_of(seed: Seeds, number: int) -> list[int]:
+    """Return the seed of each of `number` sources. Raises ValueError if there is another number of seeds."""
+    seeds = [seed] * number if isinstance(seed, int) else list(seed)
+    if len(seeds) != number:
+        raise ValueError(f"{len(seeds)} seeds for {number} sources")
+    return seeds
 
 
 def row_seed(seed: int, source: Sequence[int], number: int = 0) -> int:

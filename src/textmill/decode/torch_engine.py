@@ -15,7 +15,7 @@ from torch import Tensor
 from textmill.base.progress import Progress
 from textmill.decode.beam import beam_search
 from textmill.decode.sampling import Rows, sample
-from textmill.decode.search import Hypothesis, has_positions, row_seed
+from textmill.decode.search import Hypothesis, Seeds, has_positions, row_seed, seeds_of
 from textmill.decode.settings import DecodeSettings
 from textmill.encode.batching import padded
 from textmill.model.interface import DecodingState, Seq2SeqModel, num_parameters
@@ -41,15 +41,17 @@ class TorchEngine:
 
     @torch.inference_mode()
     def generate(
-        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: int = 0
+        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, num_hypotheses: int = 1, seed: Seeds = 0
     ) -> list[list[Hypothesis]]:
         """See Engine. Sources are decoded from longest to shortest, in batches of decode.batch_size."""
+        seeds = seeds_of(seed, len(sources))
         results: list[list[Hypothesis]] = [[Hypothesis([], 0.0)] for _ in sources]
         order = sorted((index for index, source in enumerate(sources) if source), key=lambda index: -len(sources[index]))
         with Progress("decode", len(order), "texts") as progress:
             for start in range(0, len(order), decode.batch_size):
                 rows = order[start : start + decode.batch_size]
-                found = self._decoded([decode.read_part(sources[row]) for row in rows], decode, num_hypotheses, seed)
+                read, own = [decode.read_part(sources[row]) for row in rows], [seeds[row] for row in rows]
+                found = self._decoded(read, decode, num_hypotheses, own)
                 for row, hypotheses in zip(rows, found, strict=True):
                     results[row] = hypotheses
                 progress.advance(len(rows))
@@ -66,12 +68,14 @@ class TorchEngine:
             rows.advance()
             yield rows.tokens[0][-1]
 
-    def _decoded(self, sources: Sequence[Sequence[int]], decode: DecodeSettings, number: int, seed: int) -> list[list[Hypothesis]]:
+    def _decoded(
+        self, sources: Sequence[Sequence[int]], decode: DecodeSettings, number: int, seeds: Sequence[int]
+    ) -> list[list[Hypothesis]]:
         if decode.method != "sampling":
             steps = self._steps(sources, decode.beam_size, decode)
             return beam_search(steps, len(sources), decode, number, self.device)
-        seeds = [row_seed(seed, source, each) for source in sources for each in range(number)]
-        drawn = sample(self._steps(sources, number, decode), seeds, decode, self.device)
+        of_rows = [row_seed(seed, source, each) for source, seed in zip(sources, seeds, strict=True) for each in range(number)]
+        drawn = sample(self._steps(sources, number, decode), of_rows, decode, self.device)
         found = [drawn[start : start + number] for start in range(0, len(drawn), number)]
         return [sorted(hypotheses, key=lambda hypothesis: -hypothesis.score) for hypotheses in found]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -64,11 +65,22 @@ def decoded(
     """Decode sources of one task. Returns the best output of each, and the probabilities of its labels, empty if they were not scored.
 
     labels: of the task; empty if it has none. Only the method labels scores them.
+    seed: of sampling. The next row with an equal source has the next seed: with one seed, all outputs for a prompt would be the same text.
     """
     labels = labels if decode.method == "labels" else ()
-    found = generate_n_best(sources, tokenizer, engine, decode, labels, max(len(labels), 1), seed)
-    probabilities = [_in_order(outputs, labels) for outputs in found]
-    return [outputs[0] for outputs in found], probabilities
+    seeds = [seed + number for number in _occurrences(sources)]
+    found = generate_n_best(sources, tokenizer, engine, decode, labels, max(len(labels), 1), seeds)
+    return [outputs[0] for outputs in found], [_in_order(outputs, labels) for outputs in found]
+
+
+def _occurrences(texts: Sequence[str]) -> list[int]:
+    """Return how often each text has occurred before."""
+    seen: Counter[str] = Counter()
+    numbers = []
+    for text in texts:
+        numbers.append(seen[text])
+        seen[text] += 1
+    return numbers
 
 
 def _in_order(outputs: Sequence[Output], labels: Sequence[str]) -> list[float]:

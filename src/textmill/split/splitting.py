@@ -12,6 +12,7 @@ from textmill.split.decontamination import REASONS, contaminated, near_sources
 from textmill.split.folds import Assignable, characters, fold_rows, imbalance, strata, test_rows
 from textmill.split.groups import ALL_CONTENT, Grouping, Kinds, group_pairs
 from textmill.split.settings import SplitSettings
+from textmill.tasks.settings import UNNAMED
 
 
 class SplitCorpus(NamedTuple):
@@ -60,9 +61,9 @@ def split_corpus(pairs: pd.DataFrame, split: SplitSettings, seed: int, kinds: Ki
 
 
 def _require_tasks(pairs: pd.DataFrame, parts: _Parts, is_official: bool) -> None:
-    """Raise UserError if a task cannot be trained or tested."""
+    """Raise UserError if one of several tasks cannot be trained or tested."""
     for name, part in (("test", parts.test), ("development", parts.development)):
-        for task in sorted(set(pairs["task"]) - set(part["task"])):
+        for task in sorted(set(pairs["task"]) - set(part["task"]) - {UNNAMED}):
             remedy = "Mark one of its sources with official_split: test." if is_official and name == "test" else "Use more data."
             raise UserError(f"task {task}: has no pair in the {name} set. {remedy}")
 
@@ -76,6 +77,11 @@ def labels_of(development: pd.DataFrame, kinds: Kinds) -> dict[str, list[str]]:
 def _official(pairs: pd.DataFrame, is_test: np.ndarray, split: SplitSettings, kinds: Kinds) -> _Parts:
     """Use the official test set, and remove training pairs that overlap with it."""
     training, test = _rows(pairs, ~is_test), _rows(pairs, is_test)
+    if training.empty:
+        raise UserError(
+            f"all {len(pairs)} pairs are an official test set: no training pairs. Add a source with official_split: train, or see in"
+            " data/clean/metrics.json why its pairs were rejected."
+        )
     development, removed = _without(training, contaminated(training, test, split, kinds))
     if development.empty:
         raise UserError(
