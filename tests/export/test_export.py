@@ -283,7 +283,9 @@ def test_a_manifest_that_does_not_cover_what_is_loaded_is_refused_in_one_line(
         TextModel.load(folder)
 
 
-@pytest.mark.parametrize("generation", [[], {}, {"tasks": []}, {"tasks": "x"}, {"tasks": [""], "beam_size": "x"}, {"tasks": [""]}])
+@pytest.mark.parametrize(
+    "generation", [[], {}, {"tasks": []}, {"tasks": "x"}, {"tasks": [""], "beam_size": "x"}, {"tasks": [""], "beam": 1}]
+)
 def test_settings_of_decoding_of_another_shape_are_refused_in_one_line(tmp_path: Path, generation: object) -> None:
     for name in MODEL_FILES:
         (tmp_path / name).write_text("")

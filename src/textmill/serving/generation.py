@@ -15,7 +15,7 @@ from textmill.settings.schema import build
 
 @dataclass(frozen=True)
 class Generation:
-    """What generation.json says. Only decode and tasks are required in the file.
+    """What generation.json says. Only tasks is required in the file; settings that it leaves out have their defaults.
 
     decode: for all tasks.
     tasks: that the model was trained for; [""] if it knows one only.
