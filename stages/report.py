@@ -6,6 +6,7 @@ in   data/preflight/settings.json              what differs from the default rec
      data/clean/metrics.json
      data/clean/samples.json
      data/split/metrics.json
+     data/split/labels.json                    order of the probabilities of labels
      data/split/test.parquet                   where a row of the test set comes from
      data/tokenizer/metrics.json
      data/encode/metrics.json

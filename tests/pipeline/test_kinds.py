@@ -102,6 +102,7 @@ def test_the_baselines_of_each_kind_and_the_sections_of_the_report_are_there(clo
     page = (clone / "reports/report.html").read_text(encoding="utf-8")
     for name in KINDS:
         assert f"{name}: " in page
+    assert page.count('<table class="confusion">') == 1 and "label: Labels" in page
     summary = json.loads((clone / "metrics/summary.json").read_text(encoding="utf-8"))["tasks"]
     assert summary["label"]["metric"] == "accuracy" and set(summary["label"]["best_baseline"]) == {"accuracy"}
     assert summary["write"]["best_baseline"] == {} and summary["write"]["systems"]["exported"]["bits_per_byte"] > 0

@@ -219,8 +219,8 @@ def test_a_changed_module_reruns_only_the_stages_that_use_its_room(clone: Clone)
         "src/textmill/clean/filters.py": {"clean", "back_translate"},
         "src/textmill/split/groups.py": {"split", "back_translate"},
         "src/textmill/train/schedules.py": trainings,
-        "src/textmill/decode/beam.py": {"back_translate", "distill", "export", "track"} | evaluations,
-        "src/textmill/evaluate/metrics.py": evaluations | {"report"},
+        "src/textmill/decode/beam.py": {"back_translate", "distill", "export", "track"} | evaluations - {"evaluate-baselines"},
+        "src/textmill/evaluate/metrics/overlap.py": evaluations | {"report"},
         "src/textmill/prune/pruning.py": {"prune"},
         "src/textmill/export/parity.py": {"export"},
         "src/textmill/report/report.html.jinja": {"report"},
@@ -248,7 +248,7 @@ def test_a_changed_export_reruns_export_and_what_follows_and_the_rest_is_linked_
     ran = {line.split("'")[1] for line in done.stdout.split("\n") if line.startswith("Running stage")}
     assert "export" in ran and ran <= {"preflight", "export", "evaluate-exported", "report", "track"}
     parent = rebuilds(clone)[-1]
-    assert int(parent.data.tags["stages.cached"]) >= 17 and parent.data.tags["stages.restored"] == "0"
+    assert int(parent.data.tags["stages.cached"]) >= 15 and parent.data.tags["stages.restored"] == "0"
     client = store(clone)
     children = client.search_runs([parent.info.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
     cached = next(each for each in children if each.data.tags.get("dvc.stage") == "train@0")

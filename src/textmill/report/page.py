@@ -12,7 +12,7 @@ from typing import Any
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
-from textmill.report import outputs, verdict
+from textmill.report import labels, outputs, verdict
 from textmill.report.changes import changed_settings
 from textmill.report.plots import learning_curve, length_histogram, loss_range
 from textmill.report.results import Results, TaskResults
@@ -79,6 +79,8 @@ def _of_task(results: TaskResults, number: int, words: Words) -> dict[str, Any]:
         "compared": verdict.shown_metrics([*baseline_rows, *chain_rows]),
         "samples": outputs.output_samples(ranked),
         "worst": outputs.worst_outputs(ranked),
+        "confusion": labels.confusion(results),
+        "calibration": labels.calibration(results),
         **_slices(results),
     }
 

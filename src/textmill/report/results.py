@@ -37,6 +37,7 @@ class TaskResults:
     """The results of one task.
 
     name: of the task in tables. task: its settings. systems: scores of every system, baselines included.
+    labels: of a classification, in the order of their probabilities; else empty.
     test: its rows of the test set, in the order of the predictions. exported_against_baselines: for the page alone.
     slices: scores of the exported model and of `memory`, by grouping.
     """
@@ -49,6 +50,7 @@ class TaskResults:
     exported_against_baselines: list[Comparison]
     test: pd.DataFrame
     slices: dict[str, list[Slice]]
+    labels: list[str]
 
     @property
     def metric(self) -> str:
@@ -110,7 +112,7 @@ def read_results(folds: Sequence[int], tasks: Tasks, samples: int, seed: int) ->
     models = {name: read_json(paths.system_metrics(name)) for name in names}
     baselines, baseline_outputs = read_json(paths.BASELINE_METRICS), read_table(paths.BASELINE_PREDICTIONS)
     predictions |= {name: baseline_outputs[baseline_outputs["system"] == name].drop(columns="system") for name in baselines}
-    systems = models | baselines
+    systems, labels = models | baselines, read_json(paths.LABELS)
     return Results(
         corpus={
             "collect": read_json(paths.COLLECT_METRICS),
@@ -132,7 +134,10 @@ def read_results(folds: Sequence[int], tasks: Tasks, samples: int, seed: int) ->
         },
         export=read_json(paths.EXPORT_METRICS),
         models=models,
-        tasks=[task_results(name, task, test, systems, predictions, samples, seed) for name, task in by_stored_name(tasks).items()],
+        tasks=[
+            replace(task_results(name, task, test, systems, predictions, samples, seed), labels=labels.get(name, []))
+            for name, task in by_stored_name(tasks).items()
+        ],
         params=read_json(paths.SETTINGS),
         default_params=read_json(paths.DEFAULT_SETTINGS),
     )
@@ -156,7 +161,7 @@ def task_results(
     tables = {system: _rows_of(predictions[system], name) for system in chosen}
     rows = _rows_of(test, name)
     compare = _Comparing(task, tables, len(rows), samples, seed)
-    results = TaskResults(name, task, own, tables, [], [], rows, {})
+    results = TaskResults(name, task, own, tables, [], [], rows, {}, [])
     best_fold = results.best(system for system in chosen if system.startswith("fold-")) or "fold-0"
     chain = [("ensemble", best_fold), ("student", best_fold), ("pruned", "student"), ("exported", "pruned"), ("exported", "student")]
     against = [baseline for baseline in results.baselines if baseline in own]
