@@ -19,7 +19,7 @@ DISTRIBUTIONS = PACKAGES | {"dvc_data": "dvc-data", "lingua": "lingua-language-d
 TOOLS = {"mypy", "pandas-stubs", "pytest-xdist", "ruff", "types-psutil", "types-tqdm"}
 NOT_IMPORTED = {"lingua-language-detector"}  # opusfilter loads it for a filter of the benchmark
 TEXT_MODEL = Path("src/textmill/serving/text_model.py")
-COMMANDS = Path("src/textmill/commands/cli.py")
+COMMANDS = [Path("src/textmill/commands", name) for name in ("cli.py", "cli_models.py", "running.py")]
 
 
 def declared() -> dict[str, set[str]]:
@@ -54,7 +54,7 @@ def _distributions(modules: set[str]) -> set[str]:
 
 def test_the_plain_install_has_what_the_exported_model_and_the_command_import() -> None:
     files, _ = closure(TEXT_MODEL)
-    needed = _distributions({module for path in (*map(Path, files), COMMANDS) for module in _modules(path)})
+    needed = _distributions({module for path in (*map(Path, files), *COMMANDS) for module in _modules(path)})
     assert needed == declared()[""]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,8 @@ import click
 
 from textmill.base import command
 from textmill.base.errors import UserError
+from textmill.commands.cli_models import chat, evaluate, run
+from textmill.commands.running import Number, run_command
 
 _GROUPS = {
     "Run the pipeline": ("recipe", "repro", "tune", "settings"),
@@ -27,12 +29,6 @@ _MISSING = (
     "the module {module} is not installed. Install textmill[{extra}]: run `pip install -e '.[{extra}]' -c constraints.txt`"
     " in the folder of the project."
 )
-
-
-class _Number(click.IntRange):
-    """A whole number in a range, called a number in messages and in the help."""
-
-    name = "number"
 
 
 @contextmanager
@@ -78,7 +74,7 @@ class _Manual(click.Group):
 def textmill() -> None:
     """Turn raw text into a small, fast, evaluated text-to-text model.
 
-    Run every command but `run` and `chat` in the project folder, which contains dvc.yaml.
+    Run every command but `run`, `chat` and `evaluate` in the project folder, which contains dvc.yaml.
 
     \b
     To build a model:
@@ -98,28 +94,12 @@ def textmill() -> None:
     """
 
 
-def _run(main: Callable[[], int | None], needs_project: bool = True) -> None:
-    """Run the subcommand and exit with its exit code. A UserError becomes one line.
-
-    needs_project: the folder must be that of a project, and DVC installed.
-    """
-
-    from importlib.util import find_spec
-
-    def in_project() -> int | None:
-        if not needs_project:
-            return main()
-        if not Path("dvc.yaml").is_file():
-            raise UserError("there is no dvc.yaml here. Run it in the folder of the project.")
-        if find_spec("dvc") is None:  # some commands run it as a program and do not import it
-            raise ModuleNotFoundError(name="dvc")
-        return main()
-
-    command.run(click.get_current_context().info_name or "textmill", in_project)
+for _model_command in (run, chat, evaluate):
+    textmill.add_command(_model_command)
 
 
 @textmill.command()
-@click.option("-j", "--jobs", type=_Number(min=1), default=1, show_default=True, help="Number of folds to train in parallel.")
+@click.option("-j", "--jobs", type=Number(min=1), default=1, show_default=True, help="Number of folds to train in parallel.")
 def repro(jobs: int) -> None:
     """Run every stage whose data, code or settings have changed.
 
@@ -128,7 +108,7 @@ def repro(jobs: int) -> None:
     """
     from textmill.commands import repro as this
 
-    _run(lambda: this.main(jobs))
+    run_command(lambda: this.main(jobs))
 
 
 @textmill.command()
@@ -141,7 +121,7 @@ def recipe(name: str | None) -> None:
     """
     from textmill.commands import recipe as this
 
-    _run(lambda: this.main(name))
+    run_command(lambda: this.main(name))
 
 
 @textmill.command()
@@ -154,7 +134,7 @@ def tune(storage: str) -> None:
     """
     from textmill.commands import tune as this
 
-    _run(lambda: this.main(storage))
+    run_command(lambda: this.main(storage))
 
 
 @textmill.command()
@@ -169,88 +149,11 @@ def settings(key: str, markdown: bool) -> None:
     """
     from textmill.commands import settings as this
 
-    _run(lambda: this.main(key, markdown))
-
-
-def _decoding(function: Callable[..., None]) -> Callable[..., None]:
-    """Add the arguments and options that `run` and `chat` share."""
-    for option in (
-        click.option("--seed", type=int, default=None, help="Random seed of sampling; another seed gives another output."),
-        click.option("--top-p", type=float, default=None, help="Sample from the most probable tokens that sum to this probability."),
-        click.option("--temperature", type=float, default=None, help="Sample with this temperature. With labels, it divides the scores."),
-        click.option("-t", "--task", default="", help="Task, for a model of several tasks."),
-        click.argument("model"),
-    ):
-        function = option(function)
-    return function
-
-
-def _options(seed: int | None, top_p: float | None, temperature: float | None) -> dict[str, Any]:
-    given = {"seed": seed, "top_p": top_p, "temperature": temperature}  # each asks for sampling
-    return given | {"method": None if list(given.values()) == [None] * 3 else "sampling"}
+    run_command(lambda: this.main(key, markdown))
 
 
 @textmill.command()
-@_decoding
-@click.argument("file", default="-")
-@click.option("-b", "--beam-size", type=_Number(min=1), default=None, help="Beam size. 1 is greedy search. Default: as exported.")
-@click.option("-n", "--num-outputs", type=_Number(min=1), default=1, show_default=True, help="Outputs per line, with scores.")
-@click.option("--labels", is_flag=True, help="Print JSON lines with the probabilities of the exported labels.")
-@click.option("-l", "--label", multiple=True, help="The same, for this label. Can be repeated.")
-@click.option("--stream", is_flag=True, help="Print an output while it is decoded, by greedy search or sampling.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON lines with source, target, score, and whether a text was truncated.")
-def run(model: str, file: str, task: str, beam_size: int | None, **more: Any) -> None:
-    """Run an exported MODEL on each line of FILE.
-
-    MODEL is a folder, such as models/export/int8, or a model in MLflow, such as models:/textmill-en-zh@newest. FILE is a text file
-    with one text per line; without it, or with -, lines are read from stdin. The output has one line per line of the input.
-
-    \b
-    Example:
-      echo "Save the file" | textmill run models/export/int8
-    """
-    from textmill.commands import run as this
-
-    options = _options(more["seed"], more["top_p"], more["temperature"]) | {"beam_size": beam_size}
-    labels = list(more["label"]) if more["labels"] or more["label"] else None
-    request = this.Request(task, options, more["num_outputs"], labels, more["stream"], more["as_json"])
-    _run(lambda: this.main(model, file, request), needs_project=False)
-
-
-@textmill.command()
-@_decoding
-@click.option("-v", "--verbose", is_flag=True, help="Print on stderr the time to the first piece of each reply.")
-def chat(model: str, task: str, seed: int | None, top_p: float | None, temperature: float | None, verbose: bool) -> None:
-    """Talk with an exported MODEL, a folder or a model in MLflow as for `run`.
-
-    Each line is a turn. The oldest ones are left out when the dialogue becomes too long. Ctrl-D or Ctrl-C ends it.
-    """
-    from textmill.commands import chat as this
-
-    _run(lambda: this.main(model, task, _options(seed, top_p, temperature), verbose), needs_project=False)
-
-
-@textmill.command()
-@click.argument("model")
-@click.argument("file")
-@click.option("-t", "--task", default="", help="Task, for a model of several tasks.")
-@click.option("--columns", nargs=2, default=("source", "target"), show_default=True, help="Columns of source and target.")
-@click.option("--samples", type=_Number(min=100), default=1000, show_default=True, help="Bootstrap resamplings for the intervals.")
-@click.option("--seed", type=_Number(min=0), default=1, show_default=True, help="Seed of the resamplings.")
-@click.option("--json", "as_json", is_flag=True, help="Print all numbers as one line of JSON.")
-def evaluate(model: str, file: str, **more: Any) -> None:
-    """Score an exported MODEL on the pairs of FILE.
-
-    MODEL is a folder or a model in MLflow, as for `run`. FILE is a table (jsonl, csv, tsv or parquet). The metrics are those of the kind
-    of the task, with 95 % intervals.
-    """
-    from textmill.commands import evaluate as this
-
-    _run(lambda: this.main(model, file, this.Request(**more)), needs_project=False)
-
-
-@textmill.command()
-@click.option("-p", "--port", type=_Number(1, 65535), default=5000, show_default=True, help="Port to listen on.")
+@click.option("-p", "--port", type=Number(1, 65535), default=5000, show_default=True, help="Port to listen on.")
 def ui(port: int) -> None:
     """Serve the MLflow UI with all runs.
 
@@ -258,18 +161,18 @@ def ui(port: int) -> None:
     """
     from textmill.commands import ui as this
 
-    _run(lambda: this.main(port))
+    run_command(lambda: this.main(port))
 
 
 @textmill.command()
 @click.option("-r", "--reason", default="", help="Show only rows with this reason.")
-@click.option("-n", "--number", type=_Number(min=1), default=10, show_default=True, help="Number of rows to show.")
+@click.option("-n", "--number", type=Number(min=1), default=10, show_default=True, help="Number of rows to show.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Random seed; another seed shows other rows.")
 def rejected(reason: str, number: int, seed: int) -> None:
     """Show rows that cleaning has dropped, and count them by reason."""
     from textmill.commands import rejected as this
 
-    _run(lambda: this.main(reason, number, seed))
+    run_command(lambda: this.main(reason, number, seed))
 
 
 @textmill.command()
@@ -281,7 +184,7 @@ def changes(base: str) -> None:
     """
     from textmill.commands import changes as this
 
-    _run(lambda: this.main(base))
+    run_command(lambda: this.main(base))
 
 
 @textmill.command()
@@ -295,7 +198,7 @@ def gate(prove: tuple[str, ...]) -> None:
     """
     from textmill.commands import gate as this
 
-    _run(lambda: this.main(prove))
+    run_command(lambda: this.main(prove))
 
 
 @textmill.command()
@@ -312,7 +215,7 @@ def doctor(fix: bool) -> None:
     """
     from textmill.commands import doctor as this
 
-    _run(lambda: this.main(fix))
+    run_command(lambda: this.main(fix))
 
 
 @textmill.command()
@@ -326,7 +229,7 @@ def verify(full: bool, seed: int | None, folder: Path | None) -> None:
     """
     from textmill.commands import verify as this
 
-    _run(lambda: this.main(full, seed, folder))
+    run_command(lambda: this.main(full, seed, folder))
 
 
 @textmill.command()
@@ -334,7 +237,7 @@ def release() -> None:
     """Register the model of this commit in MLflow. It is an error if that fails."""
     from textmill.commands import release as this
 
-    _run(this.main)
+    run_command(this.main)
 
 
 @textmill.command()
@@ -345,7 +248,7 @@ def folds() -> None:
     """
     from textmill.commands import folds as this
 
-    _run(this.main)
+    run_command(this.main)
 
 
 @textmill.command()
@@ -357,7 +260,7 @@ def dependencies(write: bool) -> None:
     """
     from textmill.commands import dependencies as this
 
-    _run(lambda: this.main(write))
+    run_command(lambda: this.main(write))
 
 
 @textmill.command()
@@ -365,4 +268,4 @@ def setup() -> None:
     """Give DVC a private site cache (see SECURITY.md). `make setup` runs this too."""
     from textmill.pipeline.site_cache import set_site_cache
 
-    _run(set_site_cache)
+    run_command(set_site_cache)
