@@ -12,30 +12,38 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["forked_imports"])
+# A server of its own: that of multiprocessing is one for the whole process, and tests/train/trials.py has other modules in it.
+_SERVER = forkserver.ForkServer()
+_SERVER.set_forkserver_preload(["forked_imports"])
 
 
-def _ensure_running() -> None:
-    """Start the process to fork from, if there is none yet. It finds modules as this one does; Python 3.11 does not see to that."""
+def _start(process: BaseProcess) -> None:
+    """Fork a process from the server, which is started if it does not run yet.
+
+    The server finds modules as this process does; Python 3.11 does not see to that.
+    """
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
-        forkserver.ensure_running()
+        _SERVER.ensure_running()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(forkserver, "connect_to_new_process", _SERVER.connect_to_new_process)
+        process.start()
 
 
 class Forked:
     """A running program, whose output is text."""
 
     def __init__(self, program: str, *arguments: str, env: Mapping[str, str], cwd: Path) -> None:
-        _ensure_running()
         (read_in, write_in), (read_out, write_out), (read_err, write_err) = (_CONTEXT.Pipe(duplex=False) for _ in range(3))
         pipes = (read_in, write_out, write_err)
         self._process = _CONTEXT.Process(target=_run, args=(program, arguments, dict(env), str(cwd), pipes))
-        self._process.start()
+        _start(self._process)
         for pipe in pipes:
             pipe.close()
         self.stdin = os.fdopen(os.dup(write_in.fileno()), "w", encoding="utf-8")

@@ -46,7 +46,7 @@ CHECKS = {
             "collect": {"sources": [{"format": "tsv", "path": "data/raw/mine.tsv"}]},
         })
         test_tasks.test_a_sentence_that_needs_no_correction_is_kept()
-        test_tasks.test_the_settings_know_every_kind()
+        test_tasks.test_the_documentation_has_every_kind()
         test_tasks.test_what_a_kind_switches_off_exists()
         test_tasks_docs.test_every_kind_has_an_example_and_its_row_names_how_it_is_scored()
         test_structure.test_every_setting_is_explained_and_the_page_of_settings_is_up_to_date()

@@ -219,7 +219,7 @@ def test_a_changed_or_missing_file_is_refused_by_name(
         ({"distilled": 0}, "1,200 with their original target", "40,000, pruned from 50,000"),
         (
             {"distilled": 0, "soft_labels": 2500},
-            "1,200 with their original target, 2,500 with a label and its probability by a teacher model (knowledge distillation)",
+            "1,200 with their original target, 2,500 with a label and the probability that a teacher model gives it (knowledge distillation)",
             "40,000, pruned from 50,000",
         ),
         (
