@@ -16,6 +16,7 @@ from textmill.report.page import SECTIONS, render_page
 from textmill.report.results import Results
 from textmill.report.settings import ReportSettings
 from textmill.report.slices import Slice
+from textmill.report.words import Words
 from textmill.tasks.settings import TaskSettings
 
 Make = Callable[..., Results]
@@ -54,13 +55,16 @@ def test_the_page_is_a_function_of_its_arguments(make: Make, language: str) -> N
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_headings_links_and_text_alternatives_are_in_order(make: Make, language: str) -> None:
-    page = Page(rendered(make(), language))
+    page, words = Page(rendered(make(), language)), Words(language)
     assert page.headings[0] == 1 and page.headings.count(1) == 1
     assert all(after <= before + 1 for before, after in zip(page.headings, page.headings[1:], strict=False))
     assert set(SECTIONS) <= page.targets <= page.ids
     assert not page.unnamed and sum(attributes.get("role") == "img" for _, attributes in page.tags) == 4
     assert all(attributes.get("scope") for tag, attributes in page.tags if tag == "th")
     assert all(attributes.get("tabindex") == "0" for _, attributes in page.tags if attributes.get("role") == "region")
+    regions = [attributes.get("aria-label") for _, attributes in page.tags if attributes.get("role") == "region"]
+    titles = {words.plain(f"section_{name}") for name in SECTIONS}
+    assert len(set(regions)) == len(regions) and not titles & set(regions), "each landmark has a name of its own"
     (html,) = [attributes for tag, attributes in page.tags if tag == "html"]
     assert html["lang"] == {"en": "en", "zh": "zh-Hans"}[language]
 
