@@ -13,7 +13,7 @@ from textmill.base.tables import read_table
 from textmill.collect.settings import CollectSettings, SourceSettings
 from textmill.collect.sources import collect_sources
 from textmill.commands.run import model_folder
-from textmill.evaluate.scoring import evaluation_of
+from textmill.evaluate.scoring import Evaluation
 from textmill.evaluate.systems import evaluate_engine
 from textmill.serving.text_model import TextModel
 from textmill.tasks.settings import UNNAMED, TaskSettings
@@ -55,8 +55,7 @@ def main(model: str, file: str, request: Request) -> None:
         pairs = Path(folder, "pairs.parquet")
         counts = collect_sources(CollectSettings([source], max_bad_share=0.0), {"only": task}, Path(folder), pairs)
         test = read_table(pairs).assign(task=request.task)
-    evaluation = evaluation_of(test, test.iloc[:0], {"only": task}, loaded.generation.labels, request.samples, request.seed)
-    evaluation = evaluation._replace(tasks={request.task: task})
+    evaluation = Evaluation(test, {request.task: task}, loaded.generation.labels, {}, request.samples, request.seed)
     metrics, _ = evaluate_engine(loaded.engine, loaded.tokenizer, evaluation, loaded.generation.decode_of(request.task))
     scores = metrics.get("tasks", {request.task: metrics})[request.task]
     skipped = sum(sum(each["skipped"].values()) for each in counts["sources"])
