@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from textmill.base.errors import UserError
 from textmill.evaluate.metrics import METRICS
-from textmill.evaluate.metrics.interface import Metric, Predictions, measure, resamplings
-from textmill.tasks.settings import UNNAMED, Tasks, TaskSettings, by_stored_name
+from textmill.evaluate.metrics.interface import Metric, Predictions, measure, remembering, resamplings
+from textmill.tasks.settings import UNNAMED, Tasks, by_stored_name
 
 # score: deciding metric of the row alone. probabilities: of the labels, in their order; empty for other kinds of task.
 PREDICTION_SCHEMA = pa.schema(
@@ -91,8 +91,9 @@ def score_outputs(evaluation: Evaluation, outputs: Outputs) -> tuple[dict[str, A
     for name, task in evaluation.tasks.items():
         rows = np.flatnonzero(test["task"] == name)
         predictions = predictions_of_task(evaluation, name, outputs.at(rows.tolist()))
-        by_task[name] = {"examples": len(rows)} | score_predictions(predictions, task, evaluation.samples, evaluation.seed)
-        scores[rows] = row_scores(METRICS[task.special.metrics[0]](task.languages.target_language), predictions)
+        metrics = [remembering(METRICS[metric](task.languages.target_language)) for metric in task.special.metrics]
+        by_task[name] = {"examples": len(rows)} | score_predictions(predictions, metrics, evaluation.samples, evaluation.seed)
+        scores[rows] = row_scores(metrics[0], predictions)
     table = pd.DataFrame(
         {
             "id": test["id"],
@@ -122,16 +123,11 @@ def predictions_of_task(evaluation: Evaluation, name: str, outputs: Outputs) -> 
     )
 
 
-def score_predictions(predictions: Predictions, task: TaskSettings, samples: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Score predictions with the metrics of the kind. Leaves out those that do not apply."""
+def score_predictions(predictions: Predictions, metrics: Sequence[Metric], samples: int, seed: int) -> dict[str, dict[str, Any]]:
+    """Score predictions with all metrics. Leaves out those that do not apply."""
     weights = resamplings(len(predictions.sources), samples, seed)
-    language = task.languages.target_language
-    results = {name: measure(METRICS[name](language), predictions, weights) for name in task.special.metrics}
-    return {
-        name: {key: value for key, value in asdict(result).items() if key != "name"}
-        for name, result in results.items()
-        if result is not None
-    }
+    results = [measure(metric, predictions, weights) for metric in metrics]
+    return {result.name: {key: value for key, value in asdict(result).items() if key != "name"} for result in results if result is not None}
 
 
 def row_scores(metric: Metric, predictions: Predictions) -> np.ndarray:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from textmill.base.errors import UserError
 from textmill.base.files import read_json
 from textmill.base.tables import read_table
 from textmill.evaluate.metrics import METRICS
-from textmill.evaluate.metrics.interface import Metric, predictions_of, resamplings
+from textmill.evaluate.metrics.interface import Metric, predictions_of, remembering, resamplings
 from textmill.evaluate.significance import Difference, paired_difference
 from textmill.report.slices import Slice, all_slices
 from textmill.tasks.settings import Tasks, TaskSettings, by_stored_name
@@ -190,7 +189,7 @@ class _Comparing:
 
     def __init__(self, task: TaskSettings, tables: Mapping[str, pd.DataFrame], rows: int, samples: int, seed: int) -> None:
         language = task.languages.target_language
-        self.metrics = {name: _remembering(METRICS[name](language)) for name in task.special.compared}
+        self.metrics = {name: remembering(METRICS[name](language)) for name in task.special.compared}
         self.scored = {
             name: predictions_of(table["source"].tolist(), table["hypothesis"].tolist(), table["reference"].tolist())
             for name, table in tables.items()
@@ -219,11 +218,6 @@ def _better(metric: Metric, result: Difference) -> Difference:
     if metric.higher_is_better:
         return result
     return replace(result, difference=-result.difference, low=-result.high, high=-result.low)
-
-
-def _remembering(metric: Metric) -> Metric:
-    """`metric`, which computes the statistics of the predictions of a system once for all comparisons."""
-    return replace(metric, statistics=cache(metric.statistics))
 
 
 def _history(path: Path) -> list[dict[str, float | None]]:

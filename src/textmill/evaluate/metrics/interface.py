@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -193,6 +194,11 @@ def centered(metric: Metric) -> Metric:
         return shifted
 
     return replace(metric, resampled=resampled)
+
+
+def remembering(metric: Metric) -> Metric:
+    """Return the metric, which computes the statistics of each predictions object once."""
+    return replace(metric, statistics=cache(metric.statistics))
 
 
 def ratio(factor: float = 1) -> Callable[[np.ndarray], float]:
