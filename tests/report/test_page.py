@@ -149,6 +149,12 @@ def test_the_command_that_serves_the_model_has_its_registered_name(make: Make, n
     assert f"models:/{shown}@newest" in rendered(results)
 
 
+def test_the_example_of_a_call_names_the_task_that_its_source_is_of(make: Make) -> None:
+    results = make()
+    several = replace(results, tasks=[replace(results.tasks[0], name="ui")], export=results.export | {"tasks": ["answer", "ui"]})
+    assert "task=&#34;ui&#34;" in rendered(several) and "task=" not in rendered(results)
+
+
 def test_no_mark_of_a_slice_is_beyond_the_end_of_its_axis(make: Make) -> None:
     results = make()
     slices = {"source": [Slice("a", 50, 20.0, 15.0, 25.0, 95.0), Slice("b", 40, 10.0, 5.0, 15.0, 8.0)]}

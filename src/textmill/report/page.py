@@ -166,10 +166,10 @@ def _curve_text(name: str, rows: list[dict[str, float | None]], words: Words) ->
 
 def _use(results: Results, tasks: Tasks, source: str) -> dict[str, str]:
     """An example of a call, as Python."""
-    named = [task for task in results.export["tasks"] if task]
+    name = results.tasks[0].name
     return {
         "example": json.dumps(source, ensure_ascii=False),
-        "task_argument": f", task={json.dumps(named[0], ensure_ascii=False)}" if named else "",
+        "task_argument": f", task={json.dumps(name, ensure_ascii=False)}" if name else "",
         "model_name": model_name(results.params["export"]["name"], tasks),
     }
 
